@@ -1,0 +1,49 @@
+"""The event loop of the async tests, and the guards around every test."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.guards import no_leftover_resources, no_leftover_tasks
+from tests.support.virtual_time import VirtualTimeLoop
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is loaded by now out of every later collection, which would take many times as long."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module")
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """Virtual time, unless the module says ``REAL_TIME = True``."""
+    real = getattr(request.module, "REAL_TIME", False)
+    return "asyncio", {"loop_factory": asyncio.SelectorEventLoop if real else VirtualTimeLoop}
+
+
+@pytest.fixture
+async def loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
+    """The event loop of the test, kept open until what depends on this fixture is torn down."""
+    yield asyncio.get_running_loop()  # noqa: PT022 - a fixture that returns lets go of the loop at once
+
+
+@pytest.fixture(autouse=True)
+def guard_resources() -> Iterator[None]:
+    """No thread, file or socket is left once the test's event loop is closed."""
+    with no_leftover_resources():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def guard_tasks(request: pytest.FixtureRequest, guard_resources: None) -> Iterator[None]:
+    """No task is left when the async test and its fixtures are done."""
+    if "anyio_backend" not in request.fixturenames:
+        yield
+        return
+    with no_leftover_tasks(request.getfixturevalue("loop")):
+        yield

@@ -1,0 +1,1 @@
+"""What the tests share: a loop with virtual time, a raw-socket server, guards against leaks."""

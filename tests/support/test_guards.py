@@ -1,0 +1,83 @@
+"""The guards fail for each kind of thing left behind, and for nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.guards import no_leftover_resources, no_leftover_tasks
+
+_ON_LINUX = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system lists no open files")
+Failed = pytest.fail.Exception
+
+
+@pytest.fixture
+def stopped_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
+
+
+def test_a_pending_task_fails(stopped_loop: asyncio.AbstractEventLoop) -> None:
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(Failed, match="forever"), no_leftover_tasks(stopped_loop):
+        task = stopped_loop.create_task(forever())
+    with no_leftover_tasks(stopped_loop):  # it was there before
+        pass
+    task.cancel()
+    with no_leftover_tasks(stopped_loop):  # about to finish
+        stopped_loop.create_task(asyncio.sleep(0))
+
+
+@_ON_LINUX
+def test_an_open_socket_fails() -> None:
+    with pytest.raises(Failed, match="socket:"), no_leftover_resources():
+        left = socket.socket()
+    left.close()
+    with no_leftover_resources(), socket.socket():
+        pass
+
+
+def test_a_running_thread_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.support.guards._JOIN", 0.01)
+    release = threading.Event()
+    thread = threading.Thread(target=release.wait, name="left-running")
+    with pytest.raises(Failed, match="left-running"), no_leftover_resources():
+        thread.start()
+    release.set()
+    thread.join()
+
+
+def test_unreachable_objects_warn_in_the_test_that_made_them(pytester: pytest.Pytester) -> None:
+    repository = Path(__file__).parents[2]
+    pytester.makeconftest((repository / "tests" / "conftest.py").read_text("utf-8"))
+    pytester.makepyfile(
+        """
+        import asyncio, socket
+
+        async def test_leaves_a_socket_in_a_cycle():
+            cycle = [socket.socket()]
+            cycle.append(cycle)
+
+        async def test_leaves_a_task():
+            global task
+            task = asyncio.create_task(asyncio.Event().wait())
+
+        async def test_leaves_nothing():
+            await asyncio.sleep(1000)
+        """
+    )
+    plugins = ["-p", "no:randomly", "-p", "no:toolhouse_async"]
+    settings = ["-W", "error", "-o", "anyio_mode=auto", "-o", f"pythonpath={repository}"]
+    result = pytester.runpytest_subprocess(*plugins, *settings)
+    result.assert_outcomes(passed=3, errors=2)
+    output = result.stdout
+    output.fnmatch_lines(["*ERROR at teardown of test_leaves_a_socket_in_a_cycle*", "*ResourceWarning*"])
+    output.fnmatch_lines(["*ERROR at teardown of test_leaves_a_task*", "*tasks left behind*"])
