@@ -1,0 +1,186 @@
+"""How a CSV file is written: its encoding, separator, decimal mark and header, found from its first rows."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from attrs import frozen
+
+from .cells import number
+from .encoding import CSVError, detect_encoding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["Dialect", "detect_dialect", "records"]
+
+_SAMPLE = 1 << 16
+_LONGEST_LINE = 1 << 24
+_LONGEST_CELL = 1 << 20
+_MOST_COLUMNS = 5000
+_NO_SEPARATOR = "\x1f"  # a file of one column: a separator that no text holds
+_COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+_GROUPED_NUMBER = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+", re.ASCII)
+_POINT_NUMBER = re.compile(r"[+-]?\d+\.\d+", re.ASCII)
+
+
+@frozen
+class Dialect:
+    """How a file is written.
+
+    Attributes:
+        path: The file.
+        encoding: Its encoding, as Python names it.
+        separator: The character between cells; empty for a file of one column.
+        decimal: The decimal mark, ``"."`` or ``","``.
+        names: The columns' names, made unique; ``column 1`` and so on where the file gives none.
+        skip: Records before the data: 1 with a header, 0 without, plus 1 for a line such as ``sep=;``.
+        header: Whether the first record names the columns.
+        first: The first rows of data, for a preview.
+    """
+
+    path: Path
+    encoding: str
+    separator: str
+    decimal: str
+    names: tuple[str, ...]
+    skip: int
+    header: bool
+    first: tuple[tuple[str, ...], ...]
+
+
+def detect_dialect(path: Path) -> Dialect:
+    """Find out how a file is written, from its first 64 KiB and, for the encoding, all of it.
+
+    Raises:
+        CSVError: The file is missing, unreadable, empty, not text, or has no rows.
+    """
+    encoding = detect_encoding(path)
+    lines, complete = _sample(path, encoding)
+    announced = re.fullmatch(r"sep=(.)\s*", lines[0], re.IGNORECASE) if lines else None  # Excel's own line
+    if announced:
+        lines = lines[1:]
+    separator = announced[1] if announced else _separator(lines, complete)
+    rows = _parse(path, lines, separator, complete)
+    if not rows:
+        raise CSVError(f"{path} has no rows")
+    header = not _looks_like_data(rows[0])
+    if header and len(rows) == 1:
+        raise CSVError(f"{path} has a header and no rows")
+    if len(rows[0]) > _MOST_COLUMNS:
+        raise CSVError(f"{path} has {len(rows[0]):,} columns; {_MOST_COLUMNS:,} are the most that are read")
+    data = rows[1:] if header else rows
+    return Dialect(
+        path=path,
+        encoding=encoding,
+        separator=separator,
+        decimal=_decimal(data, separator),
+        names=_names(rows[0] if header else [""] * len(rows[0])),
+        skip=int(header) + int(announced is not None),
+        header=header,
+        first=tuple(tuple(row) for row in data[:3]),
+    )
+
+
+def records(file: TextIO, path: Path, separator: str) -> Iterator[list[str]]:
+    """Read a file's records, blank lines left out.
+
+    Raises:
+        CSVError: A line or a cell is too long to be one, or the bytes do not fit the encoding.
+    """
+    yield from _read(path, iter(lambda: file.readline(_LONGEST_LINE + 1), ""), separator)
+
+
+def _read(path: Path, lines: Iterable[str], separator: str) -> Iterator[list[str]]:
+    csv.field_size_limit(_LONGEST_CELL)
+    reader = csv.reader(_bounded(path, lines), delimiter=separator or _NO_SEPARATOR, skipinitialspace=True)
+    try:
+        for record in reader:
+            if record:
+                yield record
+    except csv.Error as error:
+        raise CSVError(f"{path}, line {reader.line_num}: {error}; perhaps a quote is never closed") from error
+    except UnicodeError as error:
+        raise CSVError(f"{path}, after line {reader.line_num}: damaged text ({error})") from error
+
+
+def _bounded(path: Path, lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        if len(line) > _LONGEST_LINE:
+            raise CSVError(f"{path} has a line of {_LONGEST_LINE >> 20} million characters: not a CSV file")
+        yield line
+
+
+def _sample(path: Path, encoding: str) -> tuple[list[str], bool]:
+    """The first lines, and whether they are the whole file."""
+    lines: list[str] = []
+    size = 0
+    try:
+        with path.open(encoding=encoding, newline="") as file:
+            while line := file.readline(_LONGEST_LINE + 1):
+                lines.append(line)
+                size += len(line)
+                if size > _SAMPLE and len(lines) > 2:
+                    return lines, False
+    except UnicodeError as error:
+        raise CSVError(f"{path} is not {encoding} text: {error}") from error
+    except OSError as error:
+        raise CSVError(f"cannot read {path}: {error.strerror or error}") from error
+    return lines, True
+
+
+def _parse(path: Path, lines: list[str], separator: str, complete: bool) -> list[list[str]]:
+    rows = list(_read(path, lines, separator))
+    return rows if complete or len(rows) < 3 else rows[:-1]  # the last one may be cut within quotes
+
+
+def _separator(lines: list[str], complete: bool) -> str:
+    best: tuple[float, int, str] = (0.0, 0, "")
+    for separator in ",;\t|":
+        try:
+            rows = _parse(Path(), lines, separator, complete)
+        except CSVError:  # under this separator the quotes do not add up
+            continue
+        if not rows or len(rows[0]) < 2:
+            continue
+        width, rows_of_width = Counter(map(len, rows)).most_common(1)[0]
+        best = max(best, (round(rows_of_width / len(rows), 2) if width > 1 else 0.0, width, separator))
+    return best[2]
+
+
+def _looks_like_data(row: list[str]) -> bool:
+    """Whether a first record is data rather than names: numbers throughout, and not just years."""
+    values = [number(cell.strip(), "," if "," in cell else ".") for cell in row]
+    years = all(v and 1000 <= v < 3000 and v % 1 == 0 for v in values)
+    return not years and all(v is not None for v in values)
+
+
+def _decimal(rows: list[list[str]], separator: str) -> str:
+    commas = points = 0
+    for row in rows:
+        for cell in map(str.strip, row):
+            points += bool(_POINT_NUMBER.fullmatch(cell))
+            # with semicolons a comma is a decimal mark; elsewhere "1,234" is more likely a thousand
+            commas += bool(
+                _COMMA_NUMBER.fullmatch(cell) and (separator == ";" or not _GROUPED_NUMBER.fullmatch(cell))
+            )
+    return "," if commas > points else "."
+
+
+def _names(cells: list[str]) -> tuple[str, ...]:
+    names: list[str] = []
+    taken = {cell.strip() for cell in cells}
+    seen: set[str] = set()
+    for index, cell in enumerate(cells, 1):
+        name = base = cell.strip() or f"column {index}"
+        copy = 2
+        while name in seen or (name != cell.strip() and name in taken):
+            name = f"{base} ({copy})"
+            copy += 1
+        seen.add(name)
+        names.append(name)
+    return tuple(names)
