@@ -31,7 +31,8 @@ def test_figures_agree_with_the_statistics_module(values):
     if len(values) == 1:
         assert report["stdev"] is None
     else:
-        assert report["stdev"] == pytest.approx(statistics.stdev(values), rel=1e-9, abs=1e-300)
+        rounding = 1e-12 * max(map(abs, values))
+        assert report["stdev"] == pytest.approx(statistics.stdev(values), rel=1e-9, abs=rounding)
         quarters = statistics.quantiles(values, n=4, method="inclusive")
         assert [report["q1"], report["median"], report["q3"]] == pytest.approx(quarters)
 
@@ -49,11 +50,10 @@ def test_the_order_and_the_blocks_of_cells_do_not_matter(cells, size):
     whole, pieces = column_of(cells).report(), Column("x")
     for start in range(0, len(cells), size):
         pieces.add(reversed(cells[start : start + size]))
-    rest = pieces.report()
-    assert {t["value"]: t["count"] for t in whole.pop("top")} == {
-        t["value"]: t["count"] for t in rest.pop("top")
-    }
-    assert whole == rest
+    summed_up = pieces.report()
+    for report in (whole, summed_up):
+        report["top"].sort(key=str)
+    assert whole == summed_up
 
 
 @pytest.mark.parametrize(
