@@ -1,0 +1,146 @@
+"""The checks of this project. ``nox -l`` lists them, ``nox`` runs all, ``nox -s lint typing`` runs some."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
+EXTRAS_NOBODY_NEEDS = ("cattrs", "click", "pytest", "redis", "rich")
+
+
+def answers(python: str, version: str) -> bool:
+    """Whether the command is there, works (a shim may not), and is of that version."""
+    if not shutil.which(python):
+        return False
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    result = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
+    return result.stdout.strip() == version
+
+
+def pyenv_folder(version: str) -> Path | None:
+    """The folder of pyenv's newest interpreter of that version."""
+    root = os.environ.get("PYENV_ROOT", "")
+    if not root and shutil.which("pyenv"):
+        root = subprocess.run(["pyenv", "root"], capture_output=True, text=True, check=False).stdout.strip()
+    found = [
+        folder
+        for folder in Path(root, "versions").glob(f"{version}.*")
+        if re.fullmatch(r"[\d.]+", folder.name)
+    ]
+    newest = max(found, key=lambda folder: int(folder.name.rpartition(".")[2]), default=None)
+    return newest / "bin" if newest else None
+
+
+def find_pythons() -> list[str]:
+    """The supported versions that are on this machine, made reachable by ``PATH``."""
+    found: list[str] = []
+    for version in SUPPORTED:
+        if not answers(f"python{version}", version):
+            folder = pyenv_folder(version)
+            if folder is None or not answers(str(folder / f"python{version}"), version):
+                continue
+            os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
+        found.append(version)
+    missing = [version for version in SUPPORTED if version not in found]
+    print(
+        f"Pythons found: {', '.join(found)}; not on this machine: {', '.join(missing) or 'none'}",
+        file=sys.stderr,
+    )
+    return found
+
+
+PYTHONS = find_pythons()
+os.environ["UV_PYTHON_DOWNLOADS"] = "never"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.needs_version = ">=2025.5"
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The tests, on every Python present."""
+    session.install("-e", ".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def lowest(session: nox.Session) -> None:
+    """The tests, with the lowest versions of our own dependencies that pyproject.toml allows."""
+    pins = str(Path(session.create_tmp()) / "lowest.txt")
+    session.install("uv")
+    extras = ("--extra", "cli", "--extra", "parse")
+    session.run(
+        "uv", "pip", "compile", "-q", "--resolution", "lowest-direct", *extras, "-o", pins, "pyproject.toml"
+    )
+    session.install("-e", ".[test]", "-c", pins)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """The tests, with every line and branch of the core covered."""
+    session.install("-e", ".[test]")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report", "--fail-under=100", "--omit=*/testing/*,*/_cli/*")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and likely mistakes."""
+    session.install(*nox.project.load_toml("pyproject.toml")["project"]["optional-dependencies"]["lint"])
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Types, by two checkers, and that every public name has one."""
+    session.install("-e", ".[typing]")
+    session.run("mypy")
+    session.run("pyright")
+    session.run("pyright", "--verifytypes", "toolhouse_async", "--ignoreexternal")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation, warnings and broken references being errors."""
+    session.install("-e", ".[docs]")
+    session.run("sphinx-build", "-W", "--keep-going", "-n", "-E", "-q", "docs", "docs/_build/html")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The demonstration, as a user sees it."""
+    session.install("-e", ".[cli]")
+    session.run("toolhouse-async", "demo", *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Wheel and sdist, each installed alone in an empty environment and imported without any extra."""
+    made = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(made, ignore_errors=True)
+    session.install("build")
+    session.run("python", "-m", "build", "--outdir", str(made))
+    check = (
+        "import importlib.util, importlib.resources, toolhouse_async\n"
+        f"extras = [name for name in {EXTRAS_NOBODY_NEEDS} if importlib.util.find_spec(name)]\n"
+        "assert not extras, f'the core brings {extras}'\n"
+        "assert importlib.resources.files(toolhouse_async).joinpath('py.typed').is_file()\n"
+        "for name in toolhouse_async.__all__: getattr(toolhouse_async, name)\n"
+        "print(toolhouse_async.__version__, toolhouse_async.__file__)\n"
+    )
+    for package in sorted(made.iterdir()):
+        empty = made.with_name(f"empty-{package.suffix[1:]}")
+        session.run("python", "-m", "venv", "--clear", str(empty), silent=True)
+        python = str(empty / "bin" / "python")
+        session.run(python, "-m", "pip", "install", "-q", str(package), external=True)
+        session.run(python, "-I", "-c", check, external=True)
