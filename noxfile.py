@@ -48,11 +48,8 @@ def find_pythons() -> list[str]:
                 continue
             os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
         found.append(version)
-    missing = [version for version in SUPPORTED if version not in found]
-    print(
-        f"Pythons found: {', '.join(found)}; not on this machine: {', '.join(missing) or 'none'}",
-        file=sys.stderr,
-    )
+    absent = ", ".join(version for version in SUPPORTED if version not in found) or "none"
+    sys.stderr.write(f"Pythons found: {', '.join(found)}; not on this machine: {absent}\n")
     return found
 
 

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from importlib.metadata import version as installed_version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from docutils.nodes import Element
+    from sphinx.addnodes import pending_xref
+    from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
 
 project = "toolhouse-async"
 author = "The toolhouse-async maintainers"
@@ -21,8 +28,25 @@ autodoc_typehints = "signature"
 autodoc_type_aliases = {"Event": "toolhouse_async.events.Event"}
 napoleon_numpy_docstring = False
 
-# References to our own names must resolve; other projects' indexes would have to be fetched.
-nitpick_ignore_regex = [(r"py:.*", r"(?!toolhouse_async).*")]
+# References to our own public names must resolve; other projects' indexes would have to be fetched.
+nitpick_ignore_regex = [(r"py:.*", r"(?!toolhouse_async).*"), (r"py:.*", r".*\._[A-Z]\w*")]
 
 html_theme = "furo"
 html_title = f"{project} {release}"
+
+
+def resolve_public_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: Element) -> Any:
+    """Find a name of ours by its class alone: it is documented in one place and known by several modules."""
+    package, *path = node.get("reftarget", "").split(".")
+    while path and path[0].lstrip("_").islower():
+        del path[0]
+    if node.get("refdomain") != "py" or package != "toolhouse_async" or not path:
+        return None
+    node["refspecific"] = True
+    return env.get_domain("py").resolve_xref(
+        env, node["refdoc"], app.builder, node["reftype"], ".".join(path), node, content
+    )
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("missing-reference", resolve_public_name)

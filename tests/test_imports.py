@@ -1,0 +1,74 @@
+"""The imports keep to the table of the architecture page."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import toolhouse_async
+from tests.support.imports import check_acyclic, read_imports
+
+PACKAGE = "toolhouse_async"
+IMPORTS = read_imports(Path(toolhouse_async.__file__).parent)
+
+IMPURE = {"aiohttp", "anyio", "asyncio", "logging", "random", "socket", "time"}
+"""What pure code, below ``_wire``, does not import."""
+
+ANYWHERE = {"anyio", "attr", "attrs", "orjson"}
+"""Libraries that every module may import …"""
+
+ONLY_IN = {
+    "aiohttp": ("_transport", "testing"),
+    "cattrs": ("_parse",),
+    "click": ("_cli",),
+    "pytest": ("testing.pytest_plugin",),
+    "redis": ("stores",),
+    "rich": ("_cli",),
+    "sqlite3": ("stores",),
+}
+"""… and those that only some modules may, with what lies below them."""
+
+
+def lies_below(module: str, places: tuple[str, ...]) -> bool:
+    return any(f"{module}.".startswith(f"{PACKAGE}.{place}.") for place in places)
+
+
+def test_pure_code_has_no_clock_socket_log_or_chance() -> None:
+    pure = [each for each in IMPORTS if lies_below(each.importer, ("_wire",))]
+    assert pure
+    assert [each for each in pure if each.library in IMPURE] == []
+    outside = {each.target for each in pure if each.library == PACKAGE and not each.for_types_only}
+    impure_modules = {each.importer for each in IMPORTS if each.library in IMPURE and not each.for_types_only}
+    assert outside & impure_modules == set()
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_library_is_imported_only_where_the_table_says(library: str) -> None:
+    places = ONLY_IN[library]
+    strays = [each for each in IMPORTS if each.library == library and not lies_below(each.importer, places)]
+    assert strays == []
+
+
+def test_no_other_library_is_imported() -> None:
+    known = {PACKAGE, *ANYWHERE, *ONLY_IN, *sys.stdlib_module_names}
+    assert [each for each in IMPORTS if each.library not in known] == []
+
+
+def test_errors_import_nothing_of_ours() -> None:
+    ours = [each for each in IMPORTS if each.importer == f"{PACKAGE}.errors" and each.library == PACKAGE]
+    assert [each for each in ours if not each.for_types_only] == []
+
+
+def test_no_modules_need_one_another() -> None:
+    check_acyclic(IMPORTS, PACKAGE)
+
+
+def test_importing_the_package_loads_no_extra() -> None:
+    code = f"import sys, {PACKAGE}; print(*sorted(sys.modules))"
+    result = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(result.stdout.split())
+    assert PACKAGE in loaded
+    assert loaded & (ONLY_IN.keys() - {"aiohttp"}) == set()
