@@ -1,0 +1,162 @@
+"""The ``csv-analyst`` worker: it reads a CSV file, analyses it in background jobs and reports.
+
+It says what the file holds and nothing that it did not find there: every figure in its words is calculated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypedDict, cast
+
+from ..events import ToolCall
+from .analysis import PENGUINS
+from .analysis.dialect import Dialect, detect_dialect
+from .analysis.encoding import CSVError
+from .findings import findings, overview
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from ..testing import WorkerContext, WorkerEvent
+    from .analysis.report import Intervals, Profile
+
+__all__ = ["csv_analyst"]
+
+_PACE: Final = 0.015
+"""Seconds between words, so that they can be read as they come."""
+
+_log: Final = logging.getLogger("toolhouse_async.csv_analyst")
+
+
+class _Finished(TypedDict):
+    """What a background job leaves for the resume; plain JSON, since the history keeps it too."""
+
+    tool_call_id: str | None
+    path: str
+    content: dict[str, Any]
+
+
+async def csv_analyst(context: WorkerContext) -> AsyncIterator[WorkerEvent]:
+    """Answer any message with an analysis of a CSV file.
+
+    ``vars["csv_path"]`` names the file (without it: the penguins), ``vars["column"]`` the histogram's
+    column. The first background job profiles the file, the second resamples its measurements.
+    """
+    async with aclosing(_steps(context)) as steps:
+        async for step in steps:
+            if isinstance(step, str):
+                for word in step.split(" "):
+                    yield context.text(f"{word} ")
+                    await asyncio.sleep(_PACE)
+            else:
+                yield step
+
+
+async def _steps(context: WorkerContext) -> AsyncGenerator[WorkerEvent | str]:
+    """The answer, with sentences in place of their words."""
+    if context.job_result is None or context.job_failed:
+        path, column = str(context.vars.get("csv_path") or PENGUINS), context.vars.get("column")
+        yield f"I'll look at {Path(path).name} first."
+        read = context.tool_call("read_file", {"path": path})
+        yield read
+        try:
+            dialect = await asyncio.to_thread(detect_dialect, Path(path))
+        except CSVError as error:
+            yield context.tool_result(read, {"error": str(error)}, is_error=True)
+            yield f"I cannot read it: {error}."
+            return
+        yield context.tool_result(read, _preview(dialect))
+        yield f"It has {len(dialect.names)} columns. I'll work through all its rows in the background."
+        # this job begins when the answer's headers are gone: its unanswered call is what tells of it
+        call = _code_call(context, path, *(["--column", str(column)] if column else []))
+        yield call
+        yield context.background(_work, call)
+        return
+    done = cast("_Finished", context.job_result)
+    call, content = ToolCall(done["tool_call_id"], "code_interpreter"), done["content"]
+    if "error" in content:
+        yield context.tool_result(call, content, is_error=True)
+        yield f"I could not analyse the file: {content['error']}."
+    elif "intervals" in content:
+        yield context.tool_result(call, content)
+        yield findings(cast("Intervals", content))
+    else:
+        profile = cast("Profile", content)
+        next_call = _code_call(context, done["path"], "--intervals")
+        if profile["histogram"] is not None:
+            # before any other event: the job's id stands in this answer's headers
+            yield context.background(_work, next_call)
+        yield context.tool_result(call, content)
+        yield overview(profile)
+        if profile["histogram"] is not None:
+            yield "Next I resample the measurements, to see how far they can be trusted."
+            yield next_call
+
+
+def _preview(dialect: Dialect) -> dict[str, Any]:
+    return {
+        "encoding": dialect.encoding,
+        "separator": dialect.separator,
+        "decimal": dialect.decimal,
+        "columns": list(dialect.names),
+        "first_rows": [[cell[:80] for cell in row] for row in dialect.first],
+    }
+
+
+def _code_call(context: WorkerContext, path: str, *options: str) -> ToolCall:
+    return context.tool_call(
+        "code_interpreter", {"module": "analyse_csv", "options": list(options), "path": path}
+    )
+
+
+async def _work(call: ToolCall) -> _Finished:
+    """Run the analysis that a call describes; its process ends with this task and with this process."""
+    path: str = call.arguments["path"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",  # a file called csv.py where the user stands is none of our modules
+        "-m",
+        "toolhouse_async._cli.analyse_csv",
+        "--exit-with-parent",
+        *call.arguments["options"],
+        "--",
+        path,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None  # noqa: S101 - as asked for above
+    assert process.stdout is not None  # noqa: S101
+    assert process.stderr is not None  # noqa: S101
+    try:
+        output, last_words = await asyncio.gather(process.stdout.read(), _follow(process.stderr))
+        status = await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        process.stdin.close()
+    if status not in (0, 2) or not output:
+        return _Finished(
+            tool_call_id=call.id,
+            path=path,
+            content={"error": f"the analysis ended with exit status {status}: {last_words}"},
+        )
+    return _Finished(tool_call_id=call.id, path=path, content=json.loads(output))
+
+
+async def _follow(stderr: asyncio.StreamReader) -> str:
+    """Log progress as it comes and return the last line that was none."""
+    last = ""
+    while line := (await stderr.readline()).decode(errors="replace").strip():
+        try:
+            progress = json.loads(line)
+            _log.info("%s rows read, %.0f%% of the file", f"{progress['rows']:,}", progress["share"] * 100)
+        except (ValueError, KeyError, TypeError):
+            last = line
+    return last

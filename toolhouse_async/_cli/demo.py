@@ -1,0 +1,109 @@
+"""``toolhouse-async demo``: a whole turn, jobs and resumes included, on an embedded Workers API."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING, Any, cast
+
+from rich.text import Text
+
+from .. import AsyncToolhouse
+from ..testing import WorkersEmulator
+from .analysis.dialect import detect_dialect
+from .analysis.encoding import CSVError
+from .csv_analyst import csv_analyst
+from .figures import histogram_lines, intervals_table, profile_tables
+from .terminal import fail, make_console, make_marks, one_line
+from .view import TurnView
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from .. import TurnResult
+    from .analysis.report import Intervals, Profile
+
+__all__ = ["demo"]
+
+_QUESTION = "Analyze this CSV and plot a histogram"
+_WORKER = "csv-analyst"
+
+
+async def demo(path: Path, column: str | None) -> int:
+    """Ask the worker ``csv-analyst`` about a file and show what happens.
+
+    Args:
+        path: The CSV file; absolute, since the worker reads it by this name.
+        column: The histogram's column; ``None`` leaves the choice to the worker.
+
+    Returns:
+        The exit status: 0, or 2 for a file or a column that cannot be analysed.
+
+    Cancelling ends the turn, the emulator and the analysis with its process.
+    """
+    try:
+        await asyncio.to_thread(_check, path, column)
+    except CSVError as error:
+        fail(str(error))
+        return 2
+    console = make_console()
+    result = await _turn(console, path, column)
+    contents = [x.result.content for x in result.tool_calls if x.result is not None]
+    if problem := next((c["error"] for c in contents if isinstance(c, dict) and "error" in c), None):
+        fail(str(problem))
+        return 2
+    _figures(console, contents)
+    return 0
+
+
+def _check(path: Path, column: str | None) -> None:
+    """Find at once what the worker would find in the middle of its answer."""
+    names = detect_dialect(path).names
+    if column is not None and column not in names:
+        raise CSVError(f'{path} has no column "{column}"; it has: {", ".join(names[:20])}')
+
+
+async def _turn(console: Console, path: Path, column: str | None) -> TurnResult:
+    emulator = WorkersEmulator()
+    emulator.worker(_WORKER)(csv_analyst)
+    variables = {"csv_path": str(path), **({"column": column} if column else {})}
+    began = monotonic()
+    async with (
+        emulator.serve() as server,
+        AsyncToolhouse("", base_url=server.url) as toolhouse,
+        toolhouse.session(_WORKER, vars=variables) as session,
+        session.stream(_QUESTION) as turn,
+    ):
+        console.print(Text(f"{_WORKER}, served by the embedded Workers API on {server.url}", "dim"))
+        console.print(Text(f"{_QUESTION}: {one_line(path.name)}\n", "bold"))
+        with TurnView(console) as view:
+            async for event in turn:
+                view.show(event)
+        result = await turn.result()
+    jobs, seconds = len(result.jobs), monotonic() - began
+    summary = (
+        f"{seconds:.1f} s, {jobs} background jobs waited for and resumed, {len(result.tool_calls)} tool calls"
+    )
+    console.print(Text(f"\n{make_marks(console).done} turn completed: ", "green") + Text(summary, "dim"))
+    return result
+
+
+def _figures(console: Console, contents: list[Any]) -> None:
+    """Print what the worker's tools returned, as tables and a histogram."""
+    marks = make_marks(console)
+    for content in contents:
+        if not isinstance(content, dict):
+            continue
+        if "histogram" in content:
+            profile = cast("Profile", content)
+            for table in profile_tables(profile, marks):
+                console.print(table)
+        if "intervals" in content:
+            intervals = cast("Intervals", content)
+            console.print(intervals_table(intervals, marks))
+    for content in contents:
+        if isinstance(content, dict) and content.get("histogram"):
+            for line in histogram_lines(content["histogram"], marks, console.width):
+                console.print(line, soft_wrap=True)
