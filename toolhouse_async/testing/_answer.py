@@ -48,7 +48,7 @@ class Answer:
         return [] if self._state.history_delay else self._entries(with_text=self._state.history_partial)
 
     async def write(self, worker: Worker) -> None:
-        """Call the worker and stream what it yields. Cancelling stops the worker and closes the connection."""
+        """Call the worker and stream what it yields. Cancelling stops it and closes the connection."""
         failure: Exception | None = None
         complete = False
         try:

@@ -67,9 +67,9 @@ class WorkerContext:
     def background(self, function: Callable[..., Any], *args: Any) -> BackgroundCall:
         """A background job: ``function(*args)`` really runs, from the moment that this is yielded.
 
-        An async function runs on the emulator's event loop and is cancelled when the server stops; any other runs in
-        a thread of its own, which cannot be stopped and is left behind then. Several jobs of one run are worked off
-        one after another.
+        An async function runs on the emulator's event loop and is cancelled when the server stops; any other
+        runs in a thread of its own, which cannot be stopped and is left behind then. Several jobs of one run
+        are worked off one after another.
         """
         return BackgroundCall(function, args)
 

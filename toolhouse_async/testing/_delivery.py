@@ -99,7 +99,7 @@ class Delivery:
 
 
 class BrokenDelivery(Delivery):
-    """Writes the answer to the connection byte for byte, as its fault says, and closes the connection behind it."""
+    """Writes the answer byte for byte, as its fault says, and closes the connection behind it."""
 
     def __init__(self, request: web.Request, record: RecordedRequest, fault: Fault) -> None:
         super().__init__(request, record, fault)
@@ -198,7 +198,7 @@ class BrokenDelivery(Delivery):
         for start in range(0, len(data), step):
             self._open().write(data[start : start + step])
             await asyncio.sleep(0)
-            while self._open().get_write_buffer_size() > _BUFFER:
+            while self._open().get_write_buffer_size() > _BUFFER:  # noqa: ASYNC110 - a transport tells nobody
                 await asyncio.sleep(_LOOK)
 
     def _open(self) -> asyncio.Transport:

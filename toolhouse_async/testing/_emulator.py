@@ -36,30 +36,33 @@ class WorkersEmulator(EmulatorState):
             ...  # talk to server.url
 
     It answers as the documents of the Workers API say. What they leave open is a switch: an argument, and an
-    attribute that may be changed at any time. Conversations belong to the emulator and outlive a server that stops.
+    attribute that may be changed at any time. Conversations belong to the emulator and outlive a server that
+    stops.
 
     Attributes:
         api_key: The key that requests must carry; ``None`` lets everybody in.
-        history_partial: Whether the history holds the words of an answer while it is being written, and keeps those
-            of an answer that was never completed.
+        history_partial: Whether the history holds the words of an answer while it is being written, and keeps
+            those of an answer that was never completed.
         history_empty_messages: Whether the history records an empty message.
-        history_start_without_message: The words of the user entry that a start without a message leaves in the
-            history; ``None`` leaves none.
+        history_start_without_message: The words of the user entry that a start without a message leaves in
+            the history; ``None`` leaves none.
         history_tools: Whether tool calls and their results are in the history.
         history_delay: Seconds by which an answer comes late to the history.
-        on_disconnect: Whether a worker goes on (``"continue"``) or is stopped (``"stop"``) when its client closes
-            the stream.
-        while_answering: Whether a PUT that comes while the run's last answer is still being written waits for its
-            end (``"wait"``) or gets 409 (``"conflict"``).
-        job_answer_body: Whether an answer with a job header has a body. If not, what the worker says in it stands in
-            the history alone.
+        on_disconnect: Whether a worker goes on (``"continue"``) or is stopped (``"stop"``) when its client
+            closes the stream.
+        while_answering: Whether a PUT that comes while the run's last answer is still being written waits for
+            its end (``"wait"``) or gets 409 (``"conflict"``).
+        job_answer_body: Whether an answer with a job header has a body. If not, what the worker says in it
+            stands in the history alone.
         job_poll_body: The body of a read while a job runs: the ``"history"``, an ``"empty"`` one, or a JSON
             ``"object"`` that is no history.
         job_header_lag: How many reads miss the job header after a job has started.
         conflict_lag: How many PUTs still get 409 after a job has ended.
         conflict_job_header: Whether the 409 while a job runs carries the job header.
-        rotate_run_id: Whether every PUT gives the conversation a new id. An old one is good for reading only then.
-        ndjson_object: The JSON value that stands for an event on an NDJSON stream; the documents give no schema.
+        rotate_run_id: Whether every PUT gives the conversation a new id. An old one is good for reading only
+            then.
+        ndjson_object: The JSON value that stands for an event on an NDJSON stream; the documents give no
+            schema.
         ndjson_end: A JSON value that ends every complete NDJSON stream; ``None`` ends it without one.
         keep_runs: How many conversations are kept; beyond it the oldest idle ones are forgotten.
         keep_requests: How many requests are kept in ``requests``; beyond it the oldest are forgotten.
@@ -67,12 +70,12 @@ class WorkersEmulator(EmulatorState):
     """
 
     def worker(self, agent_id: str, *, public: bool = False) -> Callable[[W], W]:
-        """Register the decorated async generator function as the worker ``agent_id``, in place of an earlier one.
+        """Register the decorated async generator function as the worker ``agent_id``, or replace it.
 
-        It is called with a ``WorkerContext`` once for every POST and PUT. The answer's headers are held back until
-        its first yield, so a ``background`` that comes first puts the job id on this very answer. If it raises, an
-        NDJSON answer ends with an ``error`` line, the connection of a text answer is cut, and an answer that has not
-        begun is a 500.
+        It is called with a ``WorkerContext`` once for every POST and PUT. The answer's headers are held back
+        until its first yield, so a ``background`` that comes first puts the job id on this very answer. If it
+        raises, an NDJSON answer ends with an ``error`` line, the connection of a text answer is cut, and an
+        answer that has not begun is a 500.
 
         Args:
             agent_id: 1 to 128 of ``A-Z a-z 0-9 _ -``.
@@ -97,8 +100,8 @@ class WorkersEmulator(EmulatorState):
     def serve(self, host: str = "127.0.0.1", port: int = 0) -> AbstractAsyncContextManager[EmulatorServer]:
         """Serve within an ``async with`` block, on the running event loop.
 
-        At its end open streams are cut, workers and jobs are cancelled, and the port is closed. An emulator may be
-        served more than once, also at the same time.
+        At its end open streams are cut, workers and jobs are cancelled, and the port is closed. An emulator
+        may be served more than once, also at the same time.
 
         Args:
             host: The address to listen on.

@@ -33,9 +33,9 @@ WorkerEvent: TypeAlias = StreamEvent | BackgroundCall
 def ndjson_object(event: StreamEvent) -> Any:
     """Return the JSON value that stands for ``event`` on an NDJSON stream.
 
-    The documents give no schema (an open question of the protocol), so the shapes are the emulator's own choice: an
-    object with a ``type`` of ``text``, ``tool_call``, ``tool_result`` or ``error``. The data of an ``UnknownEvent``
-    is sent as it is.
+    The documents give no schema (an open question of the protocol), so the shapes are the emulator's own
+    choice: an object with a ``type`` of ``text``, ``tool_call``, ``tool_result`` or ``error``. The data of an
+    ``UnknownEvent`` is sent as it is.
     """
     match event:
         case TextDelta(text):
@@ -62,7 +62,7 @@ def ndjson_line(value: Any) -> bytes:
 
 
 def history_entries(event: StreamEvent) -> list[dict[str, Any]]:
-    """Return what a history that keeps tool calls records of ``event``, in the common chat-completions shape."""
+    """Return what a history that keeps tool calls records of ``event``, in the chat-completions shape."""
     match event:
         case ToolCall(id, name, arguments):
             function = {"name": name, "arguments": orjson.dumps(arguments).decode()}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Cut", "Fault", "Faults"]
 
 Cut: TypeAlias = Literal["fin", "rst", "silence"]
-"""How an answer breaks off: the connection is closed in order, is reset, or stays open without another byte."""
+"""How an answer breaks off: the connection is closed in order, reset, or stays open without another byte."""
 
 
 @define(eq=False, kw_only=True)
@@ -24,22 +24,18 @@ class Fault:
         hits: How many requests it has met.
     """
 
-    method: str | None = None
-    agent: str | None = None
-    skip: int = field(default=0, validator=validators.ge(0))
-    times: int | None = field(default=1, validator=validators.optional(validators.ge(1)))
-    status: int | None = field(
-        default=None, validator=validators.optional(validators.and_(validators.ge(200), validators.le(599)))
-    )
-    body: bytes = b""
-    headers: Mapping[str, str | None] = field(factory=dict[str, str | None])
-    accept: bool = False
-    cut: Cut | None = field(
-        default=None, validator=validators.optional(validators.in_(("fin", "rst", "silence")))
-    )
-    cut_after: int | None = field(default=None, validator=validators.optional(validators.ge(0)))
-    byte_by_byte: bool = False
-    close_delimited: bool = False
+    method: str | None
+    agent: str | None
+    skip: int = field(validator=validators.ge(0))
+    times: int | None = field(validator=validators.optional(validators.ge(1)))
+    status: int | None = field(validator=validators.optional(validators.in_(range(200, 600))))
+    body: bytes
+    headers: Mapping[str, str | None]
+    accept: bool
+    cut: Cut | None = field(validator=validators.optional(validators.in_(("fin", "rst", "silence"))))
+    cut_after: int | None = field(validator=validators.optional(validators.ge(0)))
+    byte_by_byte: bool
+    close_delimited: bool
     hits: int = field(default=0, init=False)
     _released: bool = field(default=False, init=False)
     _stalls: set[asyncio.Future[None]] = field(factory=set[asyncio.Future[None]], init=False)
@@ -56,12 +52,17 @@ class Fault:
         return self.status is not None or (self.cut is not None and self.cut_after is None)
 
     @property
+    def delays(self) -> bool:
+        """Whether the request is handled as usual, but not before the silence ends."""
+        return self.cut == "silence" and self.cut_after is None and self.status is None and not self.accept
+
+    @property
     def breaks_framing(self) -> bool:
         """Whether the answer cannot be sent by a server that keeps to HTTP and the connection."""
         return self.cut is not None or self.byte_by_byte or self.close_delimited
 
     def release(self) -> None:
-        """End the silence: what was held back is sent. May be called from any thread; does nothing the second time."""
+        """End the silence, for good: what was held back is sent. May be called from any thread."""
         self._released = True
         for stall in list(self._stalls):
             stall.get_loop().call_soon_threadsafe(_wake, stall)
@@ -83,7 +84,7 @@ def _wake(stall: asyncio.Future[None]) -> None:
 
 
 class Faults:
-    """The faults of an emulator: each request meets at most one, the first added that fits and is not used up."""
+    """An emulator's faults: a request meets at most one, the first added that fits and is not used up."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
@@ -116,10 +117,12 @@ class Faults:
             body: The body for ``status``; its type is ``text/plain`` unless ``headers`` says otherwise.
             headers: Headers to add to whichever answer is sent or to replace in it; ``None`` takes one away.
             retry_after: The ``Retry-After`` header, in seconds or as text.
-            accept: Where the API's answer is replaced or cut before its headers: whether the API handles the request
-                all the same, so that the message is accepted and the worker called, though the client cannot know.
+            accept: Where the API's answer is replaced or cut before its headers: whether the API handles the
+                request all the same, so that the message is accepted and the worker called, though the client
+                cannot know.
             cut: Break the answer off.
-            cut_after: After so many bytes of its body; ``None``: before its headers, once the request is read.
+            cut_after: After so many bytes of its body; ``None``: before its headers, once the request is
+                read.
             byte_by_byte: Send each byte by itself.
             close_delimited: Frame the body by the connection's end alone, as HTTP/1.0 does.
 
@@ -127,7 +130,8 @@ class Faults:
             The fault; its ``release()`` ends a silence.
 
         Raises:
-            ValueError: An argument is out of range, ``cut_after`` stands without ``cut``, or ``body`` without ``status``.
+            ValueError: An argument is out of range, ``cut_after`` stands without ``cut``, or ``body`` without
+                ``status``.
         """
         edits: dict[str, str | None] = {} if retry_after is None else {"Retry-After": str(retry_after)}
         fault = Fault(

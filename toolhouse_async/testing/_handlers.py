@@ -49,6 +49,9 @@ class Endpoints:
         record.body = await request.content.read()
         target = target_of(record.method, record.path)
         fault = self.state.faults.take(record.method, target.agent_id if isinstance(target, Target) else None)
+        if fault is not None and fault.delays:
+            await fault.released()
+            fault = None
         return await self._deliver(request, record, target, fault)
 
     async def _deliver(
@@ -77,29 +80,33 @@ class Endpoints:
     ) -> asyncio.Task[None] | None:
         """Send the API's own answer, or start the task that does so."""
         try:
-            if isinstance(target, Refusal):
-                raise target
-            worker = self._authorized(record, target)
-            if record.method == "POST":
-                body = body_of(record.body)
-                return self._begin(
-                    record, target, delivery, worker, body, self.state.new_run(target.agent_id)
-                )
-            run = self.state.find_run(target.agent_id, target.run_id)
-            if run is None:
-                raise Refusal(404, "no such run")
-            if record.method == "PUT":
-                body = body_of(record.body)
-                if "message" not in body:
-                    raise Refusal(422, "a message is required")
-                await self._wait_for_turn(run, target.run_id)
-                if self.state.rotate_run_id:
-                    self.state.name_run(run)
-                return self._begin(record, target, delivery, worker, body, run)
-            await self._read(run, delivery)
+            return await self._call(record, target, delivery)
         except Refusal as refusal:
             await delivery.send(refusal.status, {**_JSON, **refusal.headers}, refusal.body())
-        return None
+            return None
+
+    async def _call(
+        self, record: RecordedRequest, target: Target | Refusal, delivery: Delivery
+    ) -> asyncio.Task[None] | None:
+        if isinstance(target, Refusal):
+            raise target
+        worker = self._authorized(record, target)
+        if record.method == "POST":
+            body = body_of(record.body)
+            return self._begin(record, target, delivery, worker, body, self.state.new_run(target.agent_id))
+        run = self.state.find_run(target.agent_id, target.run_id)
+        if run is None:
+            raise Refusal(404, "no such run")
+        if record.method != "PUT":
+            await self._read(run, delivery)
+            return None
+        body = body_of(record.body)
+        if "message" not in body:
+            raise Refusal(422, "a message is required")
+        await self._wait_for_turn(run, target.run_id)
+        if self.state.rotate_run_id:
+            self.state.name_run(run)
+        return self._begin(record, target, delivery, worker, body, run)
 
     def _authorized(self, record: RecordedRequest, target: Target) -> Registered:
         worker = self.state.workers.get(target.agent_id)
@@ -140,7 +147,8 @@ class Endpoints:
         """Return once the run takes a message.
 
         Raises:
-            Refusal: It takes none: a job runs, another answer is being written, or the run has another id now.
+            Refusal: It takes none: a job runs, another answer is being written, or the run has another id
+                now.
         """
         while True:
             if run.job_id is not None:

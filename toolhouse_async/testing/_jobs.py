@@ -45,7 +45,7 @@ class Job:
     id: str = field(factory=lambda: str(uuid4()))
 
     async def run(self) -> Outcome:
-        """Run the function to its end; its error is an outcome. Cancelling cancels an async function alone."""
+        """Run the function to its end; an error is an outcome. Cancelling cancels an async function alone."""
         function, args = self.call.function, self.call.args
         try:
             if inspect.iscoroutinefunction(function):
@@ -67,8 +67,8 @@ def error_text(error: BaseException) -> str:
 class _DaemonThreads(Executor):
     """A thread for every call, none of which keeps the process alive.
 
-    A pool would let the jobs of many conversations queue behind one another, and is joined when the loop or the
-    interpreter ends, however long a job still takes.
+    A pool would let the jobs of many conversations queue behind one another, and is joined when the loop or
+    the interpreter ends, however long a job still takes.
     """
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:

@@ -29,9 +29,10 @@ class RecordedRequest:
         path: The path as sent, with its query if it had one.
         headers: The request's headers; names are looked up in any case.
         body: The request's body, as far as it has arrived.
-        status: The status of the answer; ``None`` while there is none and where a fault cut it before its headers.
-        accepted: Whether a message was taken into a conversation. What became of the answer is another matter: a
-            fault may have turned it into a 502 or have cut it.
+        status: The status of the answer; ``None`` while there is none and where a fault cut it before its
+            headers.
+        accepted: Whether a message was taken into a conversation. What became of the answer is another
+            matter: a fault may have turned it into a 502 or have cut it.
     """
 
     method: str

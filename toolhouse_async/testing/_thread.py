@@ -23,8 +23,8 @@ __all__ = ["RunningEmulator", "running_emulator"]
 class RunningEmulator(WorkersEmulator):
     """A ``WorkersEmulator`` that is being served on 127.0.0.1 from a thread with an event loop of its own.
 
-    Workers and async background functions run in that thread. Switches, workers and faults may be changed from any
-    other.
+    Workers and async background functions run in that thread. Switches, workers and faults may be changed
+    from any other.
 
     Attributes:
         server: The server, with the record of its requests.

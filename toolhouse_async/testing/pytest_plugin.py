@@ -1,7 +1,7 @@
 """The pytest fixture ``toolhouse_emulator``.
 
-Every pytest run of an environment with this package loads this module, so it imports the emulator only where a test
-asks for it.
+Every pytest run of an environment with this package loads this module, so it imports the emulator only where
+a test asks for it.
 """
 
 from __future__ import annotations
