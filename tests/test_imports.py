@@ -31,7 +31,7 @@ ONLY_IN = {
     "sqlite3": ("stores",),
     "yarl": ("_transport", "testing"),
 }
-"""… and those that only some modules may, with what lies below them; yarl and multidict are part of aiohttp's API."""
+"""… and those that only some may, with what lies below them; multidict and yarl are part of aiohttp's API."""
 
 
 def lies_below(module: str, places: tuple[str, ...]) -> bool:
