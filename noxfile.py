@@ -73,7 +73,17 @@ def lowest(session: nox.Session) -> None:
     session.install("uv")
     extras = ("--extra", "cli", "--extra", "parse")
     session.run(
-        "uv", "pip", "compile", "-q", "--resolution", "lowest-direct", *extras, "-o", pins, "pyproject.toml"
+        "uv",
+        "pip",
+        "compile",
+        "-q",
+        "--upgrade",
+        "--resolution",
+        "lowest-direct",
+        *extras,
+        "-o",
+        pins,
+        "pyproject.toml",
     )
     session.install("-e", ".[test]", "-c", pins)
     session.run("pytest", *session.posargs)
