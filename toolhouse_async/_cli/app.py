@@ -8,7 +8,7 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import click
 import orjson
@@ -164,12 +164,12 @@ def _from_stdin() -> str | None:
 
 def _object(text: str) -> dict[str, Any]:
     try:
-        value = orjson.loads(text)
+        value: Any = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise click.BadParameter(f"not JSON: {error}", param_hint="--vars") from error
     if not isinstance(value, dict):
         raise click.BadParameter("not a JSON object", param_hint="--vars")
-    return value
+    return cast("dict[str, Any]", value)
 
 
 def _described(error: ToolhouseError) -> str:

@@ -106,11 +106,9 @@ def _bar(share: float, room: int, cells: str) -> str:
 def _table(title: str, left: list[str], right: list[str], wide: Sequence[str] = ()) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in left:
-        table.add_column(
-            heading, no_wrap=True, overflow="ellipsis", style="cyan" if heading == "column" else ""
-        )
+        table.add_column(heading, overflow="fold", style="cyan" if heading == "column" else "")
     for heading in right:
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", overflow="fold")
     for heading in wide:
         table.add_column(heading, overflow="fold")
     return table

@@ -18,13 +18,10 @@ def overview(profile: Profile) -> str:
     sentences = [f"{profile['rows']:,} rows are in."]
     gaps = [c for c in columns if c["missing"]]
     if gaps:
-        most = max(gaps, key=lambda c: c["missing"])
-        sentences.append(
-            f"{sum(c['missing'] for c in gaps):,} cells are empty in {_columns(len(gaps))}, "
-            f"most of them ({most['missing']:,}) in {most['name']}."
-            if len(gaps) > 1
-            else f"{most['missing']:,} cells are empty, all in {most['name']}."
-        )
+        empty, most = sum(c["missing"] for c in gaps), max(gaps, key=lambda c: c["missing"])
+        cells = "1 cell is" if empty == 1 else f"{empty:,} cells are"
+        where = most["name"] if len(gaps) == 1 else f"{len(gaps)} columns, most of them in {most['name']}"
+        sentences.append(f"{cells} empty, in {where}.")
     else:
         sentences.append("No cell is empty.")
     if ragged := profile["short_rows"] + profile["long_rows"]:
@@ -64,7 +61,3 @@ def _shape(column: ColumnReport) -> str:
     return (
         f"{said}; its mean stands {'above' if lean > 0 else 'below'} its median, so the tail is on that side."
     )
-
-
-def _columns(count: int) -> str:
-    return f"{count} columns" if count > 1 else "one column"

@@ -66,7 +66,7 @@ _ASCII = Marks("*", ">", "+", "x", "~", "@", "|/-\\", "#", "-")
 
 def make_console(file: TextIO | None = None) -> Console:
     """A console on ``file`` (stdout): live and in colour on a terminal, plain lines anywhere else."""
-    file = file or sys.stdout
+    file = sys.stdout if file is None else file
     live = file.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
     width = None if file.isatty() or "COLUMNS" in os.environ else _PLAIN_WIDTH
     return Console(

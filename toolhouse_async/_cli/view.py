@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from time import monotonic
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from rich.cells import cell_len
 from rich.live import Live
@@ -153,9 +153,9 @@ def _brief(value: object) -> str:
     if not isinstance(value, dict):
         return str(value)
     parts: list[str] = []
-    for key, item in value.items():  # pyright: ignore[reportUnknownVariableType]
+    for key, item in cast("dict[Any, Any]", value).items():
         if isinstance(item, list | dict):
-            parts.append(f"{key}[{len(item)}]")  # pyright: ignore[reportUnknownArgumentType]
+            parts.append(f"{key}[{len(cast('list[Any]', item))}]")
         else:
             parts.append(f"{key}={item!r}" if isinstance(item, str) else f"{key}={item}")
-    return "  ".join(parts)
+    return ", ".join(parts)

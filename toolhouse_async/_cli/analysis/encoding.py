@@ -21,7 +21,7 @@ _BOMS = (
 )
 _UNDEFINED_IN_CP1252 = (b"\x81", b"\x8d", b"\x8f", b"\x90", b"\x9d")
 _CONTROLS = bytes(set(range(1, 32)) - set(b"\t\n\r\f\x1b"))
-_TOLERATED_CONTROLS = 0.01
+_TOLERATED_CONTROLS = 0.05
 
 
 class CSVError(Exception):

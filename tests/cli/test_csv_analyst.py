@@ -1,0 +1,107 @@
+import asyncio
+import os
+import signal
+
+import pytest
+
+from tests.cli.support import processes_with, wait_until, write_slow_file
+from toolhouse_async._cli import csv_analyst as module
+from toolhouse_async.events import TextDelta, ToolCall, ToolResult
+from toolhouse_async.testing import BackgroundCall, WorkerContext
+
+REAL_TIME = True
+
+
+async def answer(**context):
+    """What the worker yields, its words joined."""
+    words, events = [], []
+    async for event in module.csv_analyst(
+        WorkerContext(agent_id="a", run_id="r", message="", history=[], **context)
+    ):
+        if isinstance(event, TextDelta):
+            words.append(event.text)
+        else:
+            events.append(event)
+    return "".join(words), events
+
+
+async def test_a_turn_reads_the_file_profiles_it_and_resamples_it(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("id,size\n" + "".join(f"{i},{i % 7 + 0.5}\n" for i in range(1, 50)) + "50,\n")
+
+    words, (call, preview, code_call, job) = await answer(
+        body={"vars": {"csv_path": str(path), "column": "id"}}
+    )
+    assert words.startswith("I'll look at data.csv first. It has 2 columns.")
+    assert (call.name, call.arguments) == ("read_file", {"path": str(path)})
+    assert preview.content["columns"] == ["id", "size"]
+    assert code_call.name == "code_interpreter"
+    assert isinstance(job, BackgroundCall)  # last, so that the answer ends in an unanswered call
+
+    done = await job.function(*job.args)
+    words, (job, result, next_call) = await answer(job_result=done)
+    assert isinstance(job, BackgroundCall)  # first, so that the answer's headers name the job
+    assert (result.id, result.content["rows"]) == (code_call.id, 50)
+    assert result.content["histogram"]["column"] == "id"
+    assert words.startswith("50 rows are in. 1 cell is empty, in size.")
+
+    done = await job.function(*job.args)
+    words, (result,) = await answer(job_result=done)
+    assert result.id == next_call.id
+    assert [i["column"] for i in result.content["intervals"]] == ["size"]
+    assert words.startswith("The mean of size lies between ")
+
+
+async def test_without_variables_the_worker_reads_the_penguins():
+    _, events = await answer()
+    assert events[1].content["columns"][0] == "species"
+
+
+async def test_without_numbers_there_is_one_job_only(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("a,b\nx,y\nz,w\n")
+    _, events = await answer(body={"vars": {"csv_path": str(path)}})
+    words, events = await answer(job_result=await events[-1].function(*events[-1].args))
+    assert [type(event) for event in events] == [ToolResult]
+    assert "no histogram" in words
+
+
+async def test_a_file_that_cannot_be_read_is_an_answer_without_a_job(tmp_path):
+    words, events = await answer(body={"vars": {"csv_path": str(tmp_path / "nothing.csv")}})
+    assert [type(event) for event in events] == [ToolCall, ToolResult]
+    assert events[-1].is_error
+    assert "No such file" in words
+
+
+async def test_what_the_analysis_refuses_is_its_result(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("a,b\n1,y\n2,w\n")
+    _, events = await answer(body={"vars": {"csv_path": str(path), "column": "b"}})
+    words, (result,) = await answer(job_result=await events[-1].function(*events[-1].args))
+    assert result.is_error
+    assert 'column "b" holds no numbers' in words
+
+
+@pytest.fixture
+async def slow_job(tmp_path):
+    path = write_slow_file(tmp_path / "slow.csv")
+    _, events = await answer(body={"vars": {"csv_path": str(path)}})
+    return asyncio.create_task(events[-1].function(*events[-1].args)), str(path)
+
+
+async def test_cancelling_the_job_ends_its_process(slow_job):
+    task, path = slow_job
+    await asyncio.to_thread(wait_until, lambda: processes_with(path))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert processes_with(path) == []
+
+
+async def test_a_process_that_is_killed_is_an_error_in_the_answer(slow_job):
+    task, path = slow_job
+    (pid,) = await asyncio.to_thread(wait_until, lambda: processes_with(path))
+    os.kill(pid, signal.SIGKILL)
+    words, (result,) = await answer(job_result=await task)
+    assert result.is_error
+    assert "exit status -9" in words

@@ -1,0 +1,66 @@
+import io
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from toolhouse_async._cli import terminal
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, žluť, 漢字, 🐧\n\tindented", "plain, žluť, 漢字, 🐧\n\tindented"),
+        ("\x1b[31mred\x1b[0m", "\\x1b[31mred\\x1b[0m"),
+        ("\x1b]0;title\x07", "\\x1b]0;title\\x07"),
+        ("\x9b2J", "\\x9b2J"),
+        ("over\rwritten\r\nnext", "over\nwritten\nnext"),
+        ("back\b\b\b\bspace\x7f", "back\\x08\\x08\\x08\\x08space\\x7f"),
+        ("evil\u202etxt.exe", "evil\\u202etxt.exe"),
+        ("\ud800", "\\ud800"),
+    ],
+)
+def test_what_a_terminal_obeys_is_shown_instead(text, shown):
+    assert terminal.harmless(text) == shown
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_harmless_text_has_no_control_character_and_stays_as_it_is(text):
+    shown = terminal.harmless(text)
+    assert not [c for c in shown if unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t"]
+    assert not set(shown) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
+    assert terminal.harmless(shown) == shown
+    shown.encode()
+
+
+@given(st.text(st.characters(exclude_categories=())), st.integers(5, 60))
+def test_one_line_is_one_harmless_line_that_fits(text, width):
+    line = terminal.one_line(text, width)
+    assert len(line) <= width
+    assert terminal.harmless(line) == line
+    assert not set(line) & set("\n\t")
+
+
+@given(st.text(st.characters(categories=["L", "N"]), max_size=60))
+def test_a_short_line_is_shown_whole(text):
+    assert terminal.one_line(text, 60) == text
+
+
+@pytest.mark.parametrize(
+    ("encoding", "bar"), [("utf-8", "█"), ("ascii", "#"), ("latin-1", "#"), ("cp437", "#")]
+)
+def test_signs_are_those_that_the_encoding_can_write(encoding, bar):
+    console = Console(file=io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    marks = terminal.make_marks(console)
+    assert marks.bar[-1] == bar
+    (marks.worker + marks.call + marks.spinner + marks.bar + marks.dash).encode(encoding)
+
+
+def test_without_a_terminal_there_are_no_control_codes():
+    file = io.StringIO()
+    console = terminal.make_console(file)
+    console.print(terminal.Text("bold", "bold red"))
+    assert not console.is_terminal
+    assert file.getvalue() == "bold\n"
