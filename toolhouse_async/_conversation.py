@@ -1,0 +1,81 @@
+"""One conversation as one session sees it: its ids, and what goes with its messages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from ._core import Core
+from ._results import JobToken
+from ._run import Run
+from ._wire.ids import check_id
+from .errors import ConfigurationError, ProtocolError
+
+
+@frozen
+class Extras:
+    """What goes with every message of the user's, never with an automatic resume."""
+
+    toolhouse_id: str | None = None
+    vars: Mapping[str, Any] | None = None
+    bundle: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("toolhouse_id", "bundle"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise ConfigurationError(f"{name} must be a string, not {value!r:.80}")
+        if self.vars is not None and not isinstance(self.vars, Mapping):
+            raise ConfigurationError(f"vars must be a mapping, not {self.vars!r:.80}")
+
+    def fields(self) -> dict[str, Any]:
+        """Those that are set, as fields of the body."""
+        fields = {"toolhouse_id": self.toolhouse_id, "vars": self.vars, "bundle": self.bundle}
+        return {
+            name: dict(value) if isinstance(value, Mapping) else value
+            for name, value in fields.items()
+            if value is not None
+        }
+
+
+class Conversation:
+    """The ids of a conversation and the run they lead to.
+
+    Attributes:
+        run_id: The latest header's value; ``None`` before the first answer.
+        run: What all sessions on this run share.
+        job: The job that a turn left running, if one did.
+    """
+
+    def __init__(self, core: Core, agent_id: str, run_id: str | None, extras: Extras) -> None:
+        self.core = core
+        self.agent_id = agent_id
+        self.extras = extras
+        self.run_id: str | None = None
+        self.run = Run()
+        self.job: JobToken | None = None
+        if run_id is not None:
+            self.run_id = check_id(run_id, "run id")
+            self.run = core.run_of(agent_id, run_id)
+
+    def answered(self, run_id: str | None) -> None:
+        """Take the run id that an answer brought; one without keeps the old."""
+        if run_id is None or run_id == self.run_id:
+            return
+        if self.run_id is None:
+            self.run.begun = asyncio.get_running_loop().time()
+        self.run_id = run_id
+        self.core.name_run(self.run, self.agent_id, run_id)
+
+    def known_run_id(self) -> str:
+        """The run id, where it is needed.
+
+        Raises:
+            ProtocolError: The answer that should have brought it did not.
+        """
+        if self.run_id is None:
+            raise ProtocolError("the answer has no X-Toolhouse-Run-ID, so the conversation cannot be read or continued")
+        return self.run_id

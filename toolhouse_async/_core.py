@@ -1,0 +1,94 @@
+"""What the parts of one client share: its service, its policies, its runs and its life."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+from weakref import WeakSet, WeakValueDictionary
+
+from ._polling import RunPoll
+from ._run import Run
+from ._service import Service
+from ._settings import Limits, PollingPolicy, RecoveryPolicy, Timeouts
+from ._wire.decode import EventDecoder
+from .errors import ClosedError, ConfigurationError, ToolhouseError
+
+
+class Live(Protocol):
+    """Something that closing the client must end."""
+
+    def interrupt(self, error: ToolhouseError) -> None:
+        """End with ``error``: at once where it waits, else at its next step."""
+        ...
+
+
+class Core:
+    """The state of one client. One event loop uses it: the first that does."""
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        timeouts: Timeouts,
+        polling: PollingPolicy,
+        recovery: RecoveryPolicy,
+        limits: Limits,
+        decoder: EventDecoder,
+    ) -> None:
+        self.service = service
+        self.timeouts = timeouts
+        self.polling = polling
+        self.recovery = recovery
+        self.limits = limits
+        self.decoder = decoder
+        self.live: WeakSet[Live] = WeakSet()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._runs: WeakValueDictionary[tuple[str, str], Run] = WeakValueDictionary()
+        self._polls: WeakValueDictionary[tuple[str, str, PollingPolicy], RunPoll] = WeakValueDictionary()
+        self._poll_slots = asyncio.Semaphore(polling.max_in_flight)
+
+    def check_usable(self) -> None:
+        """Check, before any I/O, that the client is open and on its own event loop.
+
+        Raises:
+            ClosedError: It was closed.
+            ConfigurationError: It belongs to another event loop.
+        """
+        if self._closed:
+            raise ClosedError("the client is closed")
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise ConfigurationError(
+                "this client belongs to another event loop; create one AsyncToolhouse per event loop"
+            )
+
+    def run_of(self, agent_id: str, run_id: str) -> Run:
+        """The shared state of a run."""
+        run = self._runs.get((agent_id, run_id))
+        if run is None:
+            run = self._runs[agent_id, run_id] = Run()
+        return run
+
+    def name_run(self, run: Run, agent_id: str, run_id: str) -> None:
+        """Note that ``run`` is known by this id from now on (as well)."""
+        self._runs[agent_id, run_id] = run
+
+    def poll_of(self, run: Run, agent_id: str, run_id: str, policy: PollingPolicy, elapsed: float) -> RunPoll:
+        """The polling of a run: one for all who wait with the same policy."""
+        key = (agent_id, run_id, policy)
+        poll = self._polls.get(key)
+        if poll is None or poll.is_over:
+            poll = self._polls[key] = RunPoll(
+                self.service, agent_id, run_id, policy, self._poll_slots, elapsed=elapsed, run_begun=run.begun
+            )
+        return poll
+
+    def close(self) -> bool:
+        """End everything that is live; whether there is still something to close."""
+        was_open, self._closed = not self._closed, True
+        for live in list(self.live):
+            live.interrupt(ClosedError("the client was closed"))
+        return was_open

@@ -1,0 +1,75 @@
+"""The API key: the one place that turns it into a header, and a type that shows it nowhere else."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+from .errors import ConfigurationError
+
+ApiKey: TypeAlias = str | Callable[[], str] | Callable[[], Awaitable[str]]
+
+_REDACTED: Final = "[redacted]"
+
+
+class Secret:
+    """A key that only :meth:`header` gives out; ``""`` is the absence of one."""
+
+    __slots__ = ("__value",)
+
+    def __init__(self, value: object) -> None:
+        if not isinstance(value, str):
+            raise ConfigurationError("the API key is not a string")
+        if value and (not value.isascii() or not value.isprintable() or " " in value):
+            raise ConfigurationError(
+                "the API key holds spaces, line breaks or characters that no key has (it is not shown here); "
+                "copy it again, without quotes or a trailing newline"
+            )
+        self.__value = value
+
+    def __repr__(self) -> str:
+        return f"Secret({_REDACTED if self.__value else ''})"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a key is not pickled")
+
+    def header(self) -> dict[str, str]:
+        """The ``Authorization`` header; none for a public worker."""
+        return {"Authorization": f"Bearer {self.__value}"} if self.__value else {}
+
+    def redact(self, text: str) -> str:
+        """Black the key out of a text that came from outside."""
+        return text.replace(self.__value, _REDACTED) if self.__value else text
+
+
+class Credentials:
+    """Where the key comes from: a string, or a callable that is asked before each request."""
+
+    __slots__ = ("_ask", "_fixed")
+
+    def __init__(self, api_key: ApiKey | None) -> None:
+        if api_key is None:
+            api_key = os.environ.get("TOOLHOUSE_API_KEY")
+            if api_key is None:
+                raise ConfigurationError(
+                    "no API key: set the environment variable TOOLHOUSE_API_KEY or pass api_key= "
+                    '(api_key="" for a public worker, which takes none)'
+                )
+        self._fixed: Secret | None = None
+        self._ask: Callable[[], object] | None = None
+        if callable(api_key):
+            self._ask = api_key
+        else:
+            self._fixed = Secret(api_key)
+            if api_key and not api_key.strip():
+                raise ConfigurationError("the API key is blank")
+
+    async def secret(self) -> Secret:
+        """The key for the next request. What the user's callable raises passes through."""
+        if self._fixed is not None:
+            return self._fixed
+        assert self._ask is not None  # noqa: S101 - set wherever _fixed is not
+        value = self._ask()
+        return Secret(await value if inspect.isawaitable(value) else value)

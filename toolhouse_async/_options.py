@@ -1,0 +1,94 @@
+"""The options of a turn: as users write them, and checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, TypedDict
+
+from attrs import frozen
+
+from .errors import ConfigurationError
+
+
+class TurnOptions(TypedDict, total=False):
+    """Keyword options of a turn; all may be left out.
+
+    Attributes:
+        format: ``"ndjson"`` (default) gives tool calls too, ``"text"`` only the worker's words.
+        background: ``"resume"`` (default) waits for background jobs and resumes the run; ``"detach"`` ends the
+            turn with a token instead.
+        on_conflict: What to do when a job is running already: ``"wait"`` (default) for it, then send the
+            message; or ``"raise"`` :class:`~toolhouse_async.ConflictError`.
+        resume_message: The message of an automatic resume; default ``""``.
+        recover: Whether a cut answer is healed from the history; default ``True``.
+        settle: Whether the finished answer is compared with the history: always, never, or ``"auto"`` (default),
+            where there is reason for doubt.
+        timeout: Seconds for the whole turn, waiting included; default ``None``, for ever.
+        extra_body: More fields for the body of the user's own POST or PUT.
+    """
+
+    format: Literal["ndjson", "text"]
+    background: Literal["resume", "detach"]
+    on_conflict: Literal["wait", "raise"]
+    resume_message: str
+    recover: bool
+    settle: Literal["auto"] | bool
+    timeout: float | None
+    extra_body: Mapping[str, Any] | None
+
+
+@frozen
+class Options:
+    """The same, complete and checked."""
+
+    format: Literal["ndjson", "text"] = "ndjson"
+    background: Literal["resume", "detach"] = "resume"
+    on_conflict: Literal["wait", "raise"] = "wait"
+    resume_message: str = ""
+    recover: bool = True
+    settle: Literal["auto"] | bool = "auto"
+    timeout: float | None = None
+    extra_body: Mapping[str, Any] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        for name, allowed in _ALLOWED.items():
+            value = getattr(self, name)
+            if not any(value is choice or (isinstance(value, str) and value == choice) for choice in allowed):
+                choices = " or ".join(repr(choice) for choice in allowed)
+                raise ConfigurationError(f"{name} must be {choices}, not {value!r:.80}")
+        if not isinstance(self.resume_message, str):
+            raise ConfigurationError(f"resume_message must be a string, not {self.resume_message!r:.80}")
+        check_timeout(self.timeout)
+        if self.extra_body is not None and not isinstance(self.extra_body, Mapping):
+            raise ConfigurationError(f"extra_body must be a mapping, not {self.extra_body!r:.80}")
+
+
+_ALLOWED: Mapping[str, tuple[object, ...]] = {
+    "format": ("ndjson", "text"),
+    "background": ("resume", "detach"),
+    "on_conflict": ("wait", "raise"),
+    "recover": (True, False),
+    "settle": ("auto", True, False),
+}
+
+
+def check_timeout(timeout: object) -> None:
+    """Refuse what is not a number of seconds or ``None``.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if timeout is not None and not (number and math.isfinite(timeout) and timeout >= 0):  # type: ignore[arg-type,operator]
+        raise ConfigurationError(f"timeout must be seconds or None, not {timeout!r:.80}")
+
+
+def check_message(message: object) -> None:
+    """Refuse a message that is not text.
+
+    Raises:
+        ConfigurationError: It is neither a string nor ``None``.
+    """
+    if message is not None and not isinstance(message, str):
+        raise ConfigurationError(f"a message must be a string, not {type(message).__name__}")

@@ -1,0 +1,176 @@
+"""The Workers API's calls: key, retries and errors around the bare transport."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from ._credentials import Credentials, Secret
+from ._log import log
+from ._results import JobStatus, Message
+from ._settings import Limits, RetryPolicy, Timeouts
+from ._transport import Answer, Cut, Transport
+from ._wire import requests
+from ._wire.answers import check_content, job_id_of, retry_after_of, run_id_of, status_error
+from ._wire.history import parse_history
+from ._wire.pauses import next_attempt
+from ._wire.requests import Request
+from .errors import (
+    APIStatusError,
+    NotSentError,
+    OutcomeUnknownError,
+    RateLimitError,
+    ServerError,
+    StreamInterruptedError,
+    TLSError,
+    ToolhouseError,
+)
+
+T = TypeVar("T")
+
+SMALL_BODY = 64 * 1024
+"""Bytes of a body that are read only to keep the connection; a larger one is dropped with it."""
+POLL_TIMEOUT = 30.0
+"""Seconds that one poll may take: a hung one must not keep a job waiting for ``Timeouts.response``."""
+
+
+def may_retry(error: ToolhouseError, *, reads_only: bool) -> bool:
+    """Whether a failed request may be sent again as it is: the one place that decides this.
+
+    A message (POST, PUT) may if it provably was not sent (no connection, but not a refused certificate) or was
+    refused for its rate (429). A read (GET) may also when no answer came, the answer was cut, or the service or a
+    proxy failed for the moment (408, 425, 5xx).
+    """
+    if isinstance(error, TLSError):
+        return False
+    if isinstance(error, NotSentError | RateLimitError):
+        return True
+    if not reads_only:
+        return False
+    if isinstance(error, APIStatusError):
+        return isinstance(error, ServerError) or error.status in (408, 425)
+    return isinstance(error, OutcomeUnknownError | StreamInterruptedError)
+
+
+class Service:
+    """Calls one Workers API with one set of credentials and policies."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        credentials: Credentials,
+        *,
+        retries: RetryPolicy,
+        timeouts: Timeouts,
+        limits: Limits,
+        randomness: random.Random,
+    ) -> None:
+        self._transport = transport
+        self._credentials = credentials
+        self._retries = retries
+        self._timeouts = timeouts
+        self._limits = limits
+        self.randomness = randomness
+
+    async def send(self, request: Request, deadline: float | None = None) -> Answer:
+        """Send a message and return the answer with its body still to be read.
+
+        Args:
+            request: A POST or PUT.
+            deadline: The loop's time after which no retry begins.
+
+        Raises:
+            APIStatusError: The status is not a success.
+            TransportError: There was no answer.
+            ProtocolError: The answer is not one of this service.
+        """
+        return await self._retrying(lambda: self._send_once(request), request, deadline)
+
+    async def _send_once(self, request: Request, *, response_timeout: float | None = None) -> Answer:
+        secret = await self._credentials.secret()
+        answer = await self._transport.send(request, secret.header(), response_timeout=response_timeout)
+        try:
+            if not 200 <= answer.status < 300:
+                raise await self._refused(request, answer, secret)
+            if request.method != "GET":
+                check_content(answer.lookup, run_id_of(answer.lookup))
+        except BaseException:
+            answer.close()
+            raise
+        return answer
+
+    async def _refused(self, request: Request, answer: Answer, secret: Secret) -> APIStatusError:
+        most = self._limits.max_error_body
+        try:
+            async with asyncio.timeout(self._timeouts.idle):
+                body = await answer.read_all(most)
+        except (Cut, TimeoutError, ToolhouseError):
+            body = b""  # the status says enough
+        headers = type(answer.headers)(
+            (name, secret.redact(value)) for name, value in answer.headers.items()
+        )
+        return status_error(
+            answer.status,
+            what=str(request),
+            body=secret.redact(body[:most].decode("utf-8", "replace")),
+            headers=headers,
+            run_id=request.run_id,
+            retry_after=retry_after_of(answer.lookup, time.time()),
+            reads_only=request.method == "GET",
+        )
+
+    async def read(self, agent_id: str, run_id: str, deadline: float | None = None) -> JobStatus:
+        """Read a run: one GET, retried as a read may be."""
+        request = requests.read(agent_id, run_id)
+        return await self._retrying(lambda: self._read_once(agent_id, run_id), request, deadline)
+
+    async def poll(self, agent_id: str, run_id: str) -> JobStatus:
+        """Read a run once, within the time a poll may take; whoever polls decides about failures."""
+        most = POLL_TIMEOUT if self._timeouts.response is None else min(POLL_TIMEOUT, self._timeouts.response)
+        return await self._read_once(agent_id, run_id, response_timeout=most)
+
+    async def _read_once(
+        self, agent_id: str, run_id: str, *, response_timeout: float | None = None
+    ) -> JobStatus:
+        request = requests.read(agent_id, run_id)
+        answer = await self._send_once(request, response_timeout=response_timeout)
+        try:
+            check_content(answer.lookup, run_id)
+            job_id = job_id_of(answer.lookup)
+            history: tuple[Message, ...] | None = None
+            cut = ""
+            try:
+                async with asyncio.timeout(self._timeouts.idle if job_id is None else 1.0):
+                    body = await answer.read_all(None if job_id is None else SMALL_BODY)
+                    history = parse_history(body) if job_id is None else None
+            except (Cut, TimeoutError) as error:
+                cut = str(error) or "nothing more was received within Timeouts.idle"
+            if cut and job_id is None:
+                raise StreamInterruptedError(
+                    f"{request}: the history was cut ({cut})", run_id=run_id, safe_to_retry=True
+                )
+            return JobStatus(agent_id, run_id, job_id, retry_after_of(answer.lookup, time.time()), history)
+        finally:
+            answer.close()
+
+    async def _retrying(
+        self, attempt: Callable[[], Awaitable[T]], request: Request, deadline: float | None
+    ) -> T:
+        number = 1
+        while True:
+            try:
+                return await attempt()
+            except ToolhouseError as error:
+                if not may_retry(error, reads_only=request.method == "GET"):
+                    raise
+                asked = error.retry_after if isinstance(error, APIStatusError) else None
+                pause = next_attempt(self._retries, number, asked, self.randomness.random())
+                now = asyncio.get_running_loop().time()
+                if pause is None or (deadline is not None and now + pause > deadline):
+                    raise
+                log.info("%s: attempt %d failed (%s); again in %.2f s", request, number, type(error).__name__, pause)
+            number += 1
+            await asyncio.sleep(pause)

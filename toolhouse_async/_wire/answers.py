@@ -1,0 +1,198 @@
+"""What an answer's status and headers mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Final, Protocol
+
+from ..errors import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    NotFoundError,
+    PermissionDeniedError,
+    ProtocolError,
+    RateLimitError,
+    RedirectError,
+    ServerError,
+    UnexpectedContentError,
+    UnprocessableEntityError,
+)
+from .ids import is_id
+
+RUN_ID: Final = "X-Toolhouse-Run-ID"
+JOB_ID: Final = "x-toolhouse-job-id"
+
+_BY_STATUS: Final[dict[int, type[APIStatusError]]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    422: UnprocessableEntityError,
+    429: RateLimitError,
+}
+TRANSIENT: Final = frozenset((408, 425, 500, 502, 503, 504))
+"""Statuses after which nobody knows whether a message was accepted (425 apart: it was not)."""
+
+
+class HeaderLookup(Protocol):
+    """The one thing asked of an HTTP library's headers: all values of a name, in any case."""
+
+    def getall(self, key: str, default: list[str]) -> list[str]:
+        """Return the values of ``key``, or ``default``."""
+        ...
+
+
+class Headers(Mapping[str, str]):
+    """An answer's headers: names in any case, repeated ones joined with a comma. Immutable."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, items: Iterable[tuple[str, str]] = ()) -> None:
+        values: dict[str, str] = {}
+        for name, value in items:
+            key = name.lower()
+            values[key] = f"{values[key]}, {value}" if key in values else value
+        self._values = values
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Headers({list(self._values.items())!r:.2000})"
+
+
+def run_id_of(headers: HeaderLookup) -> str | None:
+    """Return the answer's run id, if it has one.
+
+    Raises:
+        ProtocolError: There are several, or it could not stand in a URL.
+    """
+    values = headers.getall(RUN_ID, [])
+    if not values:
+        return None
+    if len(values) > 1 or not is_id(values[0]):
+        raise ProtocolError(f"the answer's {RUN_ID} header is not one valid id: {values!r:.200}")
+    return values[0]
+
+
+def job_id_of(headers: HeaderLookup) -> str | None:
+    """Return the id of the running job, ``None`` if the header is absent or empty."""
+    for value in headers.getall(JOB_ID, []):
+        job_id = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value.strip()[:256])
+        if job_id:
+            return job_id
+    return None
+
+
+def retry_after_of(headers: HeaderLookup, now: float) -> float | None:
+    """Return the seconds that ``Retry-After`` asks for: finite, never negative; ``None`` for none or nonsense.
+
+    Args:
+        headers: The answer's headers. ``retry-after-ms``, which some gateways add, goes first.
+        now: Seconds since the epoch, for the HTTP-date form.
+    """
+    for name, unit in (("retry-after-ms", 0.001), ("Retry-After", 1.0)):
+        for value in headers.getall(name, []):
+            try:
+                seconds = float(value) * unit
+            except ValueError:
+                seconds = _until(value, now)
+            if math.isfinite(seconds) and seconds >= 0:
+                return min(seconds, 1e9)
+    return None
+
+
+def _until(date: str, now: float) -> float:
+    try:
+        when = parsedate_to_datetime(date)
+        if when.tzinfo is None:  # "-0000", which the standard library reads as naive, is UTC
+            when = when.replace(tzinfo=timezone.utc)
+        return max(0.0, (when - datetime.fromtimestamp(now, timezone.utc)).total_seconds())
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return math.nan
+
+
+def is_framed(headers: HeaderLookup, http_version: tuple[int, int]) -> bool:
+    """Whether the end of the body is proven by its framing, not only by the connection's end."""
+    if headers.getall("Content-Length", []):
+        return True
+    return http_version >= (1, 1) and any(
+        "chunked" in value.lower() for value in headers.getall("Transfer-Encoding", [])
+    )
+
+
+def check_framing(headers: HeaderLookup) -> None:
+    """Refuse headers by which two readers could see two different bodies.
+
+    Raises:
+        ProtocolError: Several lengths, or a length beside a transfer encoding.
+    """
+    lengths = headers.getall("Content-Length", [])
+    if len(lengths) > 1 or (lengths and headers.getall("Transfer-Encoding", [])):
+        raise ProtocolError("the answer's length is ambiguous (Content-Length and Transfer-Encoding)")
+    if lengths and not (lengths[0].isascii() and lengths[0].isdigit()):
+        raise ProtocolError(f"the answer's Content-Length is not a number: {lengths[0]!r:.80}")
+
+
+def check_content(headers: HeaderLookup, run_id: str | None) -> None:
+    """Refuse a good answer that is not the service's.
+
+    Raises:
+        UnexpectedContentError: A content encoding nobody asked for, or HTML without a run id (a captive portal).
+    """
+    encodings = [v for v in headers.getall("Content-Encoding", []) if v.strip().lower() not in ("", "identity")]
+    if encodings:
+        raise UnexpectedContentError(
+            f"the answer is {encodings[0]!r:.40}-encoded although only identity was accepted", run_id=run_id
+        )
+    if run_id is None and any("html" in v.lower() for v in headers.getall("Content-Type", [])):
+        raise UnexpectedContentError("the answer is a web page, not the service's (a captive portal or a proxy?)")
+
+
+def status_error(
+    status: int,
+    *,
+    what: str,
+    body: str,
+    headers: Mapping[str, str],
+    run_id: str | None,
+    retry_after: float | None,
+    reads_only: bool,
+) -> APIStatusError:
+    """Make the error for a status that is not a success.
+
+    Args:
+        status: The HTTP status.
+        what: The request in words, for the message.
+        body: The answer's body, capped, without secrets.
+        headers: The answer's headers.
+        run_id: The conversation, where known.
+        retry_after: Seconds the service asks to wait.
+        reads_only: Whether the request was a GET, which may always be sent again.
+    """
+    kind = _BY_STATUS.get(status)
+    if kind is None:
+        kind = RedirectError if 300 <= status < 400 else ServerError if status >= 500 else APIStatusError
+    wait = "" if retry_after is None else f" (retry after {retry_after:g} s)"
+    said = f": {body[:300]}" if body else ""
+    return kind(
+        f"{what} was answered with {status}{wait}{said}",
+        run_id=run_id,
+        headers=headers,
+        safe_to_retry=None if status in TRANSIENT and not reads_only else True,
+        status=status,
+        body=body,
+        retry_after=retry_after,
+    )

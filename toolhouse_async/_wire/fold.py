@@ -1,0 +1,115 @@
+"""Folding a turn's events into its result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .._results import JobRecord, ToolExchange, TurnResult
+from ..events import ErrorEvent, Event, MalformedLine, TextDelta, ToolCall, ToolResult, UnknownEvent
+
+
+class Fold:
+    """Keeps what the result needs, and no event longer than that.
+
+    Attributes:
+        error: The first error event of the turn.
+        jobs: Jobs that are over.
+        recovered: Whether any round was healed from the history.
+        unknown: Events of unknown shape.
+        malformed: Lines that were not JSON.
+    """
+
+    def __init__(self) -> None:
+        self._rounds: list[str] = []  # rounds that are over
+        self._parts: list[str] = []  # the words of the round under way
+        self._calls: dict[object, ToolExchange] = {}
+        self.unknown = 0
+        self.malformed = 0
+        self._last_call: object | None = None
+        self.error: ErrorEvent | None = None
+        self.jobs: list[JobRecord] = []
+        self.recovered = False
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Take the next events of the stream."""
+        said = self._parts.append
+        for event in events:
+            kind = type(event)
+            if kind is TextDelta:
+                said(event.text)  # type: ignore[union-attr]
+                self._last_call = None
+            else:
+                self._add_other(event)
+
+    def _add_other(self, event: Event) -> None:
+        self._last_call = None
+        match event:
+            case ToolCall():
+                # A service that announces a call and repeats it with its arguments means one call.
+                key: object = event.id if event.id is not None else object()
+                answered = self._calls[key].result if key in self._calls else None
+                self._calls[key] = ToolExchange(event, answered)
+                self._last_call = key
+            case ToolResult():
+                key = self._call_answered_by(event)
+                call = self._calls[key].call if key in self._calls else _missing_call(event)
+                self._calls[key] = ToolExchange(call, event)
+            case ErrorEvent():
+                self.error = self.error or event
+            case UnknownEvent():
+                self.unknown += 1
+            case MalformedLine():
+                self.malformed += 1
+            case _:
+                pass
+
+    def _call_answered_by(self, event: ToolResult) -> object:
+        if event.id is not None:
+            return event.id
+        for key, exchange in self._calls.items():
+            if exchange.result is None and event.name in (None, exchange.call.name):
+                return key
+        return object()
+
+    @property
+    def round_text(self) -> str:
+        """The words of the round under way."""
+        if len(self._parts) > 1:
+            self._parts = ["".join(self._parts)]
+        return self._parts[0] if self._parts else ""
+
+    @round_text.setter
+    def round_text(self, text: str) -> None:
+        self._parts = [text]
+
+    @property
+    def unanswered_call(self) -> bool:
+        """Whether the last event was a tool call that has no result."""
+        return self._last_call is not None
+
+    def next_round(self) -> None:
+        """Begin the words of another round."""
+        self._rounds.append(self.round_text)
+        self._parts = []
+
+    def result(self, agent_id: str, run_id: str | None, **more: Any) -> TurnResult:
+        """What the turn has come to so far."""
+        rounds = (*self._rounds, self.round_text)
+        return TurnResult(
+            agent_id,
+            run_id,
+            text="".join(rounds),
+            tool_calls=tuple(self._calls.values()),
+            jobs=tuple(self.jobs),
+            recovered=self.recovered,
+            unknown=self.unknown,
+            malformed=self.malformed,
+            rounds=rounds,
+            **more,
+        )
+
+
+def _missing_call(event: ToolResult) -> ToolCall:
+    """The call of a result that came without one."""
+    return ToolCall(event.id, event.name or "", None)

@@ -1,0 +1,107 @@
+"""Reading a conversation's history, and finding in it what a turn said and was answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import frozen
+
+from .._results import Message
+from ..errors import UnexpectedContentError
+from .jsontext import loads
+
+
+def parse_history(body: bytes) -> tuple[Message, ...]:
+    """Read the JSON array that a GET of a run answers with.
+
+    Raises:
+        UnexpectedContentError: It is not a JSON array.
+    """
+    try:
+        entries = loads(body)
+    except ValueError as error:
+        raise UnexpectedContentError(f"the history is not JSON: {error}", safe_to_retry=True) from None
+    if not isinstance(entries, list):
+        raise UnexpectedContentError("the history is not a JSON array", safe_to_retry=True)
+    return tuple(_message(entry) for entry in entries)
+
+
+def _message(entry: Any) -> Message:
+    if not isinstance(entry, dict):
+        return Message("", entry, entry)
+    role = entry.get("role")
+    return Message(role if isinstance(role, str) else "", entry.get("content"), entry)
+
+
+@frozen
+class Place:
+    """Where in a history the answer to a message begins.
+
+    Attributes:
+        words: The message as it was sent, ``None`` if there was none.
+        length: Entries that stood there just before it was sent, ``None`` where that was not known.
+        last: The last of those entries, by which a shifted history is noticed.
+        repeated: Whether the same words may have been sent earlier in the conversation.
+    """
+
+    words: str | None
+    length: int | None = None
+    last: Message | None = None
+    repeated: bool = True
+
+    @classmethod
+    def after(cls, words: str | None, history: Sequence[Message]) -> Place:
+        """The place of a message that is sent right after ``history`` was read."""
+        return cls(words, len(history), history[-1] if history else None)
+
+
+def _trusts_length(history: Sequence[Message], place: Place) -> bool:
+    """Whether the history still begins as it did when its length was noted: it may have been shortened since."""
+    if place.length is None or place.length > len(history):
+        return False
+    return place.last is None or history[place.length - 1] == place.last
+
+
+def entries_after(history: Sequence[Message], place: Place) -> Sequence[Message] | None:
+    """The entries that followed a message, up to the next user's; ``None`` if the message is not found.
+
+    The message itself need not be there where the length before it is known: whether an empty one is
+    recorded is an open question of the protocol.
+    """
+    begin = place.length if _trusts_length(history, place) else None
+    for index in range(len(history) - 1, (begin or 0) - 1, -1):
+        if history[index].role == "user" and history[index].text == (place.words or ""):
+            begin = index + 1
+            break
+    if begin is None:
+        return None
+    end = next((i for i in range(begin, len(history)) if history[i].role == "user"), len(history))
+    return history[begin:end]
+
+
+def find_reply(
+    history: Sequence[Message], place: Place, partial: str, *, open_end: bool = False
+) -> str | None:
+    """Find what the worker answered to a message.
+
+    Args:
+        history: The conversation.
+        place: Where the answer begins.
+        partial: What was received of the answer.
+        open_end: Accept entries that do not end in the worker's words, as where a job came after them.
+
+    Returns:
+        The whole answer; ``None`` where it is not there yet, or could be an earlier turn's.
+    """
+    entries = entries_after(history, place)
+    if entries is None:
+        return None
+    text = "".join(entry.text for entry in entries if entry.role == "assistant")
+    if open_end:
+        return text if text.startswith(partial) else None
+    if not text or entries[-1].role != "assistant" or not entries[-1].text:
+        return None
+    if not _trusts_length(history, place) and place.repeated and not (partial and text.startswith(partial)):
+        return None
+    return text

@@ -1,0 +1,53 @@
+"""Agent ids and run ids: what may enter a URL."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+from ..errors import ConfigurationError
+
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
+_PATH: Final = re.compile(r"/(?:ndjson/)?([A-Za-z0-9_-]{1,128})/?", re.ASCII)
+
+
+def is_id(value: object) -> bool:
+    """Whether ``value`` may stand in a URL as an agent id or run id."""
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
+
+
+def check_id(value: str, what: str = "id") -> str:
+    """Return ``value`` if it is an id.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    if not is_id(value):
+        raise ConfigurationError(f"not a valid {what}: {value!r:.200} (expected 1 to 128 of A-Z a-z 0-9 _ -)")
+    return value
+
+
+def agent_id_of(value: str, base_url: str) -> str:
+    """Return the agent id that ``value`` is, or that stands in it as the worker's URL under ``base_url``.
+
+    Raises:
+        ConfigurationError: It is neither; or the URL is another service's.
+    """
+    if not (isinstance(value, str) and "://" in value):
+        return check_id(value, "agent id")
+    base = urlsplit(base_url)
+    try:
+        url = urlsplit(value)
+        same = (url.scheme, url.hostname, url.port) == (base.scheme, base.hostname, base.port)
+    except ValueError:
+        raise ConfigurationError(f"not a worker's URL: {value!r:.200}") from None
+    path = url.path.removeprefix(base.path.rstrip("/"))
+    match = _PATH.fullmatch(path)
+    if not match or url.query or url.fragment or url.username is not None or url.password is not None:
+        raise ConfigurationError(f"not a worker's URL: {value!r:.200} (expected {base_url}/<agent id>)")
+    if not same:
+        raise ConfigurationError(
+            f"{value!r:.200} is not a worker of {base_url}: pass base_url= to the client to use another service"
+        )
+    return match[1]

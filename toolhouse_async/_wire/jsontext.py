@@ -1,0 +1,168 @@
+"""Reading JSON as workers write it: one line of a stream, or a value somewhere in an answer's prose."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+import orjson
+
+_ESCAPE: Final = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+_FENCE: Final = re.compile(r"[ \t]*(`{3,}|~{3,})[^`]*")
+_TOKEN: Final = re.compile(
+    r'[ \t\r\n]*(?:([{}\[\]:,])|("(?:[^"\\\x00-\x1f]|\\.)*")'
+    r"|(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null))"
+)
+_OPENING: Final = re.compile(r"[{\[]")
+
+
+def loads(data: bytes) -> Any:
+    """Parse one JSON value; what orjson refuses is tried with the standard library.
+
+    The standard library also reads ``NaN``, ``1e999`` and lone surrogates (half of an emoji that was cut), which
+    are shown as U+FFFD so that the text can be encoded again.
+
+    Raises:
+        ValueError: It is not JSON; the message says why, in at most 200 characters.
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        reason = str(error)
+    try:
+        text = data.decode("utf-8", "surrogatepass")
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return json.loads(_ESCAPE.sub(_mend_escape, text))
+    except UnicodeDecodeError:
+        reason = "not UTF-8"
+    except ValueError as error:
+        reason = reason or str(error)
+    except RecursionError:
+        reason = "nested too deeply"
+    raise ValueError(reason[:200])
+
+
+def _mend_escape(match: re.Match[str]) -> str:
+    return r"\ufffd" if match[1] else match[0]
+
+
+def parse_line(line: bytes) -> Any:
+    """Parse a line of a stream; ``None`` if it is empty or not JSON."""
+    try:
+        return loads(line) if line else None
+    except ValueError:
+        return None
+
+
+def dumps(value: object) -> bytes:
+    """Write a JSON value, of any size of integer.
+
+    Raises:
+        ValueError: It cannot be written as JSON.
+    """
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # orjson stops at 64-bit integers, 254 levels and exact key types
+        try:
+            return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"cannot be written as JSON: {str(error)[:200]}") from None
+
+
+def find_json(text: str) -> Any:
+    """Find the JSON value that an answer is, or has in it.
+
+    Tries the whole text, then the last code fence that parses, then the last object or array in the prose. Time
+    is linear in the size of the text.
+
+    Raises:
+        ValueError: There is none; the message says what was tried.
+    """
+    try:
+        return loads(text.encode("utf-8", "surrogatepass"))
+    except ValueError as error:
+        tried = [f"the whole text ({error})" if text.strip() else "the whole text (it is empty)"]
+    fences = _fenced(text)
+    for content in reversed(fences):
+        try:
+            return loads(content.encode("utf-8", "surrogatepass"))
+        except ValueError:
+            continue
+    tried.append(f"{len(fences)} code fences")
+    spans = _values_in_prose(text)
+    for start, end in reversed(spans):
+        try:
+            return loads(text[start:end].encode("utf-8", "surrogatepass"))
+        except ValueError:
+            continue
+    tried.append(f"{len(spans)} objects and arrays in the prose")
+    raise ValueError(f"no JSON in the worker's answer; tried {', '.join(tried)}: {text[:80]!r}")
+
+
+def _fenced(text: str) -> list[str]:
+    """The contents of a Markdown text's code fences, in order; one that is not closed runs to the end."""
+    contents: list[str] = []
+    fence, content = "", list[str]()
+    for line in text.split("\n"):
+        if not fence:
+            opening = _FENCE.fullmatch(line)
+            fence, content = (opening[1] if opening else ""), []
+        elif line.strip().startswith(fence) and not line.strip().strip(fence[0]):
+            contents.append("\n".join(content))
+            fence = ""
+        else:
+            content.append(line)
+    return [*contents, "\n".join(content)] if fence else contents
+
+
+def _values_in_prose(text: str) -> list[tuple[int, int]]:
+    """Where objects and arrays stand in a text, outermost ones only, in order.
+
+    One pass of a pushdown automaton over JSON's tokens. Where the grammar breaks, every open bracket is given
+    up, since none of them could have ended well, and whatever was complete inside stays.
+    """
+    found: list[tuple[int, int]] = []
+    at = 0
+    while opening := _OPENING.search(text, at):
+        at = _read_value(text, opening.start(), found)
+    return found
+
+
+def _read_value(text: str, at: int, found: list[tuple[int, int]]) -> int:
+    """Read one object or array from ``at``, note it in ``found``, and return where to go on."""
+    stack: list[tuple[int, bool, int]] = []  # where it opened, whether an object, how much was found before it
+    wants = "value"
+    while token := _TOKEN.match(text, at):
+        mark, string, _ = token.groups()
+        is_object = bool(stack) and stack[-1][1]
+        if mark in ("{", "[") and wants in ("value", "value or ]"):
+            stack.append((token.end() - 1, mark == "{", len(found)))
+            wants = "key or }" if mark == "{" else "value or ]"
+        elif (mark == "}" and is_object and wants in ("key or }", ", or end")) or (
+            mark == "]" and not is_object and wants in ("value or ]", ", or end")
+        ):
+            start, _, before = stack.pop()
+            found[before:] = [(start, token.end())]
+            if not stack:
+                return token.end()
+            wants = ", or end"
+        elif mark == "," and wants == ", or end":
+            wants = "key" if is_object else "value"
+        elif mark == ":" and wants == ":":
+            wants = "value"
+        elif string and wants in ("key", "key or }"):
+            wants = ":"
+        elif mark is None and wants in ("value", "value or ]"):
+            wants = ", or end"
+        else:
+            break
+        at = token.end()
+        if string:
+            last_string = token.start(2)
+            if wants == ":" and not text[at : at + 40].lstrip().startswith(":"):
+                return last_string + 1  # not a key: what looks like its text may hold JSON of its own
+    # A bracket that opens right here was not part of what broke, and is looked at afresh.
+    return max(at, stack[-1][0] + 1) if stack else at + 1

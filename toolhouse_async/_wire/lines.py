@@ -1,0 +1,71 @@
+"""Bytes into lines: bounded, linear in the number of bytes however they are cut into chunks."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+class LineSplitter:
+    r"""Cuts a stream of bytes at ``\n`` or ``\r\n`` and at nothing else.
+
+    Text inside JSON strings may hold U+2028, U+0085 or a bare carriage return, which are no line ends here. A
+    byte order mark at the start of the stream is dropped.
+
+    Attributes:
+        lines: Lines given out so far, blank ones included.
+        too_long: Whether a line is longer than ``max_line``; what came before it has been given out.
+    """
+
+    __slots__ = ("_max_line", "_pending", "_pending_size", "lines", "too_long")
+
+    def __init__(self, max_line: int) -> None:
+        self._max_line = max_line
+        self._pending: list[bytes] = []
+        self._pending_size = 0
+        self.lines = 0
+        self.too_long = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take the next bytes and return the lines they complete, without their newlines."""
+        lines = data.split(b"\n")
+        tail = lines.pop()
+        if lines and self._pending:
+            self._pending.append(lines[0])
+            lines[0] = b"".join(self._pending)
+            self._pending.clear()
+            self._pending_size = 0
+        if tail:
+            self._pending.append(tail)
+            self._pending_size += len(tail)
+        if lines:
+            if b"\r" in data or lines[0][-1:] == b"\r":
+                lines = [line.removesuffix(b"\r") for line in lines]
+            if not self.lines:
+                lines[0] = lines[0].removeprefix(_BOM)
+            if len(lines[0]) > self._max_line or len(data) > self._max_line:
+                lines = self._short_enough(lines)
+            self.lines += len(lines)
+        if self._pending_size > self._max_line:
+            self.too_long = True
+        return lines
+
+    def _short_enough(self, lines: list[bytes]) -> list[bytes]:
+        """The lines before the first that is too long."""
+        for index, line in enumerate(lines):
+            if len(line) > self._max_line:
+                self.too_long = True
+                return lines[:index]
+        return lines
+
+    def finish(self) -> list[bytes]:
+        """Return the last line if the stream ended without a newline; empty otherwise."""
+        if not self._pending or self.too_long:
+            return []
+        line = b"".join(self._pending).removesuffix(b"\r")
+        self._pending.clear()
+        if not self.lines:
+            line = line.removeprefix(_BOM)
+        self.lines += 1
+        return [line]

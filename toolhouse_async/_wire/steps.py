@@ -1,0 +1,82 @@
+"""The course of a turn as one table: states, what may happen in each, and where that leads.
+
+The diagram in the documentation is made from :data:`TABLE`. A happening that the table does not have in a state
+is a bug of this library, and :func:`step` says so instead of guessing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, unique
+from typing import Final
+
+
+@unique
+class State(Enum):
+    """What a turn is doing."""
+
+    SENDING = "sending a message"
+    STREAMING = "reading the answer"
+    PROBING = "looking for the job behind a 409"
+    WAITING = "waiting for a background job"
+    SETTLING = "comparing with the history"
+    RECOVERING = "healing from the history"
+    DONE = "done"
+
+
+@unique
+class Signal(Enum):
+    """What happened."""
+
+    ANSWERED = "2xx"
+    LOST = "sent, no answer"
+    REFUSED = "409"
+    ENDED = "stream ended"
+    DOUBTFUL = "stream ended, unproven"
+    CUT = "stream cut"
+    JOB = "job running"
+    LEFT = "job running, detached"
+    NO_JOB = "no job running"
+    OVER = "job over"
+    OVER_CUT = "job over, an answer was cut"
+    SAME = "history agrees"
+    DIFFERS = "history differs"
+    HEALED = "healed"
+    HEALED_RESUME = "healed, the run waits to be resumed"
+
+
+TABLE: Final[Mapping[tuple[State, Signal], State]] = {
+    (State.SENDING, Signal.ANSWERED): State.STREAMING,
+    (State.SENDING, Signal.REFUSED): State.PROBING,
+    (State.SENDING, Signal.LOST): State.RECOVERING,
+    (State.PROBING, Signal.JOB): State.WAITING,
+    (State.PROBING, Signal.NO_JOB): State.SENDING,
+    (State.STREAMING, Signal.JOB): State.WAITING,
+    (State.STREAMING, Signal.LEFT): State.DONE,
+    (State.STREAMING, Signal.DOUBTFUL): State.SETTLING,
+    (State.STREAMING, Signal.ENDED): State.DONE,
+    (State.STREAMING, Signal.CUT): State.RECOVERING,
+    (State.SETTLING, Signal.JOB): State.WAITING,
+    (State.SETTLING, Signal.LEFT): State.DONE,
+    (State.SETTLING, Signal.SAME): State.DONE,
+    (State.SETTLING, Signal.DIFFERS): State.RECOVERING,
+    (State.RECOVERING, Signal.JOB): State.WAITING,
+    (State.RECOVERING, Signal.LEFT): State.DONE,
+    (State.RECOVERING, Signal.HEALED): State.DONE,
+    (State.RECOVERING, Signal.HEALED_RESUME): State.SENDING,
+    (State.WAITING, Signal.OVER): State.SENDING,
+    (State.WAITING, Signal.OVER_CUT): State.RECOVERING,
+}
+"""Where each happening leads. Errors are not in it: from any state they end the turn."""
+
+
+def step(state: State, signal: Signal) -> State:
+    """Return the state that ``signal`` leads to.
+
+    Raises:
+        AssertionError: The table has no such transition.
+    """
+    try:
+        return TABLE[state, signal]
+    except KeyError:
+        raise AssertionError(f"no transition for {signal} while {state}") from None

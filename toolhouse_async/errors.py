@@ -1,0 +1,352 @@
+"""Every exception of the library, in one tree.
+
+::
+
+    ToolhouseError
+    ├─ ConfigurationError (ValueError)           before any I/O
+    ├─ ClosedError (RuntimeError)                client, session or turn was closed
+    ├─ SessionBusyError (RuntimeError)           would deadlock, or two readers of one turn
+    ├─ TransportError
+    │  ├─ NotSentError                           the service never saw the request
+    │  │  ├─ ConnectTimeoutError (TimeoutError)
+    │  │  └─ TLSError                            never retried
+    │  ├─ OutcomeUnknownError                    sent, and no answer says what became of it
+    │  │  └─ ResponseTimeoutError (TimeoutError)
+    │  └─ StreamInterruptedError                 the answer was cut; ``.partial``
+    │     └─ IdleTimeoutError (TimeoutError)
+    ├─ ProtocolError                             the answer breaks HTTP or the Workers API
+    │  ├─ LineTooLongError
+    │  ├─ MalformedEventError                    ``EventDecoder(strict=True)`` only
+    │  ├─ UnexpectedContentError
+    │  └─ BodyTooLargeError
+    ├─ APIStatusError                            ``.status`` ``.body`` ``.retry_after``
+    │  ├─ BadRequestError 400
+    │  ├─ AuthenticationError 401
+    │  ├─ PermissionDeniedError 403
+    │  ├─ NotFoundError 404
+    │  ├─ ConflictError 409
+    │  ├─ UnprocessableEntityError 422
+    │  ├─ RateLimitError 429
+    │  ├─ RedirectError 3xx
+    │  └─ ServerError 5xx
+    ├─ JobError                                  ``.token``
+    │  ├─ JobWaitTimeoutError (TimeoutError)
+    │  ├─ ContactLostError
+    │  ├─ ResumeUncertainError
+    │  └─ TooManyRoundsError
+    ├─ TurnTimeoutError (TimeoutError)           ``.partial`` ``.token``
+    └─ WorkerError                               the worker reported an error; ``.partial``
+
+Errors hold plain values only, so they pickle and keep no connection, request header or key alive.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ._results import JobToken, TurnResult
+
+__all__ = [
+    "APIStatusError",
+    "AuthenticationError",
+    "BadRequestError",
+    "BodyTooLargeError",
+    "ClosedError",
+    "ConfigurationError",
+    "ConflictError",
+    "ConnectTimeoutError",
+    "ContactLostError",
+    "IdleTimeoutError",
+    "JobError",
+    "JobWaitTimeoutError",
+    "LineTooLongError",
+    "MalformedEventError",
+    "NotFoundError",
+    "NotSentError",
+    "OutcomeUnknownError",
+    "PermissionDeniedError",
+    "ProtocolError",
+    "RateLimitError",
+    "RedirectError",
+    "ResponseTimeoutError",
+    "ResumeUncertainError",
+    "ServerError",
+    "SessionBusyError",
+    "StreamInterruptedError",
+    "TLSError",
+    "TooManyRoundsError",
+    "ToolhouseError",
+    "TransportError",
+    "TurnTimeoutError",
+    "UnexpectedContentError",
+    "UnprocessableEntityError",
+    "WorkerError",
+]
+
+
+class ToolhouseError(Exception):
+    """Base of all errors that this library raises.
+
+    Attributes:
+        run_id: The conversation's run id, where it was known.
+        headers: Headers of the answer that led to the error (empty without one); names in lower case.
+        safe_to_retry: ``True`` if sending the same message again cannot make the service accept it twice,
+            ``False`` if it would, ``None`` if nobody can know.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        run_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        safe_to_retry: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.headers: Mapping[str, str] = {} if headers is None else headers
+        self.safe_to_retry = safe_to_retry
+
+
+class ConfigurationError(ToolhouseError, ValueError):
+    """A setting or an argument is wrong; raised before any I/O."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message, safe_to_retry=True)
+
+
+class ClosedError(ToolhouseError, RuntimeError):
+    """The client, session or turn was closed, before the call or during it."""
+
+
+class SessionBusyError(ToolhouseError, RuntimeError):
+    """The call would wait for itself: a turn of the same task is still open, or a turn has a second reader."""
+
+
+class TransportError(ToolhouseError):
+    """The connection failed."""
+
+
+class NotSentError(TransportError):
+    """The request provably never reached the service: sending it again is safe."""
+
+    def __init__(
+        self, message: str = "", *, run_id: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message, run_id=run_id, headers=headers, safe_to_retry=True)
+
+
+class ConnectTimeoutError(NotSentError, TimeoutError):
+    """No connection within ``Timeouts.connect`` (or none free within ``Timeouts.pool``)."""
+
+
+class TLSError(NotSentError):
+    """The certificate or the TLS handshake was refused; never retried."""
+
+
+class OutcomeUnknownError(TransportError):
+    """The message was sent, but no answer says whether the service accepted it.
+
+    Read the history (``session.reconcile()``) before sending again.
+    """
+
+
+class ResponseTimeoutError(OutcomeUnknownError, TimeoutError):
+    """No answer's headers within ``Timeouts.response`` of sending."""
+
+
+class _WithPartial(ToolhouseError):
+    """Adds what had been received before the error."""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        run_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        safe_to_retry: bool | None = None,
+        partial: TurnResult | None = None,
+    ) -> None:
+        super().__init__(message, run_id=run_id, headers=headers, safe_to_retry=safe_to_retry)
+        self.partial = partial
+
+
+class StreamInterruptedError(_WithPartial, TransportError):
+    """The answer was cut before its end.
+
+    Attributes:
+        partial: What had been received, as a :class:`~toolhouse_async.TurnResult`.
+    """
+
+
+class IdleTimeoutError(StreamInterruptedError, TimeoutError):
+    """Nothing was received for ``Timeouts.idle`` seconds."""
+
+
+class ProtocolError(ToolhouseError):
+    """The answer breaks HTTP or the Workers API."""
+
+
+class LineTooLongError(ProtocolError):
+    """A line of the answer is longer than ``Limits.max_line``."""
+
+
+class MalformedEventError(ProtocolError):
+    """A line is not JSON and the decoder is strict."""
+
+
+class UnexpectedContentError(ProtocolError):
+    """The answer is not the service's: a captive portal's page, or an encoding nobody asked for."""
+
+
+class BodyTooLargeError(ProtocolError):
+    """The answer is longer than ``Limits.max_body``."""
+
+
+class APIStatusError(ToolhouseError):
+    """The service answered with a status that is not a success.
+
+    Attributes:
+        status: The HTTP status.
+        body: The answer's body as text, cut at ``Limits.max_error_body`` bytes, the key blacked out.
+        retry_after: Seconds to wait as the service asked (``Retry-After``), ``None`` if it did not.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        run_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        safe_to_retry: bool | None = None,
+        status: int = 0,
+        body: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, run_id=run_id, headers=headers, safe_to_retry=safe_to_retry)
+        self.status = status
+        self.body = body
+        self.retry_after = retry_after
+
+
+class BadRequestError(APIStatusError):
+    """400: the request was not understood."""
+
+
+class AuthenticationError(APIStatusError):
+    """401: the key is missing, wrong or expired."""
+
+
+class PermissionDeniedError(APIStatusError):
+    """403: the key may not use this worker."""
+
+
+class NotFoundError(APIStatusError):
+    """404: there is no such worker or run."""
+
+
+class ConflictError(APIStatusError):
+    """409: a background job is running on this run."""
+
+
+class UnprocessableEntityError(APIStatusError):
+    """422: the request was understood and its content refused."""
+
+
+class RateLimitError(APIStatusError):
+    """429: too many requests; ``retry_after`` says how long to wait, where the service did."""
+
+
+class RedirectError(APIStatusError):
+    """3xx: redirects are refused, so that neither key nor message goes elsewhere."""
+
+
+class ServerError(APIStatusError):
+    """5xx: the service or a proxy before it failed."""
+
+
+class JobError(ToolhouseError):
+    """Waiting for a background job, or resuming after it, failed.
+
+    Attributes:
+        token: What :meth:`~toolhouse_async.AsyncToolhouse.wait_for_job` takes to go on later, in any process.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        run_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        safe_to_retry: bool | None = None,
+        token: JobToken | None = None,
+    ) -> None:
+        super().__init__(message, run_id=run_id, headers=headers, safe_to_retry=safe_to_retry)
+        self.token = token
+
+
+class JobWaitTimeoutError(JobError, TimeoutError):
+    """The job was still running at the deadline; it goes on without us."""
+
+
+class ContactLostError(JobError):
+    """Too many polls in a row failed for too long; the job may still be running."""
+
+
+class ResumeUncertainError(JobError):
+    """Nobody knows whether the automatic resume was accepted; it is not sent twice."""
+
+
+class TooManyRoundsError(JobError):
+    """The worker started more jobs in one turn than ``PollingPolicy.max_rounds``."""
+
+
+class TurnTimeoutError(_WithPartial, TimeoutError):
+    """The turn's own ``timeout`` ran out.
+
+    Attributes:
+        partial: What had been received.
+        token: Set if a background job was running, to wait for it later.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        run_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        safe_to_retry: bool | None = None,
+        partial: TurnResult | None = None,
+        token: JobToken | None = None,
+    ) -> None:
+        super().__init__(
+            message, run_id=run_id, headers=headers, safe_to_retry=safe_to_retry, partial=partial
+        )
+        self.token = token
+
+
+class WorkerError(_WithPartial):
+    """The worker reported an error inside its answer (an :class:`~toolhouse_async.ErrorEvent`).
+
+    Attributes:
+        partial: What had been received.
+        code: The worker's own error code, where it gave one.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        run_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        safe_to_retry: bool | None = None,
+        partial: TurnResult | None = None,
+        code: str | int | None = None,
+    ) -> None:
+        super().__init__(
+            message, run_id=run_id, headers=headers, safe_to_retry=safe_to_retry, partial=partial
+        )
+        self.code = code
