@@ -1,0 +1,143 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.cli.support import COMMAND, environment, processes_with, run, wait_until, write_slow_file
+
+if sys.platform != "win32":
+    import pty
+
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def test_without_a_terminal_it_tells_the_whole_turn_in_plain_lines():
+    began = time.monotonic()
+    done = run("demo")
+    assert time.monotonic() - began < 60
+    assert done.returncode == 0
+    assert done.stderr == ""
+    text = done.stdout
+    assert not CONTROLS.search(text)
+    for expected in (
+        "Analyze this CSV and plot a histogram",
+        "read_file path=",
+        "code_interpreter module=",
+        "job over after",
+        "resumed (round 1)",
+        "resumed (round 2)",
+        "344 rows are in.",
+        "turn completed",
+        "2 background jobs",
+        "Adelie (152)",
+        "4,201.75",  # mean body mass
+        "95% confidence",
+        "Histogram of bill_length_mm",
+        "█",
+    ):
+        assert expected in text
+    bars = re.findall(r"^ +(\d\d\.\d) – (\d\d\.\d)  [▏▎▍▌▋▊▉█]+ (\d+)$", text, re.MULTILINE)
+    assert sum(int(count) for _, _, count in bars) == 342
+
+
+def test_a_file_of_its_own_in_ascii_with_a_chosen_column(tmp_path):
+    path = tmp_path / "größe \x1b[31m.csv"
+    path.write_text(
+        "id;Größe;[bold]note[/bold]\n" + "".join(f"{i};{i % 5},5;\x1b[2J\n" for i in range(40)), "cp1252"
+    )
+    done = run("demo", path, "--column", "Größe", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0
+    assert done.stdout.isascii()
+    assert not CONTROLS.search(done.stdout)
+    assert "Histogram of Gr\\xf6\\xdfe" in done.stdout
+    assert "[bold]note[/bold]" in done.stdout
+    assert "#" in done.stdout
+    assert "2.50" in done.stdout
+
+
+def terminal_run(*arguments):
+    """Run the command line on a pseudo-terminal and return its status and all that it wrote there."""
+    pid, master = pty.fork()
+    if not pid:
+        os.execve(sys.executable, [*COMMAND, *arguments], environment(COLUMNS="90", LINES="40"))
+    written = bytearray()
+    try:
+        while chunk := os.read(master, 65536):
+            written += chunk
+    except OSError:  # as Linux tells of the end
+        pass
+    finally:
+        os.close(master)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), written.decode()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs pseudo-terminals")
+def test_on_a_terminal_a_live_line_counts_the_seconds_of_a_job():
+    status, text = terminal_run("demo")
+    assert status == 0
+    assert re.search(r"\x1b\[1;39m0\.\d s", text) or re.search(r"0\.\d s\x1b", text)
+    assert "next in" in text or "0 polls" in text
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") > 0  # the cursor is shown again
+    assert "Histogram of bill_length_mm" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "No such file"),
+        (b"", "is empty"),
+        (b"a,b\n", "a header and no rows"),
+        (b"\0\1\2\3" * 100, "binary"),
+        (b"a,b\n1,x\n2,y\n", 'no column "c"; it has: a, b'),
+    ],
+)
+def test_a_bad_file_is_a_clear_error_and_status_2(tmp_path, content, message):
+    path = tmp_path / "data.csv"
+    if content is not None:
+        path.write_bytes(content)
+    done = run("demo", path, "--column", "c")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_only_the_analysis_finds_wrong_is_status_2_too(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("a,b\n1,x\n2,y\n")
+    done = run("demo", path, "--column", "b")
+    assert done.returncode == 2
+    assert done.stderr == 'Error: column "b" holds no numbers: it is text\n'
+
+
+@pytest.fixture
+def working(tmp_path):
+    """The demo while its analysis runs, the only process that it has started."""
+    path = str(write_slow_file(tmp_path / "slow.csv"))
+    with subprocess.Popen(
+        [*COMMAND, "demo", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    ) as process:
+        wait_until(lambda: set(processes_with(path)) - {process.pid})
+        yield process, path
+        process.kill()
+
+
+def test_killed_outright_it_leaves_no_process(working):
+    process, path = working
+    process.kill()
+    process.wait(timeout=5)
+    wait_until(lambda: not processes_with(path), seconds=2.0)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_it_leaves_no_process_and_is_quiet(working, number, status):
+    process, path = working
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=5)
+    assert process.returncode == status
+    assert b"Traceback" not in errors
+    assert processes_with(path) == []

@@ -1,0 +1,165 @@
+import json
+import signal
+import subprocess
+
+import pytest
+
+from tests.cli.support import COMMAND, environment, run, wait_until
+
+
+async def poet(ctx):
+    """Says its message back in colours, with a tool call."""
+    call = ctx.tool_call("look", {"for": "rhymes"})
+    yield call
+    yield ctx.tool_result(call, ["moon", "\x1b[1mspoon\x1b[0m"])
+    yield ctx.text(f"{ctx.message!r} ")
+    yield ctx.text(f"\x1b[31m{ctx.vars.get('colour')}\x1b[0m")
+
+
+async def sleeper(ctx):
+    """Has one background job."""
+    if ctx.job_result is None:
+        yield ctx.text("First. ")
+        yield ctx.background(int, "42")
+    else:
+        yield ctx.text(f"Then {ctx.job_result}.")
+
+
+async def forever(ctx):
+    """Never stops talking."""
+    while True:
+        yield ctx.text("word " * 2000)
+
+
+@pytest.fixture
+def worker(toolhouse_emulator):
+    """Runs the command ``run`` against a worker."""
+    for function in (poet, sleeper, forever):
+        toolhouse_emulator.worker(function.__name__)(function)
+    url = toolhouse_emulator.url
+
+    def call(name, *arguments, **options):
+        return run("run", name, *arguments, "--base-url", url, "--api-key", "", **options)
+
+    call.url = url
+    call.emulator = toolhouse_emulator
+    return call
+
+
+@pytest.mark.parametrize("family", ["ndjson", "text"])
+def test_words_go_to_stdout_and_notices_to_stderr(worker, family):
+    done = worker("poet", "hi", "--vars", '{"colour": "red"}', "--format", family)
+    assert done.returncode == 0
+    assert done.stdout == "'hi' \\x1b[31mred\\x1b[0m\n"
+    assert "run id: " in done.stderr
+    assert ("[tool call: look]" in done.stderr) == (family == "ndjson")
+
+
+def test_a_job_is_waited_for_and_its_run_can_be_continued(worker):
+    done = worker("sleeper", "go")
+    assert done.stdout == "First. Then 42.\n"
+    assert "job " in done.stderr
+    assert "[resumed]" in done.stderr
+    run_id = done.stderr.split("run id: ")[1].split("]")[0]
+    assert worker("sleeper", "again", "--run-id", run_id).returncode == 0
+    assert [r.method for r in worker.emulator.accepted] == ["POST", "PUT", "PUT", "PUT"]
+
+
+def test_json_prints_every_event(worker):
+    done = worker("sleeper", "go", "--json")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    names = [event["event"] for event in events]
+    assert [n for n in names if n != "JobProgress"] == [
+        "TurnStarted",
+        "TextDelta",
+        "JobStarted",
+        "JobFinished",
+        "TurnResumed",
+        "TextDelta",
+        "TurnCompleted",
+    ]
+    assert events[-1]["result"]["text"] == "First. Then 42."
+    assert done.stderr == ""
+    assert "\x1b" not in worker("poet", "\x9b", "--json").stdout
+
+
+@pytest.mark.parametrize(
+    ("stdin", "said"), [(b"from stdin, \xe2\x82\xac\n", "'from stdin, €' "), (b"", "None ")]
+)
+def test_the_message_comes_from_stdin_where_it_is_not_given(worker, stdin, said):
+    assert worker("poet", stdin=stdin).stdout.startswith(said)
+
+
+def test_a_message_that_is_no_text_is_refused(worker):
+    done = worker("poet", stdin=b"\xff")
+    assert done.returncode == 2
+    assert "not UTF-8" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nobody", "hi"], "Error: NotFoundError: "),
+        (["poet", "hi", "--run-id", "unknown"], "Error: NotFoundError: "),
+        (["forever", "hi", "--timeout", "0.3"], "Error: TurnTimeoutError: "),
+    ],
+)
+def test_an_error_is_one_line_and_status_1(worker, arguments, message):
+    done = worker(*arguments)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(message)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_service_that_is_not_there_is_status_1():
+    done = run("run", "a", "hi", "--api-key", "", "--base-url", "http://127.0.0.1:9", "--timeout", "1")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def start(worker, *arguments, **options):
+    command = [*COMMAND, "run", *arguments, "--base-url", worker.url, "--api-key", ""]
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        **options,
+    )
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_is_quiet(worker, number, status):
+    with start(worker, "forever", "hi") as process:
+        assert process.stdout.read(5) == b"word "
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=10)
+    assert process.returncode == status
+    assert b"Traceback" not in errors
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_a_reader_that_goes_away_ends_it_quietly(worker, as_json):
+    with start(worker, "forever", "hi", *as_json) as process:
+        assert process.stdout.read(5)
+        process.stdout.close()
+        wait_until(lambda: process.poll() is not None)
+        assert process.returncode not in (0, None)
+        assert process.stderr.read() == b""
+
+
+def test_the_environment_names_service_and_key(worker):
+    worker.emulator.api_key = "secret"
+    done = run("run", "poet", "hi", TOOLHOUSE_BASE_URL=worker.url, TOOLHOUSE_API_KEY="secret")
+    assert done.returncode == 0
+    refused = run("run", "poet", "hi", TOOLHOUSE_BASE_URL=worker.url, TOOLHOUSE_API_KEY="wrong")
+    assert refused.returncode == 1
+    assert "AuthenticationError" in refused.stderr
+    assert "wrong" not in refused.stderr
+
+
+def test_standard_streams_of_another_encoding_are_no_obstacle(worker):
+    done = worker("poet", "kůň", PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C")
+    assert done.returncode == 0
+    assert done.stdout.startswith("'k\\u016f\\u0148'")
