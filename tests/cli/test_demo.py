@@ -34,7 +34,7 @@ def test_without_a_terminal_it_tells_the_whole_turn_in_plain_lines():
         "turn completed",
         "2 background jobs",
         "Adelie (152)",
-        "4,201.75",  # mean body mass
+        "4201.75",  # mean body mass
         "95% confidence",
         "Histogram of bill_length_mm",
         "█",

@@ -20,10 +20,10 @@ from .view import TurnView
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from .. import TurnResult
-    from .analysis.report import Intervals, Profile
+    from .analysis.report import Histogram, Intervals, Profile
 
 __all__ = ["demo"]
 
@@ -50,8 +50,8 @@ async def demo(path: Path, column: str | None) -> int:
         return 2
     console = make_console()
     result = await _turn(console, path, column)
-    contents = [x.result.content for x in result.tool_calls if x.result is not None]
-    if problem := next((c["error"] for c in contents if isinstance(c, dict) and "error" in c), None):
+    contents = [_object(exchange.result.content) for exchange in result.tool_calls if exchange.result]
+    if problem := next((content["error"] for content in contents if "error" in content), None):
         fail(str(problem))
         return 2
     _figures(console, contents)
@@ -63,6 +63,11 @@ def _check(path: Path, column: str | None) -> None:
     names = detect_dialect(path).names
     if column is not None and column not in names:
         raise CSVError(f'{path} has no column "{column}"; it has: {", ".join(names[:20])}')
+
+
+def _object(content: object) -> dict[str, Any]:
+    """What a tool returned if it is an object, else an empty one."""
+    return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
 
 
 async def _turn(console: Console, path: Path, column: str | None) -> TurnResult:
@@ -90,20 +95,22 @@ async def _turn(console: Console, path: Path, column: str | None) -> TurnResult:
     return result
 
 
-def _figures(console: Console, contents: list[Any]) -> None:
+def _figures(console: Console, contents: list[dict[str, Any]]) -> None:
     """Print what the worker's tools returned, as tables and a histogram."""
     marks = make_marks(console)
+    tables: list[RenderableType] = []
+    histogram: Histogram | None = None
     for content in contents:
-        if not isinstance(content, dict):
-            continue
         if "histogram" in content:
             profile = cast("Profile", content)
-            for table in profile_tables(profile, marks):
-                console.print(table)
-        if "intervals" in content:
-            intervals = cast("Intervals", content)
-            console.print(intervals_table(intervals, marks))
-    for content in contents:
-        if isinstance(content, dict) and content.get("histogram"):
-            for line in histogram_lines(content["histogram"], marks, console.width):
-                console.print(line, soft_wrap=True)
+            tables += profile_tables(profile, marks)
+            histogram = profile["histogram"]
+        elif "intervals" in content:
+            tables.append(intervals_table(cast("Intervals", content), marks))
+    for table in tables:
+        console.print()
+        console.print(table)
+    if histogram is not None:
+        console.print()
+        for line in histogram_lines(histogram, marks, console.width):
+            console.print(line, soft_wrap=True)

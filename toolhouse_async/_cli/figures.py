@@ -31,9 +31,9 @@ def figure(number: float | None) -> str:
     size = abs(number)
     if size >= 1e9 or 0 < size < 0.1:
         return f"{number:.4g}"
-    if number == int(number):
-        return f"{number:,.0f}"
-    return f"{number:,.2f}" if size < 1e5 else f"{number:,.0f}"
+    group = "," if size >= 10_000 else ""  # years are read better without
+    decimals = 0 if number == int(number) or size >= 100_000 else 2
+    return f"{number:{group}.{decimals}f}"
 
 
 def profile_tables(profile: Profile, marks: Marks) -> list[RenderableType]:
@@ -48,9 +48,7 @@ def profile_tables(profile: Profile, marks: Marks) -> list[RenderableType]:
             _row(table, c["name"], f"{c['count']:,}", _gaps(c), *map(figure, statistics))
         tables.append(table)
     if others:
-        table = _table(
-            "Other columns", ["column", "type"], ["count", "missing", "distinct"], ["most frequent"]
-        )
+        table = _table("Other columns", ["column", "type"], ["count", "missing", "distinct"], ["values"])
         for c in others:
             distinct = f"{c['distinct']:,}" + ("" if c["distinct_is_exact"] else "+")
             _row(table, c["name"], c["type"], f"{c['count']:,}", _gaps(c), distinct, _frequent(c, marks))
@@ -104,7 +102,15 @@ def _bar(share: float, room: int, cells: str) -> str:
 
 
 def _table(title: str, left: list[str], right: list[str], wide: Sequence[str] = ()) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        collapse_padding=True,
+    )
     for heading in left:
         table.add_column(heading, overflow="fold", style="cyan" if heading == "column" else "")
     for heading in right:

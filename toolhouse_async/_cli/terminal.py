@@ -66,18 +66,11 @@ _ASCII = Marks("*", ">", "+", "x", "~", "@", "|/-\\", "#", "-")
 
 def make_console(file: TextIO | None = None) -> Console:
     """A console on ``file`` (stdout): live and in colour on a terminal, plain lines anywhere else."""
-    file = sys.stdout if file is None else file
-    live = file.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
-    width = None if file.isatty() or "COLUMNS" in os.environ else _PLAIN_WIDTH
-    return Console(
-        file=file,
-        force_terminal=live,
-        width=width,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        soft_wrap=False,
-    )
+    target = sys.stdout if file is None else file
+    live = target.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+    width = None if target.isatty() or "COLUMNS" in os.environ else _PLAIN_WIDTH
+    # what workers and files say is no markup, and nothing in it is coloured by guesswork
+    return Console(file=target, force_terminal=live, width=width, highlight=False, markup=False, emoji=False)
 
 
 def make_marks(console: Console) -> Marks:
