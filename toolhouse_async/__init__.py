@@ -1,0 +1,147 @@
+"""The asyncio-native client for Toolhouse's Workers API.
+
+One ``async for`` over typed events carries a turn through streaming, background jobs and resumes::
+
+    async with AsyncToolhouse() as toolhouse:
+        async with toolhouse.session(AGENT_ID) as session:
+            async with session.stream("Analyze this CSV and plot a histogram") as turn:
+                async for event in turn:
+                    ...
+"""
+
+from . import errors, events
+from ._client import AsyncToolhouse
+from ._jobs import BackgroundJobWaiter
+from ._map import MapIterator
+from ._options import TurnOptions
+from ._results import JobRecord, JobStatus, JobToken, MapItem, Message, ToolExchange, TurnResult
+from ._session import Session
+from ._settings import Limits, PollingPolicy, RecoveryPolicy, RetryPolicy, Timeouts
+from ._turn import Turn
+from ._version import __version__
+from ._wire.decode import EventDecoder
+from .errors import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    BodyTooLargeError,
+    ClosedError,
+    ConfigurationError,
+    ConflictError,
+    ConnectTimeoutError,
+    ContactLostError,
+    IdleTimeoutError,
+    JobError,
+    JobWaitTimeoutError,
+    LineTooLongError,
+    MalformedEventError,
+    NotFoundError,
+    NotSentError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    ProtocolError,
+    RateLimitError,
+    RedirectError,
+    ResponseTimeoutError,
+    ResumeUncertainError,
+    ServerError,
+    SessionBusyError,
+    StreamInterruptedError,
+    TLSError,
+    ToolhouseError,
+    TooManyRoundsError,
+    TransportError,
+    TurnTimeoutError,
+    UnexpectedContentError,
+    UnprocessableEntityError,
+    WorkerError,
+)
+from .events import (
+    ErrorEvent,
+    Event,
+    JobFinished,
+    JobProgress,
+    JobStarted,
+    MalformedLine,
+    StreamRecovered,
+    TextDelta,
+    ToolCall,
+    ToolResult,
+    TurnCompleted,
+    TurnResumed,
+    TurnStarted,
+    UnknownEvent,
+)
+
+__all__ = [
+    "APIStatusError",
+    "AsyncToolhouse",
+    "AuthenticationError",
+    "BackgroundJobWaiter",
+    "BadRequestError",
+    "BodyTooLargeError",
+    "ClosedError",
+    "ConfigurationError",
+    "ConflictError",
+    "ConnectTimeoutError",
+    "ContactLostError",
+    "ErrorEvent",
+    "Event",
+    "EventDecoder",
+    "IdleTimeoutError",
+    "JobError",
+    "JobFinished",
+    "JobProgress",
+    "JobRecord",
+    "JobStarted",
+    "JobStatus",
+    "JobToken",
+    "JobWaitTimeoutError",
+    "Limits",
+    "LineTooLongError",
+    "MalformedEventError",
+    "MalformedLine",
+    "MapItem",
+    "MapIterator",
+    "Message",
+    "NotFoundError",
+    "NotSentError",
+    "OutcomeUnknownError",
+    "PermissionDeniedError",
+    "PollingPolicy",
+    "ProtocolError",
+    "RateLimitError",
+    "RecoveryPolicy",
+    "RedirectError",
+    "ResponseTimeoutError",
+    "ResumeUncertainError",
+    "RetryPolicy",
+    "ServerError",
+    "Session",
+    "SessionBusyError",
+    "StreamInterruptedError",
+    "StreamRecovered",
+    "TLSError",
+    "TextDelta",
+    "Timeouts",
+    "TooManyRoundsError",
+    "ToolCall",
+    "ToolExchange",
+    "ToolResult",
+    "ToolhouseError",
+    "TransportError",
+    "Turn",
+    "TurnCompleted",
+    "TurnOptions",
+    "TurnResult",
+    "TurnResumed",
+    "TurnStarted",
+    "TurnTimeoutError",
+    "UnexpectedContentError",
+    "UnknownEvent",
+    "UnprocessableEntityError",
+    "WorkerError",
+    "__version__",
+    "errors",
+    "events",
+]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
 
 from ._core import Core
-from ._results import JobToken
+from ._results import JobStatus, JobToken, Message
 from ._run import Run
+from ._wire.history import Place
 from ._wire.ids import check_id
 from .errors import ConfigurationError, ProtocolError
 
@@ -61,6 +62,20 @@ class Conversation:
             self.run_id = check_id(run_id, "run id")
             self.run = core.run_of(agent_id, run_id)
 
+    def place_of(self, words: str | None, history: Sequence[Message] | None) -> Place:
+        """Where the answer to a message will stand that is about to be sent.
+
+        Args:
+            words: The message.
+            history: The conversation so far, where it was read just before.
+        """
+        repeated = self.run.says(words or "")
+        if self.run_id is None:
+            return Place(words, length=0, repeated=False)
+        if history is None:
+            return Place(words, repeated=repeated)
+        return Place(words, len(history), history[-1] if history else None, repeated)
+
     def answered(self, run_id: str | None) -> None:
         """Take the run id that an answer brought; one without keeps the old."""
         if run_id is None or run_id == self.run_id:
@@ -77,5 +92,17 @@ class Conversation:
             ProtocolError: The answer that should have brought it did not.
         """
         if self.run_id is None:
-            raise ProtocolError("the answer has no X-Toolhouse-Run-ID, so the conversation cannot be read or continued")
+            raise ProtocolError(
+                "the answer has no X-Toolhouse-Run-ID, so the conversation cannot be read or continued"
+            )
         return self.run_id
+
+    async def read(self) -> JobStatus:
+        """One GET of the run, which must be known."""
+        self.core.check_usable()
+        return await self.core.service.read(self.agent_id, self.known_run_id())
+
+    async def history(self) -> list[Message]:
+        """The whole conversation, which must have begun."""
+        self.core.check_usable()
+        return await self.core.service.history(self.agent_id, self.known_run_id())

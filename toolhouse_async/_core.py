@@ -48,6 +48,15 @@ class Core:
         self._polls: WeakValueDictionary[tuple[str, str, PollingPolicy], RunPoll] = WeakValueDictionary()
         self._poll_slots = asyncio.Semaphore(polling.max_in_flight)
 
+    def check_open(self) -> None:
+        """Check that the client is open.
+
+        Raises:
+            ClosedError: It was closed.
+        """
+        if self._closed:
+            raise ClosedError("the client is closed")
+
     def check_usable(self) -> None:
         """Check, before any I/O, that the client is open and on its own event loop.
 
@@ -55,8 +64,7 @@ class Core:
             ClosedError: It was closed.
             ConfigurationError: It belongs to another event loop.
         """
-        if self._closed:
-            raise ClosedError("the client is closed")
+        self.check_open()
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop

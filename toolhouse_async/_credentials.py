@@ -12,6 +12,8 @@ from .errors import ConfigurationError
 ApiKey: TypeAlias = str | Callable[[], str] | Callable[[], Awaitable[str]]
 
 _REDACTED: Final = "[redacted]"
+_SECRET_LENGTH: Final = 8
+"""Characters from which a key is one: a shorter placeholder ("test") would black out ordinary words."""
 
 
 class Secret:
@@ -41,7 +43,7 @@ class Secret:
 
     def redact(self, text: str) -> str:
         """Black the key out of a text that came from outside."""
-        return text.replace(self.__value, _REDACTED) if self.__value else text
+        return text.replace(self.__value, _REDACTED) if len(self.__value) >= _SECRET_LENGTH else text
 
 
 class Credentials:

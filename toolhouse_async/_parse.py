@@ -24,6 +24,6 @@ def structure(value: Any, wanted: type[T]) -> T:
     converter = cattrs.Converter(forbid_extra_keys=False)
     try:
         return converter.structure(value, wanted)
-    except Exception as error:  # noqa: BLE001 - cattrs raises whatever its hooks raise
+    except Exception as error:
         reasons = "; ".join(cattrs.transform_error(error))
         raise ValueError(f"the worker's JSON does not fit {wanted.__name__}: {reasons}") from error

@@ -127,6 +127,11 @@ class RunPoll:
                 _wake(news)
         return self._latest
 
+    @property
+    def number(self) -> int:
+        """The number of the last report."""
+        return self._latest.number
+
     async def _poll(self) -> Report:
         loop = asyncio.get_running_loop()
         while (pause := self._next_at - loop.time()) > 0:
@@ -165,7 +170,9 @@ class RunPoll:
         if not tolerated(failure):
             return failure
         silence = self._now() - self._good_at
-        log.info("poll of run %s failed (%s); %d in a row", self._ids[1], type(failure).__name__, self._failures)
+        log.info(
+            "poll of run %s failed (%s); %d in a row", self._ids[1], type(failure).__name__, self._failures
+        )
         if self._failures < self._policy.failure_budget or silence < self._policy.failure_window:
             return None
         return ContactLostError(

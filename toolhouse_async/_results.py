@@ -113,7 +113,11 @@ class JobToken:
     round: int = 0
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.job_id, str) or not 0 < len(self.job_id) <= 256 or not self.job_id.isprintable():
+        if (
+            not isinstance(self.job_id, str)
+            or not 0 < len(self.job_id) <= 256
+            or not self.job_id.isprintable()
+        ):
             raise ConfigurationError("not a job token: job_id must be 1 to 256 printable characters")
         number = isinstance(self.started, int | float) and not isinstance(self.started, bool)
         if not number or not 0 <= self.started < 1e11:
@@ -140,7 +144,10 @@ class JobToken:
                 data = orjson.loads(text)
             except orjson.JSONDecodeError:
                 data = None
-        if not isinstance(data, dict) or not {"agent_id", "run_id", "job_id", "started"} <= data.keys() <= _TOKEN_FIELDS:
+        if (
+            not isinstance(data, dict)
+            or not {"agent_id", "run_id", "job_id", "started"} <= data.keys() <= _TOKEN_FIELDS
+        ):
             raise ConfigurationError("not a job token: expected the JSON text of JobToken.to_json()")
         return cls(**data)
 

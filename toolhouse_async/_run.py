@@ -25,16 +25,26 @@ class Run:
 
     def __init__(self) -> None:
         self.begun: float | None = None
+        self._said: set[int] = set()
         self._holder: Holder | None = None
         self._queue: deque[tuple[asyncio.Future[None], Holder]] = deque()
 
+    def says(self, words: str) -> bool:
+        """Note a message; whether the same words may have been said in this conversation before."""
+        key = hash(words)
+        repeated = self.begun is None or key in self._said
+        self._said.add(key)
+        return repeated
+
     async def acquire(self, holder: Holder) -> None:
-        """Wait for the exchanges that came before. A cancelled call leaves the queue as if it had not been.
+        """Wait for the exchanges that came before; not at all if ``holder`` has the run already.
+
+        A cancelled call leaves the queue as if it had not been.
 
         Raises:
             SessionBusyError: The exchange to wait for is the caller's own, which could never go on.
         """
-        if self._holder is None:
+        if self._holder is None or self._holder is holder:
             self._holder = holder
             return
         if self._holder.stepped_by is asyncio.current_task():

@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from ._credentials import Credentials, Secret
 from ._log import log
@@ -20,6 +20,7 @@ from ._wire.pauses import next_attempt
 from ._wire.requests import Request
 from .errors import (
     APIStatusError,
+    BodyTooLargeError,
     NotSentError,
     OutcomeUnknownError,
     RateLimitError,
@@ -31,9 +32,11 @@ from .errors import (
 
 T = TypeVar("T")
 
-SMALL_BODY = 64 * 1024
+SMALL_BODY: Final = 64 * 1024
 """Bytes of a body that are read only to keep the connection; a larger one is dropped with it."""
-POLL_TIMEOUT = 30.0
+DRAIN_TIMEOUT: Final = 1.0
+"""Seconds that such a body may take."""
+POLL_TIMEOUT: Final = 30.0
 """Seconds that one poll may take: a hung one must not keep a job waiting for ``Timeouts.response``."""
 
 
@@ -93,14 +96,17 @@ class Service:
         secret = await self._credentials.secret()
         answer = await self._transport.send(request, secret.header(), response_timeout=response_timeout)
         try:
-            if not 200 <= answer.status < 300:
-                raise await self._refused(request, answer, secret)
-            if request.method != "GET":
-                check_content(answer.lookup, run_id_of(answer.lookup))
+            await self._check(request, answer, secret)
         except BaseException:
             answer.close()
             raise
         return answer
+
+    async def _check(self, request: Request, answer: Answer, secret: Secret) -> None:
+        """Refuse an answer that is not a success, or not of this service."""
+        if not 200 <= answer.status < 300:
+            raise await self._refused(request, answer, secret)
+        check_content(answer.lookup, request.run_id if request.method == "GET" else run_id_of(answer.lookup))
 
     async def _refused(self, request: Request, answer: Answer, secret: Secret) -> APIStatusError:
         most = self._limits.max_error_body
@@ -109,9 +115,7 @@ class Service:
                 body = await answer.read_all(most)
         except (Cut, TimeoutError, ToolhouseError):
             body = b""  # the status says enough
-        headers = type(answer.headers)(
-            (name, secret.redact(value)) for name, value in answer.headers.items()
-        )
+        headers = type(answer.headers)((name, secret.redact(value)) for name, value in answer.headers.items())
         return status_error(
             answer.status,
             what=str(request),
@@ -132,29 +136,51 @@ class Service:
         most = POLL_TIMEOUT if self._timeouts.response is None else min(POLL_TIMEOUT, self._timeouts.response)
         return await self._read_once(agent_id, run_id, response_timeout=most)
 
+    async def history(self, agent_id: str, run_id: str) -> list[Message]:
+        """Read a run's history, also while a job is running: one GET, retried as a read may be."""
+        request = requests.read(agent_id, run_id)
+        status = await self._retrying(lambda: self._read_once(agent_id, run_id, whole=True), request, None)
+        return list(status.history or ())
+
     async def _read_once(
-        self, agent_id: str, run_id: str, *, response_timeout: float | None = None
+        self, agent_id: str, run_id: str, *, response_timeout: float | None = None, whole: bool = False
     ) -> JobStatus:
         request = requests.read(agent_id, run_id)
         answer = await self._send_once(request, response_timeout=response_timeout)
         try:
-            check_content(answer.lookup, run_id)
             job_id = job_id_of(answer.lookup)
             history: tuple[Message, ...] | None = None
-            cut = ""
-            try:
-                async with asyncio.timeout(self._timeouts.idle if job_id is None else 1.0):
-                    body = await answer.read_all(None if job_id is None else SMALL_BODY)
-                    history = parse_history(body) if job_id is None else None
-            except (Cut, TimeoutError) as error:
-                cut = str(error) or "nothing more was received within Timeouts.idle"
-            if cut and job_id is None:
-                raise StreamInterruptedError(
-                    f"{request}: the history was cut ({cut})", run_id=run_id, safe_to_retry=True
-                )
+            if job_id is None or whole:
+                history = parse_history(await self._body(request, answer))
+            else:
+                await self._drain(answer)
             return JobStatus(agent_id, run_id, job_id, retry_after_of(answer.lookup, time.time()), history)
         finally:
             answer.close()
+
+    async def _body(self, request: Request, answer: Answer) -> bytes:
+        """The whole body of a read."""
+        parts: list[bytes] = []
+        try:
+            while True:
+                async with asyncio.timeout(self._timeouts.idle):
+                    data = await answer.read()
+                if not data:
+                    return b"".join(parts)
+                parts.append(data)
+        except (Cut, TimeoutError) as error:
+            reason = str(error) or f"nothing was received for {self._timeouts.idle:g} s (Timeouts.idle)"
+        raise StreamInterruptedError(
+            f"{request}: the history was cut: {reason}", run_id=request.run_id, safe_to_retry=True
+        )
+
+    async def _drain(self, answer: Answer) -> None:
+        """Read a body that nobody needs, to keep the connection, if it is small and comes at once."""
+        try:
+            async with asyncio.timeout(DRAIN_TIMEOUT):
+                await answer.read_all(SMALL_BODY)
+        except (Cut, TimeoutError, BodyTooLargeError) as error:
+            log.debug("the connection is dropped with its body: %r", error)
 
     async def _retrying(
         self, attempt: Callable[[], Awaitable[T]], request: Request, deadline: float | None
@@ -171,6 +197,12 @@ class Service:
                 now = asyncio.get_running_loop().time()
                 if pause is None or (deadline is not None and now + pause > deadline):
                     raise
-                log.info("%s: attempt %d failed (%s); again in %.2f s", request, number, type(error).__name__, pause)
+                log.info(
+                    "%s: attempt %d failed (%s); again in %.2f s",
+                    request,
+                    number,
+                    type(error).__name__,
+                    pause,
+                )
             number += 1
             await asyncio.sleep(pause)

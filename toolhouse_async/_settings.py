@@ -15,7 +15,12 @@ MIB: Final = 1024 * 1024
 
 
 def _check(
-    *, least: float = 0.0, most: float = math.inf, above: bool = False, whole: bool = False, optional: bool = False
+    *,
+    least: float = 0.0,
+    most: float = math.inf,
+    above: bool = False,
+    whole: bool = False,
+    optional: bool = False,
 ) -> Any:
     """A validator for numbers: in ``[least, most]`` (above ``least`` if ``above``), ``None`` if ``optional``."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections import deque
 from typing import Literal
 
 from ._log import log
@@ -12,7 +13,7 @@ from ._wire.decode import EventDecoder
 from ._wire.fold import Fold
 from ._wire.jsontext import parse_line
 from ._wire.lines import LineSplitter
-from .errors import LineTooLongError
+from .errors import LineTooLongError, ProtocolError
 from .events import Event, TextDelta
 
 
@@ -27,7 +28,12 @@ class EventStream:
     """
 
     def __init__(
-        self, answer: Answer, format: Literal["ndjson", "text"], decoder: EventDecoder, max_line: int, fold: Fold
+        self,
+        answer: Answer,
+        format: Literal["ndjson", "text"],
+        decoder: EventDecoder,
+        max_line: int,
+        fold: Fold,
     ) -> None:
         self.answer = answer
         self.run_id = run_id_of(answer.lookup)
@@ -39,7 +45,12 @@ class EventStream:
         self._splitter = LineSplitter(max_line) if format == "ndjson" else None
         self._characters = codecs.getincrementaldecoder("utf-8")("replace")
 
-    async def read_into(self, events: list[Event]) -> bool:
+    @property
+    def is_proven(self) -> bool:
+        """Whether the end of the body shows that this is the whole of it."""
+        return self.answer.framed and not self.odd_end
+
+    async def read_into(self, events: deque[Event]) -> bool:
         """Read once and add what that gives to ``events``; whether there may be more.
 
         A cancelled call loses nothing.
@@ -55,22 +66,40 @@ class EventStream:
         except Cut:
             self._add_cut_line(events)
             raise
-        if self._splitter is None:
-            self._add_text(data, events)
-        elif data:
-            self._add_lines(self._splitter.feed(data), events)
-            if self._splitter.too_long:
-                raise LineTooLongError(
-                    f"line {self._splitter.lines + 1} is longer than Limits.max_line ({self._max_line} bytes)",
-                    run_id=self.run_id,
-                )
+        if data:
+            self._add(data, events)
+        elif self._splitter is None:
+            self.odd_end = bool(self._characters.getstate()[0])
         else:
             malformed = self._fold.malformed
             self._add_lines(self._splitter.finish(), events)
             self.odd_end = self._fold.malformed != malformed
         return bool(data)
 
-    def _add_lines(self, lines: list[bytes], events: list[Event]) -> None:
+    def rest_into(self, events: deque[Event]) -> None:
+        """Add what was received and not read yet; for a reader who stops."""
+        try:
+            if data := self.answer.rest():
+                self._add(data, events)
+            self._add_cut_line(events)
+        except ProtocolError as error:
+            log.info("run %s: the rest was not read: %s", self.run_id, error)
+
+    def _add(self, data: bytes, events: deque[Event]) -> None:
+        if self._splitter is None:
+            if text := self._characters.decode(data):
+                delta = TextDelta(text)
+                self._fold.add((delta,))
+                events.append(delta)
+            return
+        self._add_lines(self._splitter.feed(data), events)
+        if self._splitter.too_long:
+            raise LineTooLongError(
+                f"line {self._splitter.lines + 1} is longer than Limits.max_line ({self._max_line} bytes)",
+                run_id=self.run_id,
+            )
+
+    def _add_lines(self, lines: list[bytes], events: deque[Event]) -> None:
         if not lines:
             return
         assert self._splitter is not None  # noqa: S101 - lines come from it
@@ -84,16 +113,9 @@ class EventStream:
         if self._fold.malformed != malformed:
             log.warning("run %s: %d lines are not JSON", self.run_id, self._fold.malformed - malformed)
 
-    def _add_text(self, data: bytes, events: list[Event]) -> None:
-        if data:
-            if text := self._characters.decode(data):
-                added = [TextDelta(text)]
-                self._fold.add(added)
-                events.extend(added)
-        else:
-            self.odd_end = bool(self._characters.getstate()[0])
-
-    def _add_cut_line(self, events: list[Event]) -> None:
+    def _add_cut_line(self, events: deque[Event]) -> None:
         """Deliver a last line that is complete but for its newline; half an object is no event."""
         if self._splitter is not None:
-            self._add_lines([line for line in self._splitter.finish() if type(parse_line(line)) is dict], events)
+            self._add_lines(
+                [line for line in self._splitter.finish() if type(parse_line(line)) is dict], events
+            )

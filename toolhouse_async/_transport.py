@@ -100,7 +100,9 @@ class Answer:
             if data or self._failure is None:
                 self.received += len(data)
                 if self._max_body is not None and self.received > self._max_body:
-                    raise BodyTooLargeError(f"the answer is longer than Limits.max_body ({self._max_body} bytes)")
+                    raise BodyTooLargeError(
+                        f"the answer is longer than Limits.max_body ({self._max_body} bytes)"
+                    )
                 return data
         raise Cut(self._failure)
 
@@ -269,7 +271,9 @@ class Transport:
             await self._take_place()
         release = _nothing if reads else self._free.release
         try:
-            response = await self._request(request, authorization, response_timeout or self._timeouts.response)
+            response = await self._request(
+                request, authorization, response_timeout or self._timeouts.response
+            )
             answer = Answer(response, self._watch(response), self._limits.max_body, release)
         except BaseException:
             release()
@@ -288,9 +292,10 @@ class Transport:
         try:
             async with asyncio.timeout(self._timeouts.pool):
                 await self._free.acquire()
-            return
         except TimeoutError:
             pass
+        else:
+            return
         raise ConnectTimeoutError(
             f"none of {self._limits.max_connections} connections became free "
             f"within Timeouts.pool ({self._timeouts.pool:g} s)"
@@ -319,7 +324,9 @@ class Transport:
                     trace_request_ctx=sending,
                 )
         except aiohttp.ConnectionTimeoutError:
-            error = ConnectTimeoutError(f"{request}: no connection within Timeouts.connect", run_id=request.run_id)
+            error = ConnectTimeoutError(
+                f"{request}: no connection within Timeouts.connect", run_id=request.run_id
+            )
         except TimeoutError:
             error = ResponseTimeoutError(
                 f"{request}: sent, and no answer within {response_timeout:g} s", run_id=request.run_id
@@ -371,7 +378,9 @@ def _explained(failure: Exception, *, sent: bool, request: Request) -> Toolhouse
     if isinstance(failure, aiohttp.ClientHttpProxyError):
         return NotSentError(f"{request}: the proxy refused to connect: {failure.status}", run_id=run_id)
     if isinstance(failure, aiohttp.ClientResponseError):
-        return ProtocolError(f"{request}: the answer is not valid HTTP: {failure.message}"[:500], run_id=run_id)
+        return ProtocolError(
+            f"{request}: the answer is not valid HTTP: {failure.message}"[:500], run_id=run_id
+        )
     reason = str(failure) if isinstance(failure, _Dropped) else f"{type(failure).__name__}: {failure}"
     if sent:
         return OutcomeUnknownError(

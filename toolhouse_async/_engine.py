@@ -1,0 +1,124 @@
+"""What makes a turn move and stop: steps taken by whoever reads it, deadlines, and closing from any task."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+
+from ._core import Core
+from ._results import TurnResult
+from .errors import SessionBusyError, ToolhouseError
+from .events import Event
+
+
+class Engine(ABC):
+    """A sequence of steps without a task of its own.
+
+    Whoever wants the next event steps it, in their own task: cancelling them cancels exactly the step under way,
+    and memory is bounded by how fast they read.
+
+    Attributes:
+        events: Events that were made and not yet taken, oldest first.
+        is_over: Whether there will be no more events than those.
+        error: Why it ended, if it failed.
+        result: What it came to, if it did not.
+        begun: Whether a step was ever made.
+        stepped_by: The task that stepped it last.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self.events: deque[Event] = deque()
+        self.is_over = False
+        self.error: ToolhouseError | None = None
+        self.result: TurnResult | None = None
+        self.begun = False
+        self.stepped_by: asyncio.Task[object] | None = None
+        self._core = core
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._scope: asyncio.Timeout | None = None
+        self._interruption: Callable[[], ToolhouseError] | None = None
+
+    async def advance(self) -> None:
+        """Make one step: afterwards there may be events, and it may be over.
+
+        Raises:
+            SessionBusyError: Another task is in the middle of a step.
+
+        Cancelling closes it.
+        """
+        if self._scope is not None:
+            raise SessionBusyError("another task is reading this turn")
+        self.stepped_by = asyncio.current_task()
+        try:
+            async with asyncio.timeout(None) as self._scope:
+                if self._interruption is None:
+                    if not self.begun:
+                        self._core.check_usable()
+                        self._core.live.add(self)
+                        self.begun = True
+                        self._begin()
+                    await self._step()
+        except ToolhouseError as error:
+            self._fail(error)
+        except TimeoutError:
+            if self._interruption is None:  # not ours: raised by the user's own code
+                self.close()
+                raise
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self._scope = None
+        if self._interruption is not None and not self.is_over:
+            self._fail(self._interruption())
+
+    def interrupt(self, error: ToolhouseError) -> None:
+        """End with ``error`` from any task: at once where a step is under way. Events not taken are dropped."""
+        if not self.is_over:
+            self.events.clear()
+            if self._scope is None:
+                self._fail(error)
+            else:
+                self._stop(lambda: error)
+
+    def close(self) -> None:
+        """Let go of everything that is held. Idempotent, and never waits."""
+        self.is_over = True
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._core.live.discard(self)
+        self._let_go()
+
+    def _stop(self, make_error: Callable[[], ToolhouseError]) -> None:
+        """End the step under way, or else the next one, with an error made at that time."""
+        self._interruption = make_error
+        if self._scope is not None:
+            self._scope.reschedule(asyncio.get_running_loop().time())
+
+    def _fail(self, error: ToolhouseError) -> None:
+        self.error = error
+        self.close()
+
+    def _call_at(self, name: str, when: float, function: Callable[[], None]) -> None:
+        """Have a function called at a time of the loop, in place of an earlier call of the same name."""
+        self._cancel_call(name)
+        self._timers[name] = asyncio.get_running_loop().call_at(when, function)
+
+    def _cancel_call(self, name: str) -> None:
+        if (timer := self._timers.pop(name, None)) is not None:
+            timer.cancel()
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Prepare what needs the event loop; called once, before the first step."""
+
+    @abstractmethod
+    async def _step(self) -> None:
+        """Make one step."""
+
+    @abstractmethod
+    def _let_go(self) -> None:
+        """Release connections and places."""

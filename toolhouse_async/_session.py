@@ -1,0 +1,140 @@
+"""One conversation with a worker."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self, Unpack
+from weakref import WeakSet
+
+from ._conversation import Conversation
+from ._exchange import Exchange
+from ._jobs import BackgroundJobWaiter
+from ._options import Options, TurnOptions, check_message
+from ._results import JobStatus, Message, TurnResult
+from ._settings import PollingPolicy
+from ._turn import Turn
+from .errors import ClosedError, ConfigurationError
+
+
+class Session:
+    """One conversation with a worker; made by :meth:`AsyncToolhouse.session`.
+
+    The first turn starts a run, later ones continue it. Turns on one run are serialised within a client, whichever
+    session they come from, in the order of their first steps. A session holds no connection; closing it ends its
+    open turns.
+    """
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._open: WeakSet[Exchange] = WeakSet()
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<Session of agent {self.agent_id}, run {self.run_id}>"
+
+    @property
+    def agent_id(self) -> str:
+        """The worker."""
+        return self._conversation.agent_id
+
+    @property
+    def run_id(self) -> str | None:
+        """The conversation; ``None`` before the first answer, then always as the latest answer has it."""
+        return self._conversation.run_id
+
+    def stream(self, message: str | None = None, **turn_options: Unpack[TurnOptions]) -> Turn:
+        """Prepare a turn; nothing is sent before its first step.
+
+        Args:
+            message: What to say. ``None`` starts a run without a message, and continues one with ``""``.
+            **turn_options: See :class:`~toolhouse_async.TurnOptions`.
+
+        Raises:
+            ConfigurationError: An argument is wrong.
+            ClosedError: The session is closed.
+        """
+        self._check_open()
+        check_message(message)
+        options = make_options(turn_options)
+        exchange = Exchange(self._conversation, options, message=message, timeout=options.timeout)
+        self._open.add(exchange)
+        return Turn(exchange)
+
+    async def send(self, message: str | None = None, **turn_options: Unpack[TurnOptions]) -> TurnResult:
+        """Make a whole turn and return its result. Arguments as for :meth:`stream`.
+
+        Raises:
+            ToolhouseError: The turn failed; what it can be is on the page of errors.
+
+        Cancelling closes the turn; the message was sent by then or not.
+        """
+        return await self.stream(message, **turn_options).result()
+
+    async def history(self) -> list[Message]:
+        """Read the whole conversation: one GET, retried as reads may be. Empty before the first answer.
+
+        Raises:
+            ToolhouseError: It cannot be read.
+
+        May be cancelled and repeated at will.
+        """
+        self._check_open()
+        if self.run_id is None:
+            return []
+        return await self._conversation.history()
+
+    async def job_status(self) -> JobStatus:
+        """Ask once whether a background job is running.
+
+        Raises:
+            ConfigurationError: There is no run yet.
+            ToolhouseError: The run cannot be read.
+
+        May be cancelled and repeated at will.
+        """
+        self._check_open()
+        if self.run_id is None:
+            raise ConfigurationError("there is no run yet: the session has not had an answer")
+        return await self._conversation.read()
+
+    def wait_for_job(
+        self,
+        *,
+        resume_message: str = "",
+        polling: PollingPolicy | None = None,
+        timeout: float | None = None,
+    ) -> BackgroundJobWaiter:
+        """Prepare to wait for the run's background job; see :class:`~toolhouse_async.BackgroundJobWaiter`."""
+        self._check_open()
+        return BackgroundJobWaiter(self, resume_message=resume_message, polling=polling, timeout=timeout)
+
+    async def aclose(self) -> None:
+        """End the session's open turns with ``ClosedError``. The run goes on at the service. Idempotent."""
+        self._closed = True
+        for exchange in list(self._open):
+            exchange.interrupt(ClosedError("the session was closed"))
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("the session is closed")
+        self._conversation.core.check_open()
+
+
+def make_options(options: TurnOptions) -> Options:
+    """Check a turn's options.
+
+    Raises:
+        ConfigurationError: One is wrong or unknown.
+    """
+    unknown = options.keys() - TurnOptions.__annotations__.keys()
+    if unknown:
+        raise ConfigurationError(f"unknown turn options: {', '.join(sorted(unknown))}")
+    return Options(**options)
