@@ -96,9 +96,7 @@ async def test_jobs_of_one_answer_run_one_after_another(client: Client, release:
     assert (await client.go_on(first.run_id)).text == "{'done': 'four'} False"
 
 
-async def test_job_that_ends_first_still_stands_behind_its_answer(
-    emulator: WorkersEmulator, client: Client
-) -> None:
+async def test_job_that_ends_first_still_stands_behind_its_answer(emulator: WorkersEmulator, client: Client) -> None:
     ended = asyncio.Event()
 
     async def quick() -> str:

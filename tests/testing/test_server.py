@@ -91,9 +91,7 @@ async def test_addresses(emulator: WorkersEmulator) -> None:
         assert server.url.startswith("http://[::1]:")
 
 
-async def test_a_worker_that_never_ends_is_named(
-    emulator: WorkersEmulator, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_worker_that_never_ends_is_named(emulator: WorkersEmulator, caplog: pytest.LogCaptureFixture) -> None:
     release = asyncio.Event()
 
     @emulator.worker("stubborn")
@@ -164,5 +162,3 @@ def test_switches_are_checked(switch: dict) -> None:
     emulator = WorkersEmulator()
     with pytest.raises(ValueError, match="."):
         setattr(emulator, *next(iter(switch.items())))
-
-

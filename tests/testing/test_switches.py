@@ -46,9 +46,7 @@ async def test_history_partial_while_streaming(
 
 
 @pytest.mark.parametrize("partial", [False, True])
-async def test_history_partial_after_a_failure(
-    emulator: WorkersEmulator, client: Client, partial: bool
-) -> None:
+async def test_history_partial_after_a_failure(emulator: WorkersEmulator, client: Client, partial: bool) -> None:
     @emulator.worker("a")
     async def a(ctx):
         yield ctx.text("half")
@@ -60,9 +58,7 @@ async def test_history_partial_after_a_failure(
 
 
 @pytest.mark.parametrize("policy", ["continue", "stop"])
-async def test_on_disconnect(
-    emulator: WorkersEmulator, client: Client, gate: asyncio.Event, policy: str
-) -> None:
+async def test_on_disconnect(emulator: WorkersEmulator, client: Client, gate: asyncio.Event, policy: str) -> None:
     ended = asyncio.Event()
     cancelled = []
 
@@ -116,9 +112,7 @@ async def test_leaving_before_the_headers(emulator: WorkersEmulator, client: Cli
 
 
 @pytest.mark.parametrize("policy", ["wait", "conflict"])
-async def test_while_answering(
-    emulator: WorkersEmulator, client: Client, gate: asyncio.Event, policy: str
-) -> None:
+async def test_while_answering(emulator: WorkersEmulator, client: Client, gate: asyncio.Event, policy: str) -> None:
     emulator.while_answering = policy
     async with client.stream("POST", "/a", json={"message": "m"}) as stream:
         run_id = stream.headers[HEADERS]
@@ -146,9 +140,7 @@ async def test_history_empty_messages(emulator: WorkersEmulator, client: Client,
 
 
 @pytest.mark.parametrize("words", [None, "Hola", ""])
-async def test_history_start_without_message(
-    emulator: WorkersEmulator, client: Client, words: str | None
-) -> None:
+async def test_history_start_without_message(emulator: WorkersEmulator, client: Client, words: str | None) -> None:
     emulator.worker("a")(echo)
     emulator.history_start_without_message = words
     run_id = (await client.start()).run_id
@@ -213,9 +205,7 @@ def job(emulator: WorkersEmulator) -> asyncio.Event:
 
 
 @pytest.mark.parametrize("path", ["/j", "/ndjson/j"])
-async def test_job_answer_body(
-    emulator: WorkersEmulator, client: Client, job: asyncio.Event, path: str
-) -> None:
+async def test_job_answer_body(emulator: WorkersEmulator, client: Client, job: asyncio.Event, path: str) -> None:
     emulator.job_answer_body = False
     answer = await client.ask("POST", path, json={"message": "m"})
     assert answer.job_id
@@ -225,20 +215,21 @@ async def test_job_answer_body(
 
 
 @pytest.mark.parametrize("form", ["history", "empty", "object"])
-async def test_job_poll_body(
-    emulator: WorkersEmulator, client: Client, job: asyncio.Event, form: str
-) -> None:
+async def test_job_poll_body(emulator: WorkersEmulator, client: Client, job: asyncio.Event, form: str) -> None:
     emulator.job_poll_body = form
     answer = await client.start("m", "j")
     poll = await client.read(answer.run_id, "j")
     history = [{"role": "user", "content": "m"}, {"role": "assistant", "content": "words"}]
     running = {"status": "running", "job_id": answer.job_id}
     assert poll.job_id == answer.job_id
-    assert poll.body == {
-        "history": json.dumps(history, separators=(",", ":")).encode(),
-        "empty": b"",
-        "object": json.dumps(running, separators=(",", ":")).encode(),
-    }[form]
+    assert (
+        poll.body
+        == {
+            "history": json.dumps(history, separators=(",", ":")).encode(),
+            "empty": b"",
+            "object": json.dumps(running, separators=(",", ":")).encode(),
+        }[form]
+    )
     job.set()
     while (poll := await client.read(answer.run_id, "j")).job_id is not None:
         pass
@@ -264,9 +255,7 @@ async def test_conflict_lag(emulator: WorkersEmulator, client: Client, job: asyn
 
 
 @pytest.mark.parametrize("named", [True, False])
-async def test_conflict_job_header(
-    emulator: WorkersEmulator, client: Client, job: asyncio.Event, named: bool
-) -> None:
+async def test_conflict_job_header(emulator: WorkersEmulator, client: Client, job: asyncio.Event, named: bool) -> None:
     emulator.conflict_job_header = named
     answer = await client.start("m", "j")
     refused = await client.go_on(answer.run_id, "x", "j")

@@ -67,8 +67,9 @@ class Answer:
                 self._delivery.abort()
         try:
             await self._end(failure)
-        finally:
-            self._delivery.done.set()
+        except Exception:  # noqa: BLE001 - ndjson_object and ndjson_end are the user's
+            _log.warning("the answer of worker %s cannot be ended", self._context.agent_id, exc_info=True)
+            self._delivery.abort()
 
     async def _take(self, event: object) -> None:
         if isinstance(event, BackgroundCall):

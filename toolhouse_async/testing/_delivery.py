@@ -21,6 +21,8 @@ _BUFFER: Final = 64 * 1024
 """Bytes that may wait for a slow client."""
 _LOOK: Final = 0.001
 """Seconds between two looks at what still waits."""
+_PASSES: Final = 2
+"""Passes of the event loop between two writes: a client on the same loop has then read the first."""
 _LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
@@ -82,9 +84,7 @@ class Delivery:
         """Return what the request's handler returns, once ``done`` is set."""
         return self._response
 
-    def _edit(
-        self, status: int, headers: Mapping[str, str], body: bytes
-    ) -> tuple[int, CIMultiDict[str], bytes]:
+    def _edit(self, status: int, headers: Mapping[str, str], body: bytes) -> tuple[int, CIMultiDict[str], bytes]:
         edited = CIMultiDict(headers)
         if self._fault is not None:
             if self._fault.status is not None:
@@ -158,9 +158,7 @@ class BrokenDelivery(Delivery):
         edited["Connection"] = "close"
         if not self._broken.close_delimited:
             self._chunked = not whole
-            edited.setdefault(
-                *(("Content-Length", str(len(body))) if whole else ("Transfer-Encoding", "chunked"))
-            )
+            edited.setdefault(*(("Content-Length", str(len(body))) if whole else ("Transfer-Encoding", "chunked")))
         lines = [
             f"HTTP/1.1 {status} {_phrase(status)}",
             *(f"{name}: {value}" for name, value in edited.items()),
@@ -197,7 +195,8 @@ class BrokenDelivery(Delivery):
         step = 1 if self._broken.byte_by_byte else max(len(data), 1)
         for start in range(0, len(data), step):
             self._open().write(data[start : start + step])
-            await asyncio.sleep(0)
+            for _ in range(_PASSES):
+                await asyncio.sleep(0)
             while self._open().get_write_buffer_size() > _BUFFER:  # noqa: ASYNC110 - a transport tells nobody
                 await asyncio.sleep(_LOOK)
 

@@ -39,9 +39,7 @@ class EmulatorState:
     on_disconnect: Literal["continue", "stop"] = field(
         default="continue", validator=validators.in_(("continue", "stop"))
     )
-    while_answering: Literal["wait", "conflict"] = field(
-        default="wait", validator=validators.in_(("wait", "conflict"))
-    )
+    while_answering: Literal["wait", "conflict"] = field(default="wait", validator=validators.in_(("wait", "conflict")))
     job_answer_body: bool = True
     job_poll_body: Literal["history", "empty", "object"] = field(
         default="history", validator=validators.in_(("history", "empty", "object"))
