@@ -157,8 +157,11 @@ async def test_cut_of_a_whole_answer(emulator: WorkersEmulator, client: Client, 
 async def test_cut_fixed_answer_to_an_accepted_message(emulator: WorkersEmulator, client: Client) -> None:
     run_id = (await client.start(TEXT)).run_id
     emulator.faults.add(method="PUT", cut="fin", cut_after=3, status=502, body="123456", accept=True)
-    with pytest.raises(aiohttp.ClientPayloadError):
-        await client.go_on(run_id, "more")
+    body = b'{"message":"more"}'
+    head = b"PUT /a/%b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (run_id.encode(), len(body))
+    received, _ = await raw(client, head + body)
+    assert received.startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
+    assert received.endswith(b"\r\n\r\n123")
     assert len(await client.history(run_id)) == 4
 
 
@@ -172,8 +175,8 @@ async def test_silence_in_mid_stream_until_released(emulator: WorkersEmulator, c
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(asyncio.shield(silent), 100)
         fault.release()
+        fault.release()
         assert await silent == TEXT[5:].encode()
-    fault.release()
 
 
 @pytest.mark.parametrize("accept", [False, True])
@@ -238,7 +241,7 @@ async def test_one_byte_at_a_time(emulator: WorkersEmulator, client: Client) -> 
     transport.write(post("/ndjson/a", "é"))
     await closed.wait()
     assert max(map(len, pieces)) == 1
-    assert b"".join(pieces).endswith('\r\n1d\r\n{"type":"text","text":"é"}\n\r\n0\r\n\r\n'.encode())
+    assert b"".join(pieces).endswith('\r\n1c\r\n{"type":"text","text":"é"}\n\r\n0\r\n\r\n'.encode())
 
 
 async def test_close_delimited(emulator: WorkersEmulator, client: Client) -> None:
@@ -358,5 +361,49 @@ async def test_end_that_cannot_be_made_is_a_cut(emulator: WorkersEmulator, clien
     ],
 )
 def test_arguments_are_checked(arguments: dict) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         WorkersEmulator().faults.add(**arguments)
+
+
+async def test_worker_that_fails_when_its_client_is_gone(emulator: WorkersEmulator, client: Client) -> None:
+    gate, ended = asyncio.Event(), asyncio.Event()
+
+    @emulator.worker("a")
+    async def a(ctx):
+        try:
+            yield ctx.text("half")
+            await gate.wait()
+            raise LookupError("no data")
+        finally:
+            ended.set()
+
+    async with client.stream("POST", "/a") as stream:
+        stream.close()
+    while client.server.connections:
+        await asyncio.sleep(0)
+    gate.set()
+    await ended.wait()
+    assert (await client.start("x", "b")).text == "x"
+
+
+async def test_client_leaves_a_byte_by_byte_answer(emulator: WorkersEmulator, client: Client) -> None:
+    emulator.faults.add(byte_by_byte=True, headers={"X-Long": "x" * 1000})
+    answer = asyncio.ensure_future(client.start(TEXT))
+    while not client.server.accepted:
+        await asyncio.sleep(0)
+    answer.cancel()
+    await asyncio.wait([answer])
+    while client.server.connections:
+        await asyncio.sleep(0)
+
+
+async def test_worker_that_fails_behind_a_fixed_answer(emulator: WorkersEmulator, client: Client) -> None:
+    @emulator.worker("a")
+    async def a(ctx):
+        yield ctx.text("half")
+        raise LookupError("no data")
+
+    emulator.faults.add(status=502, accept=True)
+    assert (await client.start("x")).status == 502
+    assert (await client.start("x", "b")).text == "x"
+    assert client.server.connections == 1

@@ -230,7 +230,7 @@ async def test_requests_are_recorded(client: Client) -> None:
     assert (second.method, second.status, second.accepted) == ("GET", 200, False)
     assert (third.status, third.accepted) == (404, False)
     assert client.server.accepted == [first]
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         second.json()
 
 

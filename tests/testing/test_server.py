@@ -157,8 +157,8 @@ def test_workers_are_async_generator_functions() -> None:
     ],
 )
 def test_switches_are_checked(switch: dict) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         WorkersEmulator(**switch)
     emulator = WorkersEmulator()
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         setattr(emulator, *next(iter(switch.items())))

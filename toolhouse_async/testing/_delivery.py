@@ -76,13 +76,17 @@ class Delivery:
 
     def abort(self) -> None:
         """Break the streamed answer off: the connection is closed before the body's framing is complete."""
-        if not self._mute and self._request.transport is not None:
-            self._request.transport.close()
+        if not self._mute:
+            self._close()
         self.done.set()
 
     async def finish(self) -> web.StreamResponse:
         """Return what the request's handler returns, once ``done`` is set."""
         return self._response
+
+    def _close(self) -> None:
+        if self._request.transport is not None:
+            self._request.transport.close()
 
     def _edit(self, status: int, headers: Mapping[str, str], body: bytes) -> tuple[int, CIMultiDict[str], bytes]:
         edited = CIMultiDict(headers)
@@ -118,8 +122,8 @@ class BrokenDelivery(Delivery):
 
     async def start(self, headers: Mapping[str, str]) -> None:
         if self._broken.status is not None:
-            self._mute = True
             await self.send(HTTPStatus.OK, headers)
+            self._mute = True
         else:
             await self._head(HTTPStatus.OK, headers, b"", whole=False)
 
@@ -146,9 +150,7 @@ class BrokenDelivery(Delivery):
             await self._broken.released()
             held, self._held = bytes(self._held), None
             await self._put(held)
-        transport = self._request.transport
-        if transport is not None:
-            transport.close()
+        self._close()
         return self._response
 
     async def _head(self, status: int, headers: Mapping[str, str], body: bytes, *, whole: bool) -> None:
@@ -176,15 +178,12 @@ class BrokenDelivery(Delivery):
         if self._broken.cut == "silence":
             self._held = bytearray()
             return
-        transport = self._open()
         if self._broken.cut == "rst":
-            while transport.get_write_buffer_size():
-                await asyncio.sleep(_LOOK)
-                transport = self._open()
+            transport = await self._drained(0)
             linger = struct.pack("ii", 1, 0)
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             transport.abort()
-        transport.close()
+        self._close()
         self.done.set()
         raise ConnectionResetError("cut by a fault")
 
@@ -197,8 +196,13 @@ class BrokenDelivery(Delivery):
             self._open().write(data[start : start + step])
             for _ in range(_PASSES):
                 await asyncio.sleep(0)
-            while self._open().get_write_buffer_size() > _BUFFER:  # noqa: ASYNC110 - a transport tells nobody
-                await asyncio.sleep(_LOOK)
+            await self._drained(_BUFFER)
+
+    async def _drained(self, most: int) -> asyncio.Transport:
+        """Return the connection once at most so many bytes wait for the client."""
+        while (transport := self._open()).get_write_buffer_size() > most:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(_LOOK)
+        return transport
 
     def _open(self) -> asyncio.Transport:
         transport = self._request.transport

@@ -52,8 +52,8 @@ def ndjson_object(event: StreamEvent) -> Any:
             }
         case ErrorEvent(message, code):
             return {"type": "error", "message": message, "code": code}
-        case UnknownEvent(_, data):
-            return data
+        case _:
+            return event.data
 
 
 def ndjson_line(value: Any) -> bytes:

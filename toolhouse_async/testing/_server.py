@@ -85,10 +85,9 @@ async def _stop(runner: web.AppRunner, tasks: set[asyncio.Task[None]]) -> None:
     """Close every connection and end every task, however many are under way."""
     for task in tasks:
         task.cancel()
-    if runner.server is not None:
-        for connection in runner.server.connections:
-            if connection.transport is not None:
-                connection.transport.abort()
+    connections = [] if runner.server is None else runner.server.connections
+    for transport in [each.transport for each in connections if each.transport is not None]:
+        transport.abort()
     if tasks:
         _, stuck = await asyncio.wait(tasks, timeout=_GRACE)
         for task in stuck:
