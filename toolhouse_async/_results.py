@@ -40,11 +40,17 @@ class Message:
         if isinstance(self.content, str):
             return self.content
         blocks = self.content if isinstance(self.content, list) else [self.content]
-        texts = (b if isinstance(b, str) else b.get("text") for b in blocks if isinstance(b, str | dict))
-        return "".join(t for t in texts if isinstance(t, str))
+        return "".join(map(_block_text, blocks))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _message, (self.role, flatten(self.content), flatten(self.raw))
+
+
+def _block_text(block: Any) -> str:
+    """The text of a string or of a block of a type such as ``text``, ``output_text`` or none; not of a thought."""
+    if isinstance(block, dict):
+        block = block.get("text") if str(block.get("type", "text")).endswith("text") else None
+    return block if isinstance(block, str) else ""
 
 
 def _message(role: str, content: tuple[Any, ...], raw: tuple[Any, ...]) -> Message:

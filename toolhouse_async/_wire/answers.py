@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final, Protocol
 
@@ -36,8 +36,6 @@ _BY_STATUS: Final[dict[int, type[APIStatusError]]] = {
     422: UnprocessableEntityError,
     429: RateLimitError,
 }
-TRANSIENT: Final = frozenset((408, 425, 500, 502, 503, 504))
-"""Statuses after which nobody knows whether a message was accepted (425 apart: it was not)."""
 
 
 class HeaderLookup(Protocol):
@@ -118,8 +116,8 @@ def _until(date: str, now: float) -> float:
     try:
         when = parsedate_to_datetime(date)
         if when.tzinfo is None:  # "-0000", which the standard library reads as naive, is UTC
-            when = when.replace(tzinfo=timezone.utc)
-        return max(0.0, (when - datetime.fromtimestamp(now, timezone.utc)).total_seconds())
+            when = when.replace(tzinfo=UTC)
+        return max(0.0, (when - datetime.fromtimestamp(now, UTC)).total_seconds())
     except (ValueError, OverflowError, TypeError, IndexError):
         return math.nan
 
@@ -191,7 +189,8 @@ def status_error(
         f"{what} was answered with {status}{wait}{said}",
         run_id=run_id,
         headers=headers,
-        safe_to_retry=None if status in TRANSIENT and not reads_only else True,
+        # After 408 and 5xx nobody knows whether a message was accepted.
+        safe_to_retry=None if (status == 408 or status >= 500) and not reads_only else True,
         status=status,
         body=body,
         retry_after=retry_after,

@@ -7,10 +7,12 @@ whatever is not known becomes an :class:`~toolhouse_async.UnknownEvent` with all
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 import orjson
 
+from .._nested import short
 from ..errors import ConfigurationError, MalformedEventError
 from ..events import ErrorEvent, Event, MalformedLine, TextDelta, ToolCall, ToolResult, UnknownEvent
 from .jsontext import dumps, loads
@@ -73,19 +75,18 @@ def _text(obj: Json, line: bytes) -> Event | None:
 
 
 def _tool_call(obj: Json, line: bytes) -> Event | None:
-    name, arguments = _first_text(obj, _NAME_KEYS), _first_value(obj, _ARGUMENT_KEYS)
+    name = _first_text(obj, _NAME_KEYS)
+    arguments = next((obj[key] for key in _ARGUMENT_KEYS if obj.get(key) is not None), None)
     function = obj.get("function")
     if type(function) is dict:
         name = name if name is not None else _first_text(function, ("name",))
-        arguments = function.get("arguments", _MISSING) if arguments is _MISSING else arguments
+        arguments = function.get("arguments") if arguments is None else arguments
     if name is None:
         return None
     if type(arguments) is str:
-        try:
+        with suppress(ValueError):  # not JSON text: the words themselves are the argument
             arguments = loads(arguments.encode("utf-8", "surrogatepass"))
-        except ValueError:
-            pass  # not JSON text: the words themselves are the argument
-    return ToolCall(_id(obj), name, None if arguments is _MISSING else arguments, line=line)
+    return ToolCall(_id(obj), name, arguments, line=line)
 
 
 def _tool_result(obj: Json, line: bytes) -> Event | None:
@@ -105,13 +106,20 @@ def _error(obj: Json, line: bytes) -> Event | None:
         code = said.get("code") if code is None else code
         inner = _first_text(said, _ERROR_KEYS)
         said = said if inner is None else inner
-    message = said if type(said) is str else dumps(said).decode()
-    return ErrorEvent(message, code if type(code) in (str, int) else None, line=line)
+    return ErrorEvent(
+        said if type(said) is str else _written(said), code if type(code) in (str, int) else None, line=line
+    )
+
+
+def _written(value: object) -> str:
+    try:
+        return dumps(value).decode()
+    except ValueError:
+        return short(value)  # deeper than can be written
 
 
 def _unknown(obj: Json, line: bytes) -> Event:
-    kind = _kind(obj)
-    return UnknownEvent(kind, obj, line=line)
+    return UnknownEvent(_kind(obj), obj, line=line)
 
 
 _TABLE: Final[tuple[tuple[str, Shape], ...]] = (
@@ -232,6 +240,8 @@ class EventDecoder:
                     events.append(TextDelta(block, line=line))
                 elif type(block) is dict and _kind(block) is not None:
                     events.extend(self._object(block, line))
+                elif type(block) is dict and type(text := block.get("text")) is str:
+                    events.append(TextDelta(text, line=line))
                 elif block is not None:
                     events.append(UnknownEvent(None, block, line=line))
             for call in calls if type(calls) is list else []:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from .._results import JobRecord, ToolExchange, TurnResult
 from ..events import ErrorEvent, Event, MalformedLine, TextDelta, ToolCall, ToolResult, UnknownEvent
+
+_MOST_PARTS: Final = 1000
+"""Small strings kept apart: each takes tens of bytes beside its words."""
 
 
 class Fold:
@@ -22,8 +26,10 @@ class Fold:
 
     def __init__(self) -> None:
         self._rounds: list[str] = []  # rounds that are over
-        self._parts: list[str] = []  # the words of the round under way
+        self._joined: list[str] = []  # the words of the round under way …
+        self._parts: list[str] = []  # … and the latest of them, each as it came
         self._calls: dict[object, ToolExchange] = {}
+        self._waiting: dict[str | None, deque[object]] = {}  # calls for a result without id, by name (None: any)
         self.unknown = 0
         self.malformed = 0
         self._last_call: object | None = None
@@ -41,6 +47,9 @@ class Fold:
                 self._last_call = None
             else:
                 self._add_other(event)
+        if len(self._parts) > _MOST_PARTS:
+            self._joined.append("".join(self._parts))
+            self._parts = []
 
     def _add_other(self, event: Event) -> None:
         self._last_call = None
@@ -49,8 +58,11 @@ class Fold:
                 # A service that announces a call and repeats it with its arguments means one call.
                 key: object = event.id if event.id is not None else object()
                 answered = self._calls[key].result if key in self._calls else None
+                if key not in self._calls:
+                    for name in (None, event.name):
+                        self._waiting.setdefault(name, deque()).append(key)
                 self._calls[key] = ToolExchange(event, answered)
-                self._last_call = key
+                self._last_call = key if answered is None else None
             case ToolResult():
                 key = self._call_answered_by(event)
                 call = self._calls[key].call if key in self._calls else _missing_call(event)
@@ -67,21 +79,24 @@ class Fold:
     def _call_answered_by(self, event: ToolResult) -> object:
         if event.id is not None:
             return event.id
-        for key, exchange in self._calls.items():
-            if exchange.result is None and event.name in (None, exchange.call.name):
+        waiting = self._waiting.get(event.name, deque())
+        while waiting:
+            key = waiting.popleft()
+            if self._calls[key].result is None:
                 return key
         return object()
 
     @property
     def round_text(self) -> str:
         """The words of the round under way."""
-        if len(self._parts) > 1:
-            self._parts = ["".join(self._parts)]
-        return self._parts[0] if self._parts else ""
+        self._joined = ["".join((*self._joined, *self._parts))]
+        self._parts = []
+        return self._joined[0]
 
-    @round_text.setter
-    def round_text(self, text: str) -> None:
-        self._parts = [text]
+    def heal(self, text: str) -> None:
+        """Put the words that the history has in place of those of the round under way."""
+        self._joined, self._parts = [text], []
+        self.recovered = True
 
     @property
     def unanswered_call(self) -> bool:
@@ -91,7 +106,7 @@ class Fold:
     def next_round(self) -> None:
         """Begin the words of another round."""
         self._rounds.append(self.round_text)
-        self._parts = []
+        self._joined = []
 
     def result(self, agent_id: str, run_id: str | None, **more: Any) -> TurnResult:
         """What the turn has come to so far."""

@@ -43,17 +43,14 @@ class Place:
         length: Entries that stood there just before it was sent, ``None`` where that was not known.
         last: The last of those entries, by which a shifted history is noticed.
         repeated: Whether the same words may have been sent earlier in the conversation.
+        said_before: How often they were, ``None`` where that is not known.
     """
 
     words: str | None
     length: int | None = None
     last: Message | None = None
     repeated: bool = True
-
-    @classmethod
-    def after(cls, words: str | None, history: Sequence[Message]) -> Place:
-        """The place of a message that is sent right after ``history`` was read."""
-        return cls(words, len(history), history[-1] if history else None)
+    said_before: int | None = None
 
 
 def _trusts_length(history: Sequence[Message], place: Place) -> bool:
@@ -69,20 +66,27 @@ def entries_after(history: Sequence[Message], place: Place) -> Sequence[Message]
     The message itself need not be there where the length before it is known: whether an empty one is
     recorded is an open question of the protocol.
     """
-    begin = place.length if _trusts_length(history, place) else None
-    for index in range(len(history) - 1, (begin or 0) - 1, -1):
-        if history[index].role == "user" and history[index].text == (place.words or ""):
-            begin = index + 1
-            break
+    begin = _begin(history, place)
     if begin is None:
         return None
     end = next((i for i in range(begin, len(history)) if history[i].role == "user"), len(history))
     return history[begin:end]
 
 
-def find_reply(
-    history: Sequence[Message], place: Place, partial: str, *, open_end: bool = False
-) -> str | None:
+def _begin(history: Sequence[Message], place: Place) -> int | None:
+    """The index after the message, ``None`` if it is not found."""
+    words = place.words or ""
+    if place.length is None or not _trusts_length(history, place):
+        backwards = range(len(history) - 1, -1, -1)
+        return next((i + 1 for i in backwards if history[i].role == "user" and history[i].text == words), None)
+    for index in range(place.length, len(history)):
+        # An empty message may be recorded in words of the service's own.
+        if history[index].role == "user" and (history[index].text == words or (not words and index == place.length)):
+            return index + 1
+    return place.length
+
+
+def find_reply(history: Sequence[Message], place: Place, partial: str, *, open_end: bool = False) -> str | None:
     """Find what the worker answered to a message.
 
     Args:
@@ -99,9 +103,26 @@ def find_reply(
         return None
     text = "".join(entry.text for entry in entries if entry.role == "assistant")
     if open_end:
-        return text if text.startswith(partial) else None
-    if not text or entries[-1].role != "assistant" or not entries[-1].text:
+        if not text.startswith(partial):
+            return None
+    elif not text or entries[-1].role != "assistant" or not entries[-1].text:
         return None
-    if not _trusts_length(history, place) and place.repeated and not (partial and text.startswith(partial)):
+    if text and not _trusts_length(history, place) and place.repeated and not (partial and text.startswith(partial)):
         return None
     return text
+
+
+def has_arrived(history: Sequence[Message], place: Place) -> bool | None:
+    """Whether a message of unknown fate is in the history; ``None`` where that cannot be told.
+
+    Entries are told by content alone, so the same words said before make it uncertain, unless it is known how often
+    they were said or how long the history was.
+    """
+    words = place.words or ""
+    begin = place.length if _trusts_length(history, place) else None
+    count = sum(entry.role == "user" and entry.text == words for entry in history[begin or 0 :])
+    if begin is not None:
+        return count > 0 or (not words and len(history) > begin)
+    if count == 0:
+        return False if words else None
+    return None if place.said_before is None else count > place.said_before

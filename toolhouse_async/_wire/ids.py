@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from ..errors import ConfigurationError
 
@@ -39,15 +39,21 @@ def agent_id_of(value: str, base_url: str) -> str:
     base = urlsplit(base_url)
     try:
         url = urlsplit(value)
-        same = (url.scheme, url.hostname, url.port) == (base.scheme, base.hostname, base.port)
+        same = _origin(url) == _origin(base)
     except ValueError:
-        raise ConfigurationError(f"not a worker's URL: {value!r:.200}") from None
-    path = url.path.removeprefix(base.path.rstrip("/"))
-    match = _PATH.fullmatch(path)
-    if not match or url.query or url.fragment or url.username is not None or url.password is not None:
-        raise ConfigurationError(f"not a worker's URL: {value!r:.200} (expected {base_url}/<agent id>)")
+        raise ConfigurationError(f"not a worker's URL (expected {base_url}/<agent id>)") from None
     if not same:
         raise ConfigurationError(
-            f"{value!r:.200} is not a worker of {base_url}: pass base_url= to the client to use another service"
+            f"not a worker of {base_url}, but of {url.hostname!r:.200}: "
+            "pass base_url= to the client to use another service"
         )
+    folder = base.path.rstrip("/")
+    match = _PATH.fullmatch(url.path.removeprefix(folder)) if url.path.startswith(f"{folder}/") else None
+    clean = value.isprintable() and not value.startswith(" ")  # urlsplit overlooks some characters
+    if not match or not clean or url.query or url.fragment or "@" in url.netloc:
+        raise ConfigurationError(f"not a worker's URL (expected {base_url}/<agent id>)")
     return match[1]
+
+
+def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:
+    return url.scheme, url.hostname, url.port or {"http": 80, "https": 443}.get(url.scheme)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from typing import Any, Final
 
 import orjson
 
 _ESCAPE: Final = re.compile(
-    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
 )
 _FENCE: Final = re.compile(r"[ \t]*(`{3,}|~{3,})[^`]*")
 _TOKEN: Final = re.compile(
-    r'[ \t\r\n]*(?:([{}\[\]:,])|("(?:[^"\\\x00-\x1f]|\\.)*")'
-    r"|(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null))"
+    r'[ \t\r\n]*+(?:([{}\[\]:,])|("[^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+")'
+    r"|-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?|true|false|null|NaN|-?Infinity)"
 )
 _OPENING: Final = re.compile(r"[{\[]")
 
@@ -33,15 +35,13 @@ def loads(data: bytes) -> Any:
     except orjson.JSONDecodeError as error:
         reason = str(error)
     try:
-        text = data.decode("utf-8", "surrogatepass")
+        text = data.removeprefix(BOM_UTF8).decode("utf-8", "surrogatepass")
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return json.loads(_ESCAPE.sub(_mend_escape, text))
-    except UnicodeDecodeError:
-        reason = "not UTF-8"
-    except ValueError as error:
-        reason = reason or str(error)
     except RecursionError:
         reason = "nested too deeply"
+    except ValueError as error:
+        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else reason
     raise ValueError(reason[:200])
 
 
@@ -134,9 +134,9 @@ def _values_in_prose(text: str) -> list[tuple[int, int]]:
 def _read_value(text: str, at: int, found: list[tuple[int, int]]) -> int:
     """Read one object or array from ``at``, note it in ``found``, and return where to go on."""
     stack: list[tuple[int, bool, int]] = []  # where it opened, whether an object, how much was found before it
-    wants = "value"
+    wants, last_string = "value", -1
     while token := _TOKEN.match(text, at):
-        mark, string, _ = token.groups()
+        mark, string = token.groups()
         is_object = bool(stack) and stack[-1][1]
         if mark in ("{", "[") and wants in ("value", "value or ]"):
             stack.append((token.end() - 1, mark == "{", len(found)))
@@ -159,10 +159,8 @@ def _read_value(text: str, at: int, found: list[tuple[int, int]]) -> int:
             wants = ", or end"
         else:
             break
-        at = token.end()
-        if string:
-            last_string = token.start(2)
-            if wants == ":" and not text[at : at + 40].lstrip().startswith(":"):
-                return last_string + 1  # not a key: what looks like its text may hold JSON of its own
+        at, last_string = token.end(), token.start(2)
+    if last_string >= 0:
+        return last_string + 1  # what broke after a string may not have been one: it may hold JSON of its own
     # A bracket that opens right here was not part of what broke, and is looked at afresh.
     return max(at, stack[-1][0] + 1) if stack else at + 1

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-_BOM: Final = b"\xef\xbb\xbf"
+from codecs import BOM_UTF8
 
 
 class LineSplitter:
@@ -43,11 +41,11 @@ class LineSplitter:
             if b"\r" in data or lines[0][-1:] == b"\r":
                 lines = [line.removesuffix(b"\r") for line in lines]
             if not self.lines:
-                lines[0] = lines[0].removeprefix(_BOM)
+                lines[0] = lines[0].removeprefix(BOM_UTF8)
             if len(lines[0]) > self._max_line or len(data) > self._max_line:
                 lines = self._short_enough(lines)
             self.lines += len(lines)
-        if self._pending_size > self._max_line:
+        if self._pending_size > self._max_line and len(self._last_line()) > self._max_line:
             self.too_long = True
         return lines
 
@@ -63,9 +61,14 @@ class LineSplitter:
         """Return the last line if the stream ended without a newline; empty otherwise."""
         if not self._pending or self.too_long:
             return []
-        line = b"".join(self._pending).removesuffix(b"\r")
+        line = self._last_line()
         self._pending.clear()
-        if not self.lines:
-            line = line.removeprefix(_BOM)
         self.lines += 1
         return [line]
+
+    def _last_line(self) -> bytes:
+        """What is pending, as a line."""
+        line = b"".join(self._pending)
+        self._pending = [line]
+        line = line.removesuffix(b"\r")
+        return line if self.lines else line.removeprefix(BOM_UTF8)

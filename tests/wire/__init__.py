@@ -1,0 +1,1 @@
+"""Tests of the pure protocol code: no event loop, socket or clock."""

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import pickle
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from multidict import CIMultiDict
+
+from toolhouse_async import errors
+from toolhouse_async._wire.answers import (
+    Headers,
+    check_content,
+    check_framing,
+    is_framed,
+    job_id_of,
+    retry_after_of,
+    run_id_of,
+    status_error,
+)
+from toolhouse_async.errors import APIStatusError, ProtocolError, UnexpectedContentError
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()
+
+
+def headers(*items: tuple[str, str]) -> CIMultiDict[str]:
+    return CIMultiDict(items)
+
+
+@pytest.mark.parametrize("name", ["X-Toolhouse-Run-ID", "x-toolhouse-run-id", "X-TOOLHOUSE-RUN-ID"])
+def test_the_run_id_is_read_in_any_case(name: str) -> None:
+    assert run_id_of(headers((name, "run-1"))) == "run-1"
+    assert run_id_of(headers()) is None
+
+
+@pytest.mark.parametrize("value", ["", "../x", "a b", "a,b", "a\r\n b", "a/b", "%2e", "é", "x" * 129, "x" * 10_000])
+def test_a_malformed_run_id_is_refused(value: str) -> None:
+    with pytest.raises(ProtocolError, match="not one valid id") as caught:
+        run_id_of(headers(("X-Toolhouse-Run-ID", value)))
+    assert len(str(caught.value)) < 400
+    assert str(caught.value).isprintable()
+
+
+def test_two_run_ids_are_refused() -> None:
+    with pytest.raises(ProtocolError, match="not one valid id"):
+        run_id_of(headers(("X-Toolhouse-Run-ID", "a"), ("x-toolhouse-run-id", "a")))
+
+
+@pytest.mark.parametrize(
+    ("values", "job"),
+    [
+        ([], None),
+        ([""], None),
+        (["  "], None),
+        (["job-1"], "job-1"),
+        ([" job 1 "], "job 1"),
+        (["", "job-1"], "job-1"),
+        (["a\x1b[31mb\x00"], "a\ufffd[31mb\ufffd"),
+        (["x" * 999], "x" * 256),
+    ],
+)
+def test_the_job_id_is_made_harmless(values: list[str], job: str | None) -> None:
+    assert job_id_of(headers(*(("X-Toolhouse-Job-Id", value) for value in values))) == job
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0),
+        ("7", 7),
+        (" 7 ", 7),
+        ("1.5", 1.5),
+        ("3600", 3600),
+        ("-1", None),
+        ("-0.5", None),
+        ("nan", None),
+        ("inf", None),
+        ("-inf", None),
+        ("1e99", 1e9),
+        ("1e999", None),
+        ("", None),
+        ("soon", None),
+        ("9" * 5000, None),
+        (format_datetime(datetime(2026, 1, 2, 3, 4, 35, tzinfo=UTC), usegmt=True), 30),
+        ("Fri, 02 Jan 2026 03:04:35 -0000", 30),
+        ("Fri, 02 Jan 2026 04:04:35 +0100", 30),
+        ("Friday, 02-Jan-26 03:04:35 GMT", 30),
+        ("Fri Jan  2 03:04:35 2026", 30),
+        (format_datetime(datetime(1990, 1, 1, tzinfo=UTC), usegmt=True), 0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 1e9),
+        ("Fri, 31 Dec 9999 23:59:59 -2300", 1e9),
+        ("Fri, 32 Jan 2026 03:04:35 GMT", None),
+        ("Fri, 02 Jan 99999 03:04:35 GMT", None),
+        ("Fri, 02 Jan 2026 03:04:35 +9999", None),
+    ],
+)
+def test_retry_after_is_finite_and_never_negative(value: str, seconds: float | None) -> None:
+    assert retry_after_of(headers(("retry-after", value)), NOW) == seconds
+
+
+def test_no_retry_after_asks_for_nothing() -> None:
+    assert retry_after_of(headers(), NOW) is None
+
+
+def test_milliseconds_are_more_exact() -> None:
+    both = headers(("Retry-After", "2"), ("Retry-After-Ms", "1500"))
+    assert retry_after_of(both, NOW) == 1.5
+    assert retry_after_of(headers(("Retry-After", "2"), ("Retry-After-Ms", "x")), NOW) == 2
+
+
+@pytest.mark.parametrize(
+    ("items", "version", "framed"),
+    [
+        ([("Content-Length", "5")], (1, 1), True),
+        ([("Content-Length", "5")], (1, 0), True),
+        ([("Transfer-Encoding", "chunked")], (1, 1), True),
+        ([("Transfer-Encoding", "gzip, Chunked")], (1, 1), True),
+        ([("Transfer-Encoding", "chunked")], (1, 0), False),
+        ([("Transfer-Encoding", "identity")], (1, 1), False),
+        ([], (1, 1), False),
+    ],
+)
+def test_framing_proves_an_end(items: list[tuple[str, str]], version: tuple[int, int], framed: bool) -> None:
+    assert is_framed(headers(*items), version) is framed
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [("Content-Length", "5"), ("Content-Length", "5")],
+        [("Content-Length", "5"), ("Transfer-Encoding", "chunked")],
+        [("Content-Length", "-5")],
+        [("Content-Length", "5, 5")],
+        [("Content-Length", "+5")],
+        [("Content-Length", "")],
+        [("Content-Length", "٥")],
+    ],
+)
+def test_ambiguous_framing_is_refused(items: list[tuple[str, str]]) -> None:
+    with pytest.raises(ProtocolError, match=r"length is ambiguous|Content-Length is not a number"):
+        check_framing(headers(*items))
+
+
+@pytest.mark.parametrize("items", [[], [("Content-Length", "0")], [("Transfer-Encoding", "chunked")]])
+def test_clear_framing_is_accepted(items: list[tuple[str, str]]) -> None:
+    check_framing(headers(*items))
+
+
+def test_html_without_a_run_id_is_a_captive_portal() -> None:
+    page = headers(("Content-Type", "text/HTML; charset=utf-8"))
+    with pytest.raises(UnexpectedContentError, match="captive portal"):
+        check_content(page, None)
+    check_content(page, "run")
+
+
+def test_no_other_content_type_is_judged() -> None:
+    for kind in ("application/x-ndjson", "text/plain", "application/json", "application/octet-stream", "nonsense"):
+        check_content(headers(("Content-Type", kind)), None)
+    check_content(headers(), None)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "zstd", "identity, gzip"])
+def test_an_encoded_answer_is_refused(encoding: str) -> None:
+    with pytest.raises(UnexpectedContentError, match="only identity was accepted") as caught:
+        check_content(headers(("Content-Encoding", encoding)), "run")
+    assert caught.value.run_id == "run"
+
+
+@pytest.mark.parametrize("encoding", ["identity", "", " Identity "])
+def test_identity_is_no_encoding(encoding: str) -> None:
+    check_content(headers(("Content-Encoding", encoding)), None)
+
+
+def error(status: int, **changes: Any) -> APIStatusError:
+    fields: dict[str, Any] = {
+        "what": "PUT /agent/run",
+        "body": "",
+        "headers": {},
+        "run_id": "run",
+        "retry_after": None,
+        "reads_only": False,
+    }
+    return status_error(status, **fields | changes)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (301, errors.RedirectError),
+        (304, errors.RedirectError),
+        (308, errors.RedirectError),
+        (400, errors.BadRequestError),
+        (401, errors.AuthenticationError),
+        (403, errors.PermissionDeniedError),
+        (404, errors.NotFoundError),
+        (408, APIStatusError),
+        (409, errors.ConflictError),
+        (413, APIStatusError),
+        (422, errors.UnprocessableEntityError),
+        (425, APIStatusError),
+        (429, errors.RateLimitError),
+        (500, errors.ServerError),
+        (504, errors.ServerError),
+        (524, errors.ServerError),
+        (599, errors.ServerError),
+    ],
+)
+def test_every_status_has_its_error(status: int, kind: type[APIStatusError]) -> None:
+    made = error(status, body="why", headers={"a": "b"}, retry_after=2.5)
+    assert type(made) is kind
+    assert (made.status, made.body, made.retry_after, made.run_id) == (status, "why", 2.5, "run")
+    assert made.headers == {"a": "b"}
+    assert str(made) == f"PUT /agent/run was answered with {status} (retry after 2.5 s): why"
+
+
+def test_the_message_shows_the_beginning_of_a_long_body() -> None:
+    made = error(500, body="x" * 100_000)
+    assert len(str(made)) < 500
+    assert len(made.body) == 100_000
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 409, 413, 422, 425, 429])
+def test_a_refused_message_may_be_sent_again(status: int) -> None:
+    assert error(status).safe_to_retry is True
+
+
+@pytest.mark.parametrize("status", [408, 500, 501, 502, 503, 504, 520, 522, 524, 599])
+def test_nobody_knows_what_became_of_a_message_after_a_server_error(status: int) -> None:
+    assert error(status).safe_to_retry is None
+    assert error(status, reads_only=True).safe_to_retry is True
+
+
+def test_headers_are_read_in_any_case_and_joined() -> None:
+    made = Headers([("Set-Thing", "a"), ("set-thing", "b"), ("X", "1")])
+    assert made["SET-THING"] == "a, b"
+    assert dict(made) == {"set-thing": "a, b", "x": "1"}
+    assert len(made) == 2
+    assert made.get("absent") is None
+    assert "x" in made
+    assert made == {"set-thing": "a, b", "x": "1"}
+    assert pickle.loads(pickle.dumps(made)) == made
+    assert repr(made) == "Headers([('set-thing', 'a, b'), ('x', '1')])"
+    assert len(repr(Headers([("a", "x" * 100_000)]))) < 3000
+    assert Headers() == {}

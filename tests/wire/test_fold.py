@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections.abc import Iterable
+
+import pytest
+
+from toolhouse_async._results import JobRecord, ToolExchange
+from toolhouse_async._wire.fold import Fold
+from toolhouse_async.events import (
+    ErrorEvent,
+    Event,
+    JobFinished,
+    JobStarted,
+    MalformedLine,
+    TextDelta,
+    ToolCall,
+    ToolResult,
+    TurnStarted,
+    UnknownEvent,
+)
+
+
+def folded(events: Iterable[Event]) -> Fold:
+    fold = Fold()
+    fold.add(events)
+    return fold
+
+
+def test_an_empty_turn() -> None:
+    result = Fold().result("agent", None)
+    assert (result.agent_id, result.run_id, result.text, result.tool_calls) == ("agent", None, "", ())
+    assert (result.jobs, result.status, result.token, result.recovered) == ((), "completed", None, False)
+    assert (result.unknown, result.malformed, result.rounds) == (0, 0, ("",))
+
+
+def test_words_of_all_rounds_are_put_together() -> None:
+    fold = folded([TurnStarted("agent", "run"), TextDelta("a"), TextDelta("b")])
+    assert fold.round_text == "ab"
+    fold.next_round()
+    assert fold.round_text == ""
+    fold.add([TextDelta("c")])
+    fold.add([TextDelta("d")])
+    result = fold.result("agent", "run")
+    assert result.text == "abcd"
+    assert result.rounds == ("ab", "cd")
+
+
+def test_history_may_replace_a_rounds_words() -> None:
+    fold = folded([TextDelta("a")])
+    fold.next_round()
+    fold.add([TextDelta("wrong")])
+    fold.heal("right")
+    fold.add([TextDelta("!")])
+    assert fold.result("agent", "run").text == "aright!"
+
+
+def test_a_million_events_take_no_more_memory_than_their_words() -> None:
+    text = [TextDelta("ab")]
+    fold = Fold()
+    tracemalloc.start()
+    try:
+        for number in range(200_000):
+            text[0].text = f"{number % 100:02d}"
+            fold.add(text)
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(fold.round_text) == 400_000
+    assert size < 1_000_000
+
+
+def test_calls_and_results_are_paired_by_id() -> None:
+    first, second = ToolCall("1", "f", {}), ToolCall("2", "g", {})
+    late, early = ToolResult("1", None, "x"), ToolResult("2", None, "y")
+    fold = folded([first, second, early, late])
+    assert fold.result("a", "r").tool_calls == (ToolExchange(first, late), ToolExchange(second, early))
+
+
+def test_a_call_without_result_has_none() -> None:
+    call = ToolCall("1", "f", {})
+    assert folded([call]).result("a", "r").tool_calls == (ToolExchange(call, None),)
+
+
+def test_results_without_id_answer_the_oldest_open_call() -> None:
+    calls = [ToolCall(None, "f", 1), ToolCall(None, "g", 2), ToolCall("3", "f", 3)]
+    unnamed, named, later = ToolResult(None, None, "x"), ToolResult(None, "f", "y"), ToolResult(None, "g", "z")
+    fold = folded([*calls, unnamed, named, later])
+    assert [exchange.result for exchange in fold.result("a", "r").tool_calls] == [unnamed, later, named]
+
+
+def test_a_result_without_a_call_is_kept() -> None:
+    by_id, by_name, bare = ToolResult("9", "f", "x"), ToolResult(None, "g", "y"), ToolResult(None, None, "z")
+    exchanges = folded([by_id, by_name, bare]).result("a", "r").tool_calls
+    assert exchanges == (
+        ToolExchange(ToolCall("9", "f"), by_id),
+        ToolExchange(ToolCall(None, "g"), by_name),
+        ToolExchange(ToolCall(None, ""), bare),
+    )
+
+
+def test_a_call_that_is_repeated_with_its_arguments_is_one_call() -> None:
+    result = ToolResult("1", None, "x")
+    announced, complete = ToolCall("1", "f", None), ToolCall("1", "f", {"a": 1})
+    assert folded([announced, complete]).result("a", "r").tool_calls == (ToolExchange(complete),)
+    assert folded([announced, result, complete]).result("a", "r").tool_calls == (ToolExchange(complete, result),)
+    assert folded([result, complete]).result("a", "r").tool_calls == (ToolExchange(complete, result),)
+
+
+@pytest.mark.parametrize(
+    ("events", "unanswered"),
+    [
+        ([], False),
+        ([ToolCall("1", "f")], True),
+        ([ToolCall(None, "f")], True),
+        ([ToolCall("1", "f"), ToolResult("1", None, "x")], False),
+        ([ToolCall("1", "f"), TextDelta("x")], False),
+        ([ToolCall("1", "f"), UnknownEvent(None, 1)], False),
+        ([TextDelta("x"), ToolCall("1", "f")], True),
+        ([ToolResult("1", None, "x"), ToolCall("1", "f")], False),
+    ],
+)
+def test_a_last_call_without_result_is_noticed(events: list[Event], unanswered: bool) -> None:
+    assert folded(events).unanswered_call is unanswered
+
+
+def test_the_first_error_counts() -> None:
+    fold = folded([ErrorEvent("one"), ErrorEvent("two"), TextDelta("x")])
+    assert fold.error == ErrorEvent("one")
+
+
+def test_unknown_and_malformed_are_counted() -> None:
+    fold = folded([UnknownEvent("x", {}), MalformedLine(b"{", 1, "why"), UnknownEvent(None, 1), JobStarted("j")])
+    fold.add([JobFinished("j", 1.0, 2)])
+    fold.jobs.append(JobRecord("j", 1.0, 2))
+    fold.recovered = True
+    result = fold.result("a", "r", status="background")
+    assert (result.unknown, result.malformed, result.recovered) == (2, 1, True)
+    assert result.jobs == (JobRecord("j", 1.0, 2),)
+    assert result.status == "background"
+
+
+def test_time_is_linear_in_the_number_of_calls() -> None:
+    def seconds(count: int) -> float:
+        calls: list[Event] = [ToolCall(None, "f") for _ in range(count)]
+        results: list[Event] = [ToolResult(None, "f", 1) for _ in range(count)]
+        strangers: list[Event] = [ToolResult(None, "g", 1) for _ in range(count)]
+        started = time.perf_counter()
+        exchanges = folded([*calls, *strangers, *results]).result("a", "r").tool_calls
+        spent = time.perf_counter() - started
+        assert len(exchanges) == 2 * count
+        assert all(exchange.result is not None for exchange in exchanges)
+        return spent
+
+    small = min(seconds(1_000) for _ in range(3))
+    assert seconds(16_000) < 16 * 6 * max(small, 0.001)

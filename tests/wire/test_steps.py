@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+
+from toolhouse_async._wire.steps import TABLE, Signal, State, step
+
+STARTS = {State.SENDING, State.WAITING}
+"""A turn starts by sending its message; one from a token by waiting for its job."""
+
+
+def reachable(starts: set[State]) -> set[State]:
+    found: set[State] = set()
+    while new := starts - found:
+        found |= new
+        starts = {after for (before, _), after in TABLE.items() if before in found}
+    return found
+
+
+def test_every_state_is_reached() -> None:
+    assert reachable(STARTS) == set(State)
+
+
+@pytest.mark.parametrize("state", set(State) - {State.DONE})
+def test_every_state_can_end(state: State) -> None:
+    assert State.DONE in reachable({state})
+
+
+def test_done_is_the_end() -> None:
+    assert [before for before, _ in TABLE if before is State.DONE] == []
+
+
+def test_every_signal_means_something() -> None:
+    assert {signal for _, signal in TABLE} == set(Signal)
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("signal", Signal)
+def test_a_step_is_what_the_table_says_or_refused(state: State, signal: Signal) -> None:
+    if (state, signal) in TABLE:
+        assert step(state, signal) is TABLE[state, signal]
+    else:
+        with pytest.raises(AssertionError, match=f"{signal} while {state}"):
+            step(state, signal)
+
+
+def test_a_message_is_sent_only_from_the_start_after_a_job_or_when_refused_without_one() -> None:
+    """Nothing that leaves a message's fate open leads straight back to sending it."""
+    into_sending = {(before, signal) for (before, signal), after in TABLE.items() if after is State.SENDING}
+    assert into_sending == {
+        (State.PROBING, Signal.NO_JOB),
+        (State.WAITING, Signal.OVER),
+        (State.RECOVERING, Signal.HEALED_RESUME),
+    }
+
+
+@pytest.mark.parametrize("signal", Signal)
+def test_a_running_job_is_waited_for_from_wherever_it_is_found(signal: Signal) -> None:
+    if signal is Signal.JOB:
+        found = {before for before, each in TABLE if each is signal}
+        assert found == {State.PROBING, State.STREAMING, State.SETTLING, State.RECOVERING}
+        assert {TABLE[state, signal] for state in found} == {State.WAITING}
+    if signal is Signal.LEFT:
+        assert {after for (_, each), after in TABLE.items() if each is signal} == {State.DONE}
