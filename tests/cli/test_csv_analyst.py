@@ -12,12 +12,15 @@ from toolhouse_async.testing import BackgroundCall, WorkerContext
 REAL_TIME = True
 
 
+@pytest.fixture(autouse=True)
+def without_pauses(monkeypatch):
+    monkeypatch.setattr(module, "_PACE", 0)
+
+
 async def answer(**context):
     """What the worker yields, its words joined."""
     words, events = [], []
-    async for event in module.csv_analyst(
-        WorkerContext(agent_id="a", run_id="r", message="", history=[], **context)
-    ):
+    async for event in module.csv_analyst(WorkerContext(agent_id="a", run_id="r", message="", history=[], **context)):
         if isinstance(event, TextDelta):
             words.append(event.text)
         else:
@@ -29,9 +32,7 @@ async def test_a_turn_reads_the_file_profiles_it_and_resamples_it(tmp_path):
     path = tmp_path / "data.csv"
     path.write_text("id,size\n" + "".join(f"{i},{i % 7 + 0.5}\n" for i in range(1, 50)) + "50,\n")
 
-    words, (call, preview, code_call, job) = await answer(
-        body={"vars": {"csv_path": str(path), "column": "id"}}
-    )
+    words, (call, preview, code_call, job) = await answer(body={"vars": {"csv_path": str(path), "column": "id"}})
     assert words.startswith("I'll look at data.csv first. It has 2 columns.")
     assert (call.name, call.arguments) == ("read_file", {"path": str(path)})
     assert preview.content["columns"] == ["id", "size"]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.cli.support import COMMAND, environment, run
+from tests.cli.support import COMMAND, environment
 
 
 @contextmanager
@@ -54,12 +54,12 @@ def test_its_curl_line_works_with_a_key():
         assert done.stdout.endswith("Hello")
 
 
-def test_a_port_that_is_taken_is_an_error():
+def test_a_port_that_is_taken_is_an_error(cli):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = run("emulator", "--port", port)
+        done = cli("emulator", "--port", port)
     assert done.returncode == 1
     assert done.stderr.startswith(f"Error: cannot listen on 127.0.0.1:{port}: ")
     assert "Traceback" not in done.stderr

@@ -12,9 +12,7 @@ from toolhouse_async._cli.analysis.profile import profile, read_table
 
 
 def console_of(encoding, width=100):
-    return Console(
-        file=io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline=""), width=width, markup=False
-    )
+    return Console(file=io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline=""), width=width, markup=False)
 
 
 def shown(console):
@@ -76,9 +74,7 @@ def test_names_and_cells_from_the_file_are_harmless_and_no_markup(tmp_path):
     assert not set(text) & {"\x1b", "\x07"}
 
 
-@given(
-    st.lists(st.integers(0, 10**7), min_size=1, max_size=20).filter(any), st.sampled_from(["utf-8", "ascii"])
-)
+@given(st.lists(st.integers(0, 10**7), min_size=1, max_size=20).filter(any), st.sampled_from(["utf-8", "ascii"]))
 def test_bars_are_as_long_as_their_counts(counts, encoding):
     marks = terminal.make_marks(console_of(encoding))
     edges = [float(i) for i in range(len(counts) + 1)]

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from tests.cli.support import COMMAND, run
+from tests.cli.support import COMMAND
 
 
 @pytest.mark.parametrize("library", ["click", "rich"])
@@ -22,12 +22,12 @@ def test_a_library_that_is_missing_from_an_extra_itself_is_no_such_case():
     assert "orjson" in done.stderr
 
 
-def test_help_names_the_commands():
-    done = run("--help")
+def test_help_names_the_commands(cli):
+    done = cli("--help")
     assert done.returncode == 0
     for command in ("demo", "run", "emulator"):
         assert f"  {command}" in done.stdout
-        assert run(command, "--help").returncode == 0
+        assert cli(command, "--help").returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ def test_help_names_the_commands():
         (["emulator", "--port", "70000"], "--port"),
     ],
 )
-def test_wrong_arguments_and_settings_are_status_2(arguments, message):
-    done = run(*arguments)
+def test_wrong_arguments_and_settings_are_status_2(cli, arguments, message):
+    done = cli(*arguments)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr

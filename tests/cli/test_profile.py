@@ -151,7 +151,7 @@ def test_an_open_quote_is_an_error_with_its_line(tmp_path):
 
 def test_memory_grows_by_the_numbers_alone(tmp_path):
     path = tmp_path / "data.csv"
-    rows = 60_000
+    rows = 40_000
     with path.open("w") as file:
         file.write("x,label,remark\n")
         file.writelines(f"{i / 7:.5f},label {i % 9},remark number {i}\n" for i in range(rows))

@@ -1,10 +1,11 @@
+import asyncio
 import json
 import signal
 import subprocess
 
 import pytest
 
-from tests.cli.support import COMMAND, environment, run, wait_until
+from tests.cli.support import COMMAND, environment, wait_until
 
 
 async def poet(ctx):
@@ -18,9 +19,11 @@ async def poet(ctx):
 
 async def sleeper(ctx):
     """Has one background job."""
-    if ctx.job_result is None:
+    if ctx.message == "again":
+        yield ctx.text("Nothing left.")
+    elif ctx.job_result is None:
+        yield ctx.background(asyncio.sleep, 0.1, 42)
         yield ctx.text("First. ")
-        yield ctx.background(int, "42")
     else:
         yield ctx.text(f"Then {ctx.job_result}.")
 
@@ -29,17 +32,18 @@ async def forever(ctx):
     """Never stops talking."""
     while True:
         yield ctx.text("word " * 2000)
+        await asyncio.sleep(0.001)
 
 
 @pytest.fixture
-def worker(toolhouse_emulator):
+def worker(toolhouse_emulator, cli):
     """Runs the command ``run`` against a worker."""
     for function in (poet, sleeper, forever):
         toolhouse_emulator.worker(function.__name__)(function)
     url = toolhouse_emulator.url
 
     def call(name, *arguments, **options):
-        return run("run", name, *arguments, "--base-url", url, "--api-key", "", **options)
+        return cli("run", name, *arguments, "--base-url", url, "--api-key", "", **options)
 
     call.url = url
     call.emulator = toolhouse_emulator
@@ -62,7 +66,7 @@ def test_a_job_is_waited_for_and_its_run_can_be_continued(worker):
     assert "[resumed]" in done.stderr
     run_id = done.stderr.split("run id: ")[1].split("]")[0]
     assert worker("sleeper", "again", "--run-id", run_id).returncode == 0
-    assert [r.method for r in worker.emulator.accepted] == ["POST", "PUT", "PUT", "PUT"]
+    assert [r.method for r in worker.emulator.accepted] == ["POST", "PUT", "PUT"]
 
 
 def test_json_prints_every_event(worker):
@@ -83,9 +87,7 @@ def test_json_prints_every_event(worker):
     assert "\x1b" not in worker("poet", "\x9b", "--json").stdout
 
 
-@pytest.mark.parametrize(
-    ("stdin", "said"), [(b"from stdin, \xe2\x82\xac\n", "'from stdin, €' "), (b"", "None ")]
-)
+@pytest.mark.parametrize(("stdin", "said"), [(b"from stdin, \xe2\x82\xac\n", "'from stdin, €' "), (b"", "None ")])
 def test_the_message_comes_from_stdin_where_it_is_not_given(worker, stdin, said):
     assert worker("poet", stdin=stdin).stdout.startswith(said)
 
@@ -111,8 +113,8 @@ def test_an_error_is_one_line_and_status_1(worker, arguments, message):
     assert "Traceback" not in done.stderr
 
 
-def test_a_service_that_is_not_there_is_status_1():
-    done = run("run", "a", "hi", "--api-key", "", "--base-url", "http://127.0.0.1:9", "--timeout", "1")
+def test_a_service_that_is_not_there_is_status_1(cli):
+    done = cli("run", "a", "hi", "--api-key", "", "--base-url", "http://127.0.0.1:9", "--timeout", "1")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
 
@@ -149,17 +151,27 @@ def test_a_reader_that_goes_away_ends_it_quietly(worker, as_json):
         assert process.stderr.read() == b""
 
 
-def test_the_environment_names_service_and_key(worker):
+def test_the_environment_names_service_and_key(worker, cli):
     worker.emulator.api_key = "secret"
-    done = run("run", "poet", "hi", TOOLHOUSE_BASE_URL=worker.url, TOOLHOUSE_API_KEY="secret")
+    done = cli("run", "poet", "hi", TOOLHOUSE_BASE_URL=worker.url, TOOLHOUSE_API_KEY="secret")
     assert done.returncode == 0
-    refused = run("run", "poet", "hi", TOOLHOUSE_BASE_URL=worker.url, TOOLHOUSE_API_KEY="wrong")
+    refused = cli("run", "poet", "hi", TOOLHOUSE_BASE_URL=worker.url, TOOLHOUSE_API_KEY="wrong")
     assert refused.returncode == 1
     assert "AuthenticationError" in refused.stderr
     assert "wrong" not in refused.stderr
 
 
-def test_standard_streams_of_another_encoding_are_no_obstacle(worker):
-    done = worker("poet", "kůň", PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C")
-    assert done.returncode == 0
-    assert done.stdout.startswith("'k\\u016f\\u0148'")
+def test_an_encoding_that_lacks_a_character_is_no_obstacle(worker):
+    done = subprocess.run(
+        [*COMMAND, "run", "poet", "kůň", "--base-url", worker.url, "--api-key", ""],
+        capture_output=True,
+        env=environment(PYTHONIOENCODING="ascii"),
+        check=True,
+    )
+    assert done.stdout.startswith(b"'k\\u016f\\u0148'")
+
+
+def test_an_argument_that_is_no_text_is_refused(worker):
+    done = worker("poet", "\udcff")
+    assert done.returncode == 2
+    assert "not text" in done.stderr

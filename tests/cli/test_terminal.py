@@ -48,9 +48,7 @@ def test_a_short_line_is_shown_whole(text):
     assert terminal.one_line(text, 60) == text
 
 
-@pytest.mark.parametrize(
-    ("encoding", "bar"), [("utf-8", "█"), ("ascii", "#"), ("latin-1", "#"), ("cp437", "#")]
-)
+@pytest.mark.parametrize(("encoding", "bar"), [("utf-8", "█"), ("ascii", "#"), ("latin-1", "#"), ("cp437", "#")])
 def test_signs_are_those_that_the_encoding_can_write(encoding, bar):
     console = Console(file=io.TextIOWrapper(io.BytesIO(), encoding=encoding))
     marks = terminal.make_marks(console)

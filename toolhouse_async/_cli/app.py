@@ -89,9 +89,7 @@ def demo_command(csv: Path, column: str | None) -> int:
 @click.option("--base-url", help="The Workers API (default: $TOOLHOUSE_BASE_URL or Toolhouse's own).")
 @click.option("--api-key", help="The key; better set $TOOLHOUSE_API_KEY. Empty for a public worker.")
 @click.option("--allow-insecure", is_flag=True, help="Allow http:// to other machines than this one.")
-@click.option(
-    "--format", type=click.Choice(["ndjson", "text"]), default="ndjson", help="The endpoint family."
-)
+@click.option("--format", type=click.Choice(["ndjson", "text"]), default="ndjson", help="The endpoint family.")
 @click.option("--run-id", help="Continue this conversation.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds for the whole turn.")
 @click.option("--vars", "variables", help="Variables for the worker, as a JSON object.")
@@ -117,7 +115,7 @@ def run_command(
 
     request = Request(
         agent_id=agent_id,
-        message=_from_stdin() if message is None else message,
+        message=_from_stdin() if message is None else _argument(message),
         vars=None if variables is None else _object(variables),
         base_url=base_url,
         api_key=api_key,
@@ -160,6 +158,12 @@ def _from_stdin() -> str | None:
         return sys.stdin.buffer.read().decode().rstrip("\r\n") or None
     except UnicodeDecodeError as error:
         raise click.UsageError("the message on stdin is not UTF-8 text") from error
+
+
+def _argument(text: str) -> str:
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise click.UsageError("the message is not text in this terminal's encoding")
+    return text
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -109,9 +109,7 @@ def _preview(dialect: Dialect) -> dict[str, Any]:
 
 
 def _code_call(context: WorkerContext, path: str, *options: str) -> ToolCall:
-    return context.tool_call(
-        "code_interpreter", {"module": "analyse_csv", "options": list(options), "path": path}
-    )
+    return context.tool_call("code_interpreter", {"module": "analyse_csv", "options": list(options), "path": path})
 
 
 async def _work(call: ToolCall) -> _Finished:

@@ -40,8 +40,7 @@ def findings(intervals: Intervals) -> str:
     if not found:
         return "Its numbers are ids or years: a mean of those would say nothing."
     sentences = [
-        f"{item['column']} lies between {figure(item['mean'][0])} and {figure(item['mean'][1])}"
-        for item in found[:4]
+        f"{item['column']} lies between {figure(item['mean'][0])} and {figure(item['mean'][1])}" for item in found[:4]
     ]
     share = f"{intervals['confidence']:.0%}"
     said = "; ".join(f"that of {s}" if i else f"The mean of {s}" for i, s in enumerate(sentences))
@@ -58,6 +57,4 @@ def _shape(column: ColumnReport) -> str:
     lean = (mean - median) / deviation
     if abs(lean) < 0.1:
         return f"{said}; its mean and median nearly agree."
-    return (
-        f"{said}; its mean stands {'above' if lean > 0 else 'below'} its median, so the tail is on that side."
-    )
+    return f"{said}; its mean stands {'above' if lean > 0 else 'below'} its median, so the tail is on that side."

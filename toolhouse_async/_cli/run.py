@@ -39,9 +39,7 @@ async def run(request: Request) -> None:
     """
     show = _show_json if request.json else _Words()
     async with (
-        AsyncToolhouse(
-            request.api_key, base_url=request.base_url, allow_insecure=request.allow_insecure
-        ) as toolhouse,
+        AsyncToolhouse(request.api_key, base_url=request.base_url, allow_insecure=request.allow_insecure) as toolhouse,
         toolhouse.session(request.agent_id, run_id=request.run_id, vars=request.vars) as session,
         session.stream(request.message, format=request.format, timeout=request.timeout) as turn,
     ):

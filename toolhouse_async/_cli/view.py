@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.cells import cell_len
 from rich.live import Live
@@ -152,10 +152,12 @@ def _brief(value: object) -> str:
     """A value in a few words: the keys of an object with what is short in it."""
     if not isinstance(value, dict):
         return str(value)
+    items: dict[Any, Any] = value
     parts: list[str] = []
-    for key, item in cast("dict[Any, Any]", value).items():
+    for key, item in items.items():
         if isinstance(item, list | dict):
-            parts.append(f"{key}[{len(cast('list[Any]', item))}]")
+            size: int = len(item)  # pyright: ignore[reportUnknownArgumentType]
+            parts.append(f"{key}[{size}]")
         else:
             parts.append(f"{key}={item!r}" if isinstance(item, str) else f"{key}={item}")
     return ", ".join(parts)

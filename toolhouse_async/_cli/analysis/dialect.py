@@ -165,9 +165,7 @@ def _decimal(rows: list[list[str]], separator: str) -> str:
         for cell in map(str.strip, row):
             points += bool(_POINT_NUMBER.fullmatch(cell))
             # with semicolons a comma is a decimal mark; elsewhere "1,234" is more likely a thousand
-            commas += bool(
-                _COMMA_NUMBER.fullmatch(cell) and (separator == ";" or not _GROUPED_NUMBER.fullmatch(cell))
-            )
+            commas += bool(_COMMA_NUMBER.fullmatch(cell) and (separator == ";" or not _GROUPED_NUMBER.fullmatch(cell)))
     return "," if commas > points else "."
 
 

@@ -56,13 +56,16 @@ def _by_mark(start: bytes) -> str | None:
 def _by_zero_bytes(path: Path, start: bytes) -> str | None:
     zeros, limit = start.count(0), len(start) * 0.15
     even, odd = start[::2].count(0), start[1::2].count(0)
+    guess = None
     if zeros > limit and even < odd / 20:
-        return "utf-16-le"
-    if zeros > limit and odd < even / 20:
-        return "utf-16-be"
-    if zeros or len(start) - len(start.translate(None, _CONTROLS)) > len(start) * _TOLERATED_CONTROLS:
+        guess = "utf-16-le"
+    elif zeros > limit and odd < even / 20:
+        guess = "utf-16-be"
+    text = start.decode(guess, "replace").encode() if guess else start
+    controls = len(text) - len(text.translate(None, _CONTROLS))
+    if 0 in text or controls > len(text) * _TOLERATED_CONTROLS:
         raise CSVError(f"{path} is not text: it looks like a binary file")
-    return None
+    return guess
 
 
 def _by_trial(path: Path) -> str:

@@ -1,0 +1,28 @@
+"""The command line within this process, where no process of its own is needed."""
+
+import io
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from toolhouse_async import _cli
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys):
+    """Runs the command line and returns its status, stdout and stderr."""
+    for name in ("TOOLHOUSE_API_KEY", "TOOLHOUSE_BASE_URL", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def call(*arguments, stdin=b"", **environment):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        with io.TextIOWrapper(io.BytesIO(stdin)) as standard_input:
+            monkeypatch.setattr(sys, "stdin", standard_input)
+            monkeypatch.setattr(sys, "argv", ["toolhouse-async", *map(str, arguments)])
+            returncode = _cli.main()
+        out, err = capsys.readouterr()
+        return SimpleNamespace(returncode=returncode, stdout=out, stderr=err)
+
+    return call
