@@ -16,12 +16,16 @@ _SHORT.maxother = 200
 _SHORT.maxdict = 10
 _SHORT.maxlist = 10
 
+_LONGEST: Final = 500
+"""Characters shown of a value; what it holds may be short each and many."""
+
 
 def short(value: object) -> str:
     """Return a ``repr`` of bounded length, whatever the size or depth of ``value``."""
     if isinstance(value, bytes | bytearray):
         return repr(bytes(value[:80])) + (f"…({len(value)} bytes)" if len(value) > 80 else "")
-    return _SHORT.repr(value)
+    text = _SHORT.repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def flatten(value: Any) -> tuple[Any, ...]:

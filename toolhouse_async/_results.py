@@ -30,7 +30,7 @@ class Message:
         raw: The whole entry as sent, with fields this library does not know.
     """
 
-    role: str
+    role: str = field(repr=short)
     content: Any = field(repr=short, eq=flatten)
     raw: Any = field(repr=False, eq=flatten)
 
@@ -119,11 +119,7 @@ class JobToken:
     round: int = 0
 
     def __attrs_post_init__(self) -> None:
-        if (
-            not isinstance(self.job_id, str)
-            or not 0 < len(self.job_id) <= 256
-            or not self.job_id.isprintable()
-        ):
+        if not isinstance(self.job_id, str) or not 0 < len(self.job_id) <= 256 or not self.job_id.isprintable():
             raise ConfigurationError("not a job token: job_id must be 1 to 256 printable characters")
         number = isinstance(self.started, int | float) and not isinstance(self.started, bool)
         if not number or not 0 <= self.started < 1e11:
@@ -222,6 +218,6 @@ class MapItem:
     """One message of :meth:`~toolhouse_async.AsyncToolhouse.map`: its place, and its result or its error."""
 
     index: int
-    message: Any
+    message: Any = field(repr=short)
     result: TurnResult | None = None
     error: Exception | None = None

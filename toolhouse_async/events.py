@@ -56,8 +56,8 @@ class _Base:
         return _rebuild, (type(self), names, [flatten(getattr(self, name)) for name in names])
 
 
-def _rebuild(cls: type[Any], names: list[str], values: list[tuple[Any, ...]]) -> Any:
-    event = cls.__new__(cls)
+def _rebuild(cls: type[_Base], names: list[str], values: list[tuple[Any, ...]]) -> _Base:
+    event = object.__new__(cls)
     for name, value in zip(names, values, strict=True):
         setattr(event, name, unflatten(value))
     return event
@@ -67,8 +67,8 @@ def _rebuild(cls: type[Any], names: list[str], values: list[tuple[Any, ...]]) ->
 class TurnStarted(_Base):
     """The service accepted the message; the run id is known from here on."""
 
-    agent_id: str
-    run_id: str | None
+    agent_id: str = field(repr=short)
+    run_id: str | None = field(repr=short)
 
 
 @define
@@ -82,8 +82,8 @@ class TextDelta(_Base):
 class ToolCall(_Base):
     """The worker calls a tool; ``arguments`` is parsed where it is JSON text."""
 
-    id: str | None
-    name: str
+    id: str | None = field(repr=short)
+    name: str = field(repr=short)
     arguments: Any = _data(default=None)
 
 
@@ -91,8 +91,8 @@ class ToolCall(_Base):
 class ToolResult(_Base):
     """A tool's answer to the call with the same ``id``."""
 
-    id: str | None
-    name: str | None
+    id: str | None = field(repr=short)
+    name: str | None = field(repr=short)
     content: Any = _data(default=None)
     is_error: bool = False
 
@@ -102,7 +102,7 @@ class ErrorEvent(_Base):
     """The worker reports an error; reading goes on, and the turn ends with ``WorkerError``."""
 
     message: str = field(repr=short)
-    code: str | int | None = None
+    code: str | int | None = field(default=None, repr=short)
 
 
 @define
@@ -126,14 +126,14 @@ class MalformedLine(_Base):
 class JobStarted(_Base):
     """A background job runs; the turn waits for it."""
 
-    job_id: str
+    job_id: str = field(repr=short)
 
 
 @define
 class JobProgress(_Base):
     """A poll found the job still running: seconds since it started, polls so far, seconds to the next poll."""
 
-    job_id: str
+    job_id: str = field(repr=short)
     elapsed: float
     polls: int
     next_poll: float
@@ -143,7 +143,7 @@ class JobProgress(_Base):
 class JobFinished(_Base):
     """The job is over, finished or failed: the API does not say which."""
 
-    job_id: str
+    job_id: str = field(repr=short)
     elapsed: float
     polls: int
 
@@ -152,7 +152,7 @@ class JobFinished(_Base):
 class TurnResumed(_Base):
     """The run goes on after a job; ``round`` counts the resumes of this turn from 1."""
 
-    run_id: str
+    run_id: str = field(repr=short)
     round: int
 
 
@@ -190,4 +190,3 @@ Event: TypeAlias = (
     | TurnCompleted
 )
 """Any event of a turn."""
-

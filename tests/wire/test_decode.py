@@ -22,10 +22,18 @@ from toolhouse_async.events import (
     UnknownEvent,
 )
 
-TEXT = (
-    "text text_delta content content_delta delta message_delta output_text output_text_delta "
-    "response_output_text_delta token"
-).split()
+TEXT = [
+    "text",
+    "text_delta",
+    "content",
+    "content_delta",
+    "delta",
+    "message_delta",
+    "output_text",
+    "output_text_delta",
+    "response_output_text_delta",
+    "token",
+]
 CALL = ["tool_call", "tool_use", "function_call", "tool_call_start", "tool_input_available"]
 RESULT = [
     "tool_result",
@@ -372,8 +380,29 @@ def test_deep_json() -> None:
 
 objects = st.dictionaries(
     st.sampled_from(
-        "type event role text delta content data token id call_id name function arguments input output message error "
-        "code tool_calls detail is_error".split()
+        [
+            "type",
+            "event",
+            "role",
+            "text",
+            "delta",
+            "content",
+            "data",
+            "token",
+            "id",
+            "call_id",
+            "name",
+            "function",
+            "arguments",
+            "input",
+            "output",
+            "message",
+            "error",
+            "code",
+            "tool_calls",
+            "detail",
+            "is_error",
+        ]
     ),
     st.sampled_from([*TEXT, *CALL, *RESULT, "error", "assistant", "tool", "user"]) | json_values,
 )

@@ -8,7 +8,7 @@ from hypothesis import given
 
 from tests.wire.strategies import json_values
 from toolhouse_async._results import Message
-from toolhouse_async._wire.history import Place, entries_after, find_reply, parse_history
+from toolhouse_async._wire.history import Place, entries_after, find_reply, has_arrived, parse_history
 from toolhouse_async.errors import UnexpectedContentError
 
 
@@ -17,6 +17,11 @@ def history(*entries: str) -> tuple[Message, ...]:
     roles = {"u": "user", "a": "assistant", "t": "tool"}
     pairs = [entry.partition(": ")[::2] for entry in entries]
     return parse_history(json.dumps([{"role": roles[role], "content": words} for role, words in pairs]).encode())
+
+
+def after(words: str | None, before: tuple[Message, ...]) -> Place:
+    """The place of a message that is sent right after the history was read."""
+    return Place(words, len(before), before[-1] if before else None)
 
 
 def test_a_history_is_read() -> None:
@@ -58,15 +63,15 @@ def test_any_array_is_read(value: Any) -> None:
 
 def test_the_reply_is_what_stands_after_the_known_length() -> None:
     before = history("u: hi", "a: hello")
-    after = history("u: hi", "a: hello", "u: more", "a: one", "t: x", "a: two")
-    place = Place.after("more", before)
-    assert [entry.text for entry in entries_after(after, place) or ()] == ["one", "x", "two"]
-    assert find_reply(after, place, "") == "onetwo"
+    now = history("u: hi", "a: hello", "u: more", "a: one", "t: x", "a: two")
+    place = after("more", before)
+    assert [entry.text for entry in entries_after(now, place) or ()] == ["one", "x", "two"]
+    assert find_reply(now, place, "") == "onetwo"
 
 
 def test_words_said_before_are_told_apart_by_the_length() -> None:
     before = history("u: hi", "a: old")
-    place = Place.after("hi", before)
+    place = after("hi", before)
     assert find_reply(before, place, "") is None
     assert find_reply(before, place, "o") is None
     assert find_reply(history("u: hi", "a: old", "u: hi"), place, "") is None
@@ -84,7 +89,7 @@ def test_the_first_message_of_a_run() -> None:
 @pytest.mark.parametrize("words", [None, ""])
 def test_an_empty_message_may_be_recorded_or_not(words: str | None) -> None:
     before = history("u: hi", "a: wait")
-    place = Place.after(words, before)
+    place = after(words, before)
     assert find_reply(history("u: hi", "a: wait", "a: done"), place, "") == "done"
     assert find_reply(history("u: hi", "a: wait", "u: ", "a: done"), place, "") == "done"
     assert find_reply(history("u: hi", "a: wait"), place, "") is None
@@ -100,20 +105,20 @@ def test_an_empty_message_may_be_recorded_in_words_of_the_services_own(words: st
 
 
 def test_somebody_elses_message_is_not_ours() -> None:
-    place = Place.after("mine", history("u: hi", "a: hello"))
+    place = after("mine", history("u: hi", "a: hello"))
     theirs = history("u: hi", "a: hello", "u: theirs", "a: for them")
     assert find_reply(theirs, place, "") is None
     assert find_reply((*theirs, *history("u: mine", "a: for me")), place, "") == "for me"
 
 
 def test_the_reply_ends_where_the_next_message_begins() -> None:
-    place = Place.after("mine", ())
+    place = after("mine", ())
     assert find_reply(history("u: mine", "a: one", "u: other", "a: two"), place, "") == "one"
 
 
 def test_an_answer_that_already_stands_before_the_known_length_is_never_ours() -> None:
     before = history("u: hi", "a: old")
-    place = Place.after("hi", before)
+    place = after("hi", before)
     assert find_reply(before, place, "old", open_end=True) in (None, "")
 
 
@@ -138,7 +143,7 @@ def test_where_words_may_be_repeated_the_partial_text_must_be_a_prefix(partial: 
 
 def test_a_history_that_was_shortened_is_not_counted_in() -> None:
     before = history("u: 1", "a: one", "u: 2", "a: two")
-    place = Place.after("3", before)
+    place = after("3", before)
     shortened = history("u: 2", "a: two", "u: 3", "a: three")
     assert find_reply(shortened, place, "th") == "three"
     assert find_reply(shortened, place, "") is None
@@ -148,7 +153,7 @@ def test_a_history_that_was_shortened_is_not_counted_in() -> None:
 
 def test_repeated_words_in_a_shortened_history() -> None:
     before = history("u: 1", "a: one", "u: again", "a: two")
-    place = Place.after("again", before)
+    place = after("again", before)
     assert find_reply(history("u: again", "a: two"), place, "") is None
     assert find_reply(history("u: again", "a: two"), place, "", open_end=True) is None
     assert find_reply(history("u: again", "a: two"), place, "x", open_end=True) is None
@@ -168,11 +173,11 @@ def test_repeated_words_in_a_shortened_history() -> None:
     ],
 )
 def test_an_answer_ends_in_the_workers_words(entries: list[str]) -> None:
-    assert find_reply(history(*entries), Place.after("hi", ()), "") is None
+    assert find_reply(history(*entries), after("hi", ()), "") is None
 
 
 def test_an_open_end_is_accepted_where_a_job_followed() -> None:
-    place = Place.after("hi", ())
+    place = after("hi", ())
     entries = history("u: hi", "a: starting", "t: job output")
     assert find_reply(entries, place, "start", open_end=True) == "starting"
     assert find_reply(history("u: hi", "t: job output"), place, "", open_end=True) == ""
@@ -189,3 +194,28 @@ def test_content_blocks_are_matched_by_their_text() -> None:
         ).encode()
     )
     assert find_reply(entries, Place("hi", repeated=False), "") == "yes"
+
+
+# --- whether a message of unknown fate arrived
+
+
+@pytest.mark.parametrize(
+    ("now", "arrived"), [([], False), (["u: hi"], True), (["u: other", "a: x"], False), (["a: x"], False)]
+)
+def test_after_a_known_length_a_message_is_there_or_not(now: list[str], arrived: bool) -> None:
+    before = history("u: hi", "a: old")
+    assert has_arrived((*before, *history(*now)), after("hi", before)) is arrived
+
+
+@pytest.mark.parametrize(("now", "arrived"), [([], False), (["u: "], True), (["a: x"], True), (["u: Start."], True)])
+def test_any_new_entry_shows_that_an_empty_message_arrived(now: list[str], arrived: bool) -> None:
+    before = history("u: hi", "a: old")
+    assert has_arrived((*before, *history(*now)), after(None, before)) is arrived
+
+
+@pytest.mark.parametrize(("said_before", "arrived"), [(None, None), (0, True), (1, True), (2, False)])
+def test_without_a_length_equal_words_are_counted(said_before: int | None, arrived: bool | None) -> None:
+    entries = history("u: hi", "a: old", "u: hi")
+    assert has_arrived(entries, Place("hi", said_before=said_before)) is arrived
+    assert has_arrived(entries, Place("absent", said_before=said_before)) is False
+    assert has_arrived(entries, Place("", said_before=said_before)) is None

@@ -66,7 +66,7 @@ def test_nan_is_read() -> None:
     ],
 )
 def test_what_is_not_json_gives_a_short_reason(data: bytes) -> None:
-    with pytest.raises(ValueError, match=".") as caught:
+    with pytest.raises(ValueError, match=r".+") as caught:
         loads(data)
     assert type(caught.value) is ValueError
     assert 0 < len(str(caught.value)) <= 200
@@ -186,10 +186,9 @@ def test_any_object_or_array_is_found_in_prose(value: Any, before: str) -> None:
 def test_no_text_makes_the_search_fail_in_another_way(text: str) -> None:
     try:
         value = find_json(text)
-    except ValueError as error:
-        assert type(error) is ValueError
-    else:
-        json.dumps(value)
+    except ValueError:
+        return
+    json.dumps(value)
 
 
 HOSTILE: dict[str, Callable[[int], str]] = {
