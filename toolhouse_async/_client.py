@@ -159,9 +159,7 @@ class AsyncToolhouse:
         """
         return self.session(agent_id).stream(message, **turn_options)
 
-    async def run(
-        self, agent_id: str, message: str | None = None, **turn_options: Unpack[TurnOptions]
-    ) -> TurnResult:
+    async def run(self, agent_id: str, message: str | None = None, **turn_options: Unpack[TurnOptions]) -> TurnResult:
         """Make the first turn of a new conversation and return its result.
 
         Raises:
@@ -262,18 +260,18 @@ class AsyncToolhouse:
 def _checked_url(url: str, what: str, *, allow_insecure: bool) -> str:
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    if not host or parts.scheme not in ("http", "https"):
+        valid = bool(parts.hostname) and parts.scheme in ("http", "https") and parts.port != 0
+    except (ValueError, AttributeError):
+        raise ConfigurationError(f"{what} is not a URL: {url!r:.200}") from None
+    if not valid:
         raise ConfigurationError(f"{what} must be an http:// or https:// URL, not {url!r:.200}")
     if parts.query or parts.fragment:
         raise ConfigurationError(f"{what} takes no query or fragment: {url!r:.200}")
     if what == "base_url" and (parts.username is not None or parts.password is not None):
         raise ConfigurationError("base_url takes no user or password; pass the key as api_key")
-    if parts.scheme == "http" and not allow_insecure and not _is_loopback(host):
+    if parts.scheme == "http" and not allow_insecure and not _is_loopback(parts.hostname or ""):
         raise ConfigurationError(
-            f"{what} is http:// and would send the key in the clear to {host}: "
+            f"{what} is http:// and would send the key in the clear to {parts.hostname}: "
             "use https://, or pass allow_insecure=True if you mean it"
         )
     return url.rstrip("/")

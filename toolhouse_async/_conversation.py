@@ -69,12 +69,11 @@ class Conversation:
             words: The message.
             history: The conversation so far, where it was read just before.
         """
-        repeated = self.run.says(words or "")
         if self.run_id is None:
-            return Place(words, length=0, repeated=False)
-        if history is None:
-            return Place(words, repeated=repeated)
-        return Place(words, len(history), history[-1] if history else None, repeated)
+            return Place(words, length=0, repeated=False, said_before=0)
+        said_before = self.run.times_said(words)
+        length, last = (None, None) if history is None else (len(history), history[-1] if history else None)
+        return Place(words, length, last, said_before != 0, said_before)
 
     def answered(self, run_id: str | None) -> None:
         """Take the run id that an answer brought; one without keeps the old."""
@@ -92,9 +91,7 @@ class Conversation:
             ProtocolError: The answer that should have brought it did not.
         """
         if self.run_id is None:
-            raise ProtocolError(
-                "the answer has no X-Toolhouse-Run-ID, so the conversation cannot be read or continued"
-            )
+            raise ProtocolError("the answer has no X-Toolhouse-Run-ID, so the conversation cannot be read or continued")
         return self.run_id
 
     async def read(self) -> JobStatus:

@@ -73,6 +73,11 @@ class Core:
                 "this client belongs to another event loop; create one AsyncToolhouse per event loop"
             )
 
+    def time(self) -> float:
+        """The time of the client's event loop, which needs not be running."""
+        assert self._loop is not None  # noqa: S101 - asked only by what has begun
+        return self._loop.time()
+
     def run_of(self, agent_id: str, run_id: str) -> Run:
         """The shared state of a run."""
         run = self._runs.get((agent_id, run_id))

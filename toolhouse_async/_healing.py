@@ -1,47 +1,59 @@
-"""Finding a lost answer in the history: waits until it is there and has stopped changing."""
+"""Finding a message or its answer in the history: reads it until it is there and has stopped changing."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
+
+from attrs import evolve
 
 from ._polling import tolerated
-from ._results import JobStatus, Message
-from ._service import Service
-from ._settings import PollingPolicy, RecoveryPolicy
-from ._wire.history import Place, find_reply
+from ._wire.history import find_reply, has_arrived
 from ._wire.pauses import next_poll
 from .errors import APIStatusError, ToolhouseError
 
+if TYPE_CHECKING:
+    from ._core import Core
+    from ._results import JobStatus, Message
+    from ._settings import PollingPolicy
+    from ._wire.history import Place
+
 
 class Healing:
-    """One attempt to find one answer.
+    """One attempt to find one message's answer.
 
     Attributes:
         reply: The answer as the last reading of the history had it, ``None`` while it is not there.
         history: That reading.
+        arrived: Whether the message itself is there; ``None`` if that cannot be told.
     """
 
     def __init__(
-        self,
-        service: Service,
-        place: Place,
-        partial: str,
-        recovery: RecoveryPolicy,
-        polling: PollingPolicy,
-        *,
-        open_end: bool,
+        self, core: Core, polling: PollingPolicy, place: Place, partial: str, *, open_end: bool, since: float | None
     ) -> None:
-        self._service = service
+        """Prepare to look.
+
+        Args:
+            core: The client.
+            polling: How often to read.
+            place: Where the answer stands.
+            partial: What was received of it.
+            open_end: Whether a job has followed it.
+            since: The loop's time from which the message's absence counts.
+        """
+        self._core = core
+        self._polling = polling
         self._place = place
         self._partial = partial
-        self._recovery = recovery
-        self._polling = polling
         self._open_end = open_end
-        self._began = asyncio.get_running_loop().time()
+        self._began = core.time()
+        self._tells_arrival = since is not None
+        self._absent_since = since if since is not None else self._began
         self._pause = 0.0
         self._since = 0.0
         self.reply: str | None = None
         self.history: tuple[Message, ...] | None = None
+        self.arrived: bool | None = None
 
     async def look(self, agent_id: str, run_id: str) -> JobStatus | None:
         """Pause, then read the run once; ``None`` if the reading failed for the moment.
@@ -49,38 +61,52 @@ class Healing:
         Raises:
             ToolhouseError: It cannot be read, now or later.
         """
-        loop = asyncio.get_running_loop()
-        await asyncio.sleep(min(self._pause, max(0.0, self._ends - loop.time())))
+        await asyncio.sleep(self._pause)
         status: JobStatus | None = None
         asked: float | None = None
+        service = self._core.service
         try:
-            status = await self._service.poll(agent_id, run_id)
+            status = await service.poll(agent_id, run_id, whole=True)
             asked = status.retry_after
+            self._take(status.history or ())
         except ToolhouseError as error:
             if not tolerated(error):
                 raise
             asked = error.retry_after if isinstance(error, APIStatusError) else None
-        self._pause = next_poll(
-            self._polling, loop.time() - self._began, asked, self._service.randomness.random()
-        )
-        if status is not None and status.history is not None:
-            self.history = status.history
-            reply = find_reply(status.history, self._place, self._partial, open_end=self._open_end)
-            if reply != self.reply or reply is None:
-                self.reply, self._since = reply, loop.time()
+        now = self._core.time()
+        pause = next_poll(self._polling, now - self._began, asked, service.randomness.random())
+        if self.reply is not None:  # look again just when it has been quiet for long enough
+            pause = min(pause, max(self._since + self._core.recovery.quiet - now, 0.0))
+        self._pause = min(pause, max(self._ends - now, 0.0))
         return status
+
+    def _take(self, history: tuple[Message, ...]) -> None:
+        self.history = history
+        self.arrived = has_arrived(history, self._place)
+        # A message of unknown fate that turns out to be there is not an earlier one in the same words.
+        place = evolve(self._place, repeated=False) if self._tells_arrival and self.arrived else self._place
+        reply = find_reply(history, place, self._partial, open_end=self._open_end)
+        if reply != self.reply:
+            self.reply, self._since = reply, self._core.time()
 
     @property
     def _ends(self) -> float:
-        return self._began + self._recovery.deadline
+        return self._began + self._core.recovery.deadline
+
+    def _is_quiet_since(self, when: float) -> bool:
+        return self._core.time() - when >= self._core.recovery.quiet - 1e-6
 
     @property
-    def is_quiet(self) -> bool:
+    def is_found(self) -> bool:
         """Whether the answer is there and has not changed for long enough."""
-        now = asyncio.get_running_loop().time()
-        return self.reply is not None and now - self._since >= self._recovery.quiet
+        return self.reply is not None and self._is_quiet_since(self._since)
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether the message has had long enough to appear, and is not there."""
+        return self.history is not None and self.arrived is False and self._is_quiet_since(self._absent_since)
 
     @property
     def is_too_late(self) -> bool:
         """Whether the time for it is over."""
-        return asyncio.get_running_loop().time() >= self._ends
+        return self._core.time() >= self._ends

@@ -51,7 +51,7 @@ class BackgroundJobWaiter(EventReader):
         left = conversation.job
         options = Options(format=left.format if left else "ndjson", resume_message=resume_message)
         self._session = session
-        super().__init__(Exchange(conversation, options, waits=True, polling=polling, timeout=timeout))
+        super().__init__(Exchange(conversation, options, begin=State.WAITING, polling=polling, timeout=timeout))
 
     def __await__(self) -> Generator[Any, None, TurnResult]:
         return self.result().__await__()
@@ -77,6 +77,7 @@ class BackgroundJobWaiter(EventReader):
             ToolhouseError: The run cannot be read.
         """
         engine = self._engine
+        engine.only_waits = True
         while engine.state is State.WAITING and not engine.is_over:
             self._events.clear()
             await engine.advance()

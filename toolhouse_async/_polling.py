@@ -170,9 +170,7 @@ class RunPoll:
         if not tolerated(failure):
             return failure
         silence = self._now() - self._good_at
-        log.info(
-            "poll of run %s failed (%s); %d in a row", self._ids[1], type(failure).__name__, self._failures
-        )
+        log.info("poll of run %s failed (%s); %d in a row", self._ids[1], type(failure).__name__, self._failures)
         if self._failures < self._policy.failure_budget or silence < self._policy.failure_window:
             return None
         return ContactLostError(

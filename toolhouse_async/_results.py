@@ -198,7 +198,7 @@ class TurnResult:
         rounds = [text for text in self.rounds or (self.text,) if text.strip()]
         return find_json(rounds[-1] if rounds else "")
 
-    def parse(self, type: type[T]) -> T:
+    def parse(self, type: type[T]) -> T:  # noqa: A002 - the name that fits
         """Read JSON as :meth:`json` does and structure it as ``type``.
 
         Args:

@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from typing import Protocol
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Protocol
+
+from attrs import frozen
 
 from .errors import SessionBusyError
 
+if TYPE_CHECKING:
+    from ._shared import SharedResume
+    from ._wire.history import Place
+
 
 class Holder(Protocol):
-    """Who holds a run: one exchange at a time."""
+    """Who holds a run, or waits for it: an exchange."""
 
     stepped_by: asyncio.Task[object] | None
     """The task that stepped it last."""
+
+    def inherit(self, resume: SharedResume) -> None:
+        """Take part in a resume that another exchange sends."""
+        ...
+
+
+@frozen
+class Uncertain:
+    """A message of which nobody knows whether the service accepted it.
+
+    Attributes:
+        place: Where its answer would stand in the history.
+        since: The loop's time at which its fate became unknown.
+    """
+
+    place: Place
+    since: float
 
 
 class Run:
@@ -21,25 +44,45 @@ class Run:
 
     Attributes:
         begun: The loop's time at which this client started the run; ``None`` if it did not.
+        uncertain: The message whose fate is unknown, if there is one.
+        waiting: Exchanges that wait for a job and would resume the run themselves after it.
     """
 
     def __init__(self) -> None:
         self.begun: float | None = None
-        self._said: set[int] = set()
+        self.uncertain: Uncertain | None = None
+        self.waiting: set[Holder] = set()
+        self._said: Counter[int] = Counter()
         self._holder: Holder | None = None
         self._queue: deque[tuple[asyncio.Future[None], Holder]] = deque()
 
-    def says(self, words: str) -> bool:
-        """Note a message; whether the same words may have been said in this conversation before."""
-        key = hash(words)
-        repeated = self.begun is None or key in self._said
-        self._said.add(key)
-        return repeated
+    def said(self, words: str | None) -> None:
+        """Note a message that the service accepted."""
+        self._said[hash(words or "")] += 1
+
+    def times_said(self, words: str | None) -> int | None:
+        """How often the same words were said in this conversation before; ``None`` if others may have said them."""
+        return None if self.begun is None else self._said[hash(words or "")]
+
+    def share(self, resume: SharedResume, sender: Holder) -> None:
+        """Let all who wait take part in a resume that ``sender`` sends, also those in the queue for the run."""
+        for exchange in self.waiting - {sender}:
+            exchange.inherit(resume)
+            for entry in [entry for entry in self._queue if entry[1] is exchange]:
+                self._queue.remove(entry)
+                entry[0].set_result(None)
+        self.waiting.clear()
+
+    def pass_on(self, holder: Holder, successor: Holder) -> None:
+        """Hand the run to an exchange that goes on with the same answer, ahead of the queue."""
+        if self._holder is holder:
+            self._holder = successor
 
     async def acquire(self, holder: Holder) -> None:
         """Wait for the exchanges that came before; not at all if ``holder`` has the run already.
 
-        A cancelled call leaves the queue as if it had not been.
+        Also returns, without the run, when ``holder`` inherits a resume meanwhile. A cancelled call leaves the queue
+        as if it had not been.
 
         Raises:
             SessionBusyError: The exchange to wait for is the caller's own, which could never go on.
@@ -60,7 +103,7 @@ class Run:
         except BaseException:
             if self._holder is holder:
                 self.release(holder)  # handed over in the very moment of being cancelled
-            else:
+            elif entry in self._queue:
                 self._queue.remove(entry)
             raise
 

@@ -78,23 +78,37 @@ class Service:
         self._limits = limits
         self.randomness = randomness
 
-    async def send(self, request: Request, deadline: float | None = None) -> Answer:
+    async def send(
+        self,
+        request: Request,
+        deadline: float | None = None,
+        in_flight: Callable[[bool], None] | None = None,
+    ) -> Answer:
         """Send a message and return the answer with its body still to be read.
 
         Args:
             request: A POST or PUT.
             deadline: The loop's time after which no retry begins.
+            in_flight: Told ``True`` when the message's first byte is sent, ``False`` when it was refused.
 
         Raises:
             APIStatusError: The status is not a success.
             TransportError: There was no answer.
             ProtocolError: The answer is not one of this service.
         """
-        return await self._retrying(lambda: self._send_once(request), request, deadline)
+        return await self._retrying(lambda: self._send_once(request, in_flight=in_flight), request, deadline, in_flight)
 
-    async def _send_once(self, request: Request, *, response_timeout: float | None = None) -> Answer:
+    async def _send_once(
+        self,
+        request: Request,
+        *,
+        response_timeout: float | None = None,
+        in_flight: Callable[[bool], None] | None = None,
+    ) -> Answer:
         secret = await self._credentials.secret()
-        answer = await self._transport.send(request, secret.header(), response_timeout=response_timeout)
+        answer = await self._transport.send(
+            request, secret.header(), response_timeout=response_timeout, in_flight=in_flight
+        )
         try:
             await self._check(request, answer, secret)
         except BaseException:
@@ -131,10 +145,16 @@ class Service:
         request = requests.read(agent_id, run_id)
         return await self._retrying(lambda: self._read_once(agent_id, run_id), request, deadline)
 
-    async def poll(self, agent_id: str, run_id: str) -> JobStatus:
-        """Read a run once, within the time a poll may take; whoever polls decides about failures."""
+    async def poll(self, agent_id: str, run_id: str, *, whole: bool = False) -> JobStatus:
+        """Read a run once, within the time a poll may take; whoever polls decides about failures.
+
+        Args:
+            agent_id: The worker.
+            run_id: The conversation.
+            whole: Read the history also while a job is running.
+        """
         most = POLL_TIMEOUT if self._timeouts.response is None else min(POLL_TIMEOUT, self._timeouts.response)
-        return await self._read_once(agent_id, run_id, response_timeout=most)
+        return await self._read_once(agent_id, run_id, response_timeout=most, whole=whole)
 
     async def history(self, agent_id: str, run_id: str) -> list[Message]:
         """Read a run's history, also while a job is running: one GET, retried as a read may be."""
@@ -183,7 +203,11 @@ class Service:
             log.debug("the connection is dropped with its body: %r", error)
 
     async def _retrying(
-        self, attempt: Callable[[], Awaitable[T]], request: Request, deadline: float | None
+        self,
+        attempt: Callable[[], Awaitable[T]],
+        request: Request,
+        deadline: float | None,
+        in_flight: Callable[[bool], None] | None = None,
     ) -> T:
         number = 1
         while True:
@@ -192,6 +216,8 @@ class Service:
             except ToolhouseError as error:
                 if not may_retry(error, reads_only=request.method == "GET"):
                     raise
+                if in_flight is not None:
+                    in_flight(False)
                 asked = error.retry_after if isinstance(error, APIStatusError) else None
                 pause = next_attempt(self._retries, number, asked, self.randomness.random())
                 now = asyncio.get_running_loop().time()

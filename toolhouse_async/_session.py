@@ -13,7 +13,8 @@ from ._options import Options, TurnOptions, check_message
 from ._results import JobStatus, Message, TurnResult
 from ._settings import PollingPolicy
 from ._turn import Turn
-from .errors import ClosedError, ConfigurationError
+from ._wire.steps import State
+from .errors import ClosedError, ConfigurationError, OutcomeUnknownError
 
 
 class Session:
@@ -104,6 +105,42 @@ class Session:
         if self.run_id is None:
             raise ConfigurationError("there is no run yet: the session has not had an answer")
         return await self._conversation.read()
+
+    async def reconcile(self) -> TurnResult | None:
+        """Find out what became of a message after an :class:`~toolhouse_async.OutcomeUnknownError`.
+
+        Reads the history until the answer is there and has not changed for ``RecoveryPolicy.quiet``; waits for
+        jobs that the message has started, and resumes after them.
+
+        Returns:
+            The answer, if the message had arrived; ``None`` if it provably had not (sending it again is right), or if
+            there is no such message.
+
+        Raises:
+            OutcomeUnknownError: Nobody can know, now or at all (the message was to start the conversation).
+            ToolhouseError: It arrived, and the turn failed later.
+
+        May be cancelled and repeated at will.
+        """
+        self._check_open()
+        conversation = self._conversation
+        if conversation.run.uncertain is None:
+            return None
+        if conversation.run_id is None:
+            raise OutcomeUnknownError(
+                "the message was to start the conversation: without its run id there is no history to look in"
+            )
+        exchange = Exchange(conversation, Options(), begin=State.RECOVERING)
+        self._open.add(exchange)
+        try:
+            while not exchange.is_over:
+                exchange.events.clear()
+                await exchange.advance()
+        finally:
+            exchange.close()
+        if exchange.error is not None:
+            raise exchange.error
+        return exchange.result
 
     def wait_for_job(
         self,

@@ -4,17 +4,58 @@ from __future__ import annotations
 
 import codecs
 from collections import deque
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, Protocol
 
 from ._log import log
-from ._transport import Answer, Cut
-from ._wire.answers import job_id_of, run_id_of
+from ._transport import Cut
+from ._wire.answers import HeaderLookup, job_id_of, run_id_of
 from ._wire.decode import EventDecoder
 from ._wire.fold import Fold
 from ._wire.jsontext import parse_line
 from ._wire.lines import LineSplitter
 from .errors import LineTooLongError, ProtocolError
 from .events import Event, TextDelta
+
+
+class Body(Protocol):
+    """An answer whose body is still to be read: one's own, or one shared with others."""
+
+    @property
+    def lookup(self) -> HeaderLookup:
+        """The headers."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers as a mapping."""
+        ...
+
+    @property
+    def framed(self) -> bool:
+        """Whether the end will be proven by the framing."""
+        ...
+
+    @property
+    def waiting_since(self) -> float | None:
+        """The loop's time since which bytes are waited for."""
+        ...
+
+    async def read(self) -> bytes:
+        """Return the next bytes, none at the end."""
+        ...
+
+    def rest(self) -> bytes:
+        """Return what was received and not read yet."""
+        ...
+
+    def fail(self, reason: str) -> None:
+        """End the body here."""
+        ...
+
+    def close(self) -> None:
+        """Let the connection go."""
+        ...
 
 
 class EventStream:
@@ -29,8 +70,8 @@ class EventStream:
 
     def __init__(
         self,
-        answer: Answer,
-        format: Literal["ndjson", "text"],
+        answer: Body,
+        format_: Literal["ndjson", "text"],
         decoder: EventDecoder,
         max_line: int,
         fold: Fold,
@@ -42,7 +83,7 @@ class EventStream:
         self._decoder = decoder
         self._max_line = max_line
         self._fold = fold
-        self._splitter = LineSplitter(max_line) if format == "ndjson" else None
+        self._splitter = LineSplitter(max_line) if format_ == "ndjson" else None
         self._characters = codecs.getincrementaldecoder("utf-8")("replace")
 
     @property
@@ -116,6 +157,4 @@ class EventStream:
     def _add_cut_line(self, events: deque[Event]) -> None:
         """Deliver a last line that is complete but for its newline; half an object is no event."""
         if self._splitter is not None:
-            self._add_lines(
-                [line for line in self._splitter.finish() if type(parse_line(line)) is dict], events
-            )
+            self._add_lines([line for line in self._splitter.finish() if type(parse_line(line)) is dict], events)

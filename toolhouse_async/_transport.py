@@ -100,9 +100,7 @@ class Answer:
             if data or self._failure is None:
                 self.received += len(data)
                 if self._max_body is not None and self.received > self._max_body:
-                    raise BodyTooLargeError(
-                        f"the answer is longer than Limits.max_body ({self._max_body} bytes)"
-                    )
+                    raise BodyTooLargeError(f"the answer is longer than Limits.max_body ({self._max_body} bytes)")
                 return data
         raise Cut(self._failure)
 
@@ -167,15 +165,18 @@ class _Watcher:
 class _Sending:
     """How far one request has come: what proves that it was not sent."""
 
-    __slots__ = ("response_timeout", "scope", "sent")
+    __slots__ = ("_in_flight", "response_timeout", "scope", "sent")
 
-    def __init__(self, response_timeout: float | None) -> None:
+    def __init__(self, response_timeout: float | None, in_flight: Callable[[bool], None] | None) -> None:
+        self._in_flight = in_flight
         self.scope: asyncio.Timeout | None = None
         self.response_timeout = response_timeout
         self.sent = False
 
     def headers_sent(self) -> None:
         self.sent = True
+        if self._in_flight is not None:
+            self._in_flight(True)
         if self.response_timeout is not None and self.scope is not None:
             self.scope.reschedule(asyncio.get_running_loop().time() + self.response_timeout)
 
@@ -250,7 +251,12 @@ class Transport:
         return session
 
     async def send(
-        self, request: Request, authorization: Mapping[str, str], *, response_timeout: float | None = None
+        self,
+        request: Request,
+        authorization: Mapping[str, str],
+        *,
+        response_timeout: float | None = None,
+        in_flight: Callable[[bool], None] | None = None,
     ) -> Answer:
         """Send a request once and return the answer as soon as its headers are there.
 
@@ -258,6 +264,7 @@ class Transport:
             request: What to send.
             authorization: The headers that carry the key.
             response_timeout: Seconds from the first byte sent to the headers; default ``Timeouts.response``.
+            in_flight: Told ``True`` when the first byte is sent.
 
         Raises:
             NotSentError: It provably was not sent.
@@ -271,9 +278,8 @@ class Transport:
             await self._take_place()
         release = _nothing if reads else self._free.release
         try:
-            response = await self._request(
-                request, authorization, response_timeout or self._timeouts.response
-            )
+            sending = _Sending(response_timeout or self._timeouts.response, in_flight)
+            response = await self._request(request, authorization, sending)
             answer = Answer(response, self._watch(response), self._limits.max_body, release)
         except BaseException:
             release()
@@ -302,7 +308,7 @@ class Transport:
         )
 
     async def _request(
-        self, request: Request, authorization: Mapping[str, str], response_timeout: float | None
+        self, request: Request, authorization: Mapping[str, str], sending: _Sending
     ) -> aiohttp.ClientResponse:
         error: ToolhouseError
         headers = dict(authorization)
@@ -312,7 +318,6 @@ class Transport:
             if len(request.body) > SLICE:
                 headers["Content-Length"] = str(len(request.body))
                 data = _sliced(request.body)
-        sending = _Sending(response_timeout)
         try:
             async with asyncio.timeout(None) as sending.scope:
                 return await self._session(reads=request.method == "GET").request(
@@ -324,12 +329,10 @@ class Transport:
                     trace_request_ctx=sending,
                 )
         except aiohttp.ConnectionTimeoutError:
-            error = ConnectTimeoutError(
-                f"{request}: no connection within Timeouts.connect", run_id=request.run_id
-            )
+            error = ConnectTimeoutError(f"{request}: no connection within Timeouts.connect", run_id=request.run_id)
         except TimeoutError:
             error = ResponseTimeoutError(
-                f"{request}: sent, and no answer within {response_timeout:g} s", run_id=request.run_id
+                f"{request}: sent, and no answer within {sending.response_timeout:g} s", run_id=request.run_id
             )
         except (_Dropped, aiohttp.ClientError, OSError) as failure:
             error = _explained(failure, sent=sending.sent, request=request)
@@ -378,9 +381,7 @@ def _explained(failure: Exception, *, sent: bool, request: Request) -> Toolhouse
     if isinstance(failure, aiohttp.ClientHttpProxyError):
         return NotSentError(f"{request}: the proxy refused to connect: {failure.status}", run_id=run_id)
     if isinstance(failure, aiohttp.ClientResponseError):
-        return ProtocolError(
-            f"{request}: the answer is not valid HTTP: {failure.message}"[:500], run_id=run_id
-        )
+        return ProtocolError(f"{request}: the answer is not valid HTTP: {failure.message}"[:500], run_id=run_id)
     reason = str(failure) if isinstance(failure, _Dropped) else f"{type(failure).__name__}: {failure}"
     if sent:
         return OutcomeUnknownError(

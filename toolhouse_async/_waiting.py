@@ -68,17 +68,13 @@ class Wait:
             raise copy(report.error)  # each who waits gets one of their own
         status = report.status
         if status is not None and not status.running:
-            self._finish(events, jobs)
+            self.finish(events, jobs)
             return status
         if status is not None and status.job_id is not None:
             if status.job_id != self.job_id:
                 self._follow(status.job_id, events, jobs)
             events.append(JobProgress(status.job_id, self.elapsed, self.polls, report.pause))
-        if (
-            deadline is not None
-            and asyncio.get_running_loop().time() >= deadline
-            and deadline == self._deadline
-        ):
+        if deadline is not None and asyncio.get_running_loop().time() >= deadline and deadline == self._deadline:
             raise JobWaitTimeoutError(
                 f"job {self.job_id or 'of unknown id'} was still running after {self.elapsed:.0f} s; "
                 "it goes on, and the token waits for it"
@@ -96,13 +92,14 @@ class Wait:
     def _follow(self, job_id: str, events: deque[Event], jobs: list[JobRecord]) -> None:
         """Go on with a job that was not known, or that has taken the place of the one that was."""
         if self.job_id is not None:
-            self._finish(events, jobs)
+            self.finish(events, jobs)
             self.started = asyncio.get_running_loop().time()
             self.polls = 1
         self.job_id = job_id
         events.append(JobStarted(job_id))
 
-    def _finish(self, events: deque[Event], jobs: list[JobRecord]) -> None:
+    def finish(self, events: deque[Event], jobs: list[JobRecord]) -> None:
+        """The job is over: announce it, if its id is known."""
         if self.job_id is not None:
             if jobs and jobs[-1].job_id == self.job_id:
                 jobs.pop()  # it had been taken for over once before

@@ -43,6 +43,7 @@ class Signal(Enum):
     DIFFERS = "history differs"
     HEALED = "healed"
     HEALED_RESUME = "healed, the run waits to be resumed"
+    ABSENT = "the message had not arrived"
 
 
 TABLE: Final[Mapping[tuple[State, Signal], State]] = {
@@ -63,6 +64,7 @@ TABLE: Final[Mapping[tuple[State, Signal], State]] = {
     (State.RECOVERING, Signal.JOB): State.WAITING,
     (State.RECOVERING, Signal.LEFT): State.DONE,
     (State.RECOVERING, Signal.HEALED): State.DONE,
+    (State.RECOVERING, Signal.ABSENT): State.DONE,
     (State.RECOVERING, Signal.HEALED_RESUME): State.SENDING,
     (State.WAITING, Signal.OVER): State.SENDING,
     (State.WAITING, Signal.OVER_CUT): State.RECOVERING,

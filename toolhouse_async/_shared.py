@@ -1,0 +1,173 @@
+"""One resume for all who wait on a run: the message is sent once, and each reads the same answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine, Mapping
+from copy import copy
+from typing import Any
+
+from ._run import Holder
+from ._transport import Answer, Cut
+from ._wire.answers import HeaderLookup
+from ._wire.history import Place
+from ._wire.requests import Format
+from .errors import ToolhouseError
+
+
+class SharedResume:
+    """The sending of one message and its answer, for several readers.
+
+    It is sent by a task of its own, so that a reader who leaves does not take the request away from the others; the
+    last one to leave ends it. The answer is read by whoever wants more of it.
+
+    Attributes:
+        format: The endpoint family that it was sent to.
+        place: Where its answer will stand in the history.
+    """
+
+    def __init__(
+        self,
+        send: Coroutine[Any, Any, Answer],
+        *,
+        format: Format,  # noqa: A002 - the API's word
+        place: Place,
+    ) -> None:
+        self.format: Format = format
+        self.place = place
+        self._taps: dict[Tap, Holder] = {}
+        self._counted = False
+        self._sending = asyncio.get_running_loop().create_task(send)
+        self._sending.add_done_callback(self._sent)
+        self._answer: Answer | None = None
+        self._end: ToolhouseError | Cut | None = None
+        self._over = False
+        self._driven = False
+        self._news: asyncio.Future[None] | None = None
+
+    def join(self, reader: Holder) -> Tap:
+        """A reader more; all join before the message is sent, and so get the answer from its first byte."""
+        tap = Tap(self)
+        self._taps[tap] = reader
+        return tap
+
+    def others(self, tap: Tap) -> list[Holder]:
+        """The readers beside one."""
+        return [reader for other, reader in self._taps.items() if other is not tap]
+
+    def is_counted(self) -> bool:
+        """Whether its acceptance has been noted; it is from then on."""
+        counted, self._counted = self._counted, True
+        return counted
+
+    def _sent(self, task: asyncio.Task[Answer]) -> None:
+        if task.cancelled() or task.exception() is not None:
+            return
+        self._answer = task.result()
+        if not self._taps:
+            self._answer.close()
+
+    async def answer(self) -> Answer:
+        """Wait until the service has answered.
+
+        Raises:
+            ToolhouseError: It has not, or with an error; each reader gets one of their own.
+        """
+        try:
+            return await asyncio.shield(self._sending)
+        except ToolhouseError as error:
+            failure = copy(error)
+        raise failure
+
+    async def read(self, tap: Tap) -> None:
+        """Read on until there is something for ``tap``, or the answer is at its end."""
+        answer = self._answer
+        assert answer is not None  # noqa: S101 - readers come here with the answer
+        while not tap.pending and not self._over:
+            if self._driven:
+                if self._news is None:
+                    self._news = asyncio.get_running_loop().create_future()
+                await asyncio.shield(self._news)
+                continue
+            self._driven = True
+            try:
+                await self._read_once(answer)
+            finally:
+                self._driven = False
+                news, self._news = self._news, None
+                if news is not None:
+                    news.set_result(None)
+        if not tap.pending and self._end is not None:
+            raise copy(self._end)
+
+    async def _read_once(self, answer: Answer) -> None:
+        try:
+            data = await answer.read()
+        except (Cut, ToolhouseError) as error:
+            self._end, self._over = error, True
+            return
+        self._over = not data
+        for tap in self._taps:
+            tap.pending.append(data)
+
+    def leave(self, tap: Tap) -> None:
+        """A reader less; the last one closes the connection."""
+        if self._taps.pop(tap, None) is not None and not self._taps:
+            self._sending.cancel()
+            if self._answer is not None:
+                self._answer.close()
+
+    @property
+    def current(self) -> Answer:
+        """The answer, which must be there."""
+        assert self._answer is not None  # noqa: S101 - see read()
+        return self._answer
+
+
+class Tap:
+    """One reader's view of a shared answer; what a stream of events reads from, like an answer of its own."""
+
+    def __init__(self, shared: SharedResume) -> None:
+        self.shared = shared
+        self.pending: deque[bytes] = deque()
+
+    @property
+    def lookup(self) -> HeaderLookup:
+        """The answer's headers."""
+        return self.shared.current.lookup
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The answer's headers as a mapping."""
+        return self.shared.current.headers
+
+    @property
+    def framed(self) -> bool:
+        """Whether the end of the body is proven by its framing."""
+        return self.shared.current.framed
+
+    @property
+    def waiting_since(self) -> float | None:
+        """Since when bytes have been waited for."""
+        return self.shared.current.waiting_since
+
+    async def read(self) -> bytes:
+        """The next bytes; see :meth:`Answer.read`."""
+        if not self.pending:
+            await self.shared.read(self)
+        return self.pending.popleft() if self.pending else b""
+
+    def rest(self) -> bytes:
+        """What was received and not read yet."""
+        data = b"".join(self.pending)
+        self.pending.clear()
+        return data
+
+    def fail(self, reason: str) -> None:
+        """End the body here, for all."""
+        self.shared.current.fail(reason)
+
+    def close(self) -> None:
+        """Leave. Idempotent."""
+        self.shared.leave(self)
