@@ -90,8 +90,8 @@ async def test_headers_are_not_sent_where_tls_or_a_proxy_fails(sessions: Session
     authority = trustme.CA()
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(tls)
-    async with RawServer([], tls=tls) as server:
-        with refused_handshakes(), pytest.raises(aiohttp.ClientConnectorCertificateError):
+    async with refused_handshakes(), RawServer([], tls=tls) as server:
+        with pytest.raises(aiohttp.ClientConnectorCertificateError):
             await sessions().get(server.url)
     async with greeting(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
         with pytest.raises(aiohttp.ClientConnectorSSLError):

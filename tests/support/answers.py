@@ -7,7 +7,7 @@ import json
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from toolhouse_async import AsyncToolhouse, RetryPolicy
@@ -90,8 +90,8 @@ async def greeting(answer: bytes | None) -> AsyncIterator[int]:
                 await writer.wait_closed()
 
 
-@contextmanager
-def refused_handshakes() -> Iterator[None]:
+@asynccontextmanager
+async def refused_handshakes() -> AsyncIterator[None]:
     """Within the block a TLS server may fail to shake hands: asyncio's debug mode would report that as an error."""
     loop = asyncio.get_running_loop()
     report = loop.get_exception_handler()
@@ -105,5 +105,6 @@ def refused_handshakes() -> Iterator[None]:
     loop.set_exception_handler(handle)
     try:
         yield
+        await asyncio.sleep(1)  # what the server found out last
     finally:
         loop.set_exception_handler(report)
