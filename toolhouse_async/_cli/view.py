@@ -35,7 +35,7 @@ class TurnView:
         self._console = console
         self._marks = make_marks(console)
         self._column = 0
-        self._live: Live | None = None
+        self._live: tuple[Live, _Waiting] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -105,19 +105,20 @@ class TurnView:
     def _start_live(self) -> None:
         if self._console.is_terminal:
             waiting = _Waiting(self._marks)
-            self._live = Live(waiting, console=self._console, refresh_per_second=10, transient=True)
-            self._live.start()
+            live = Live(waiting, console=self._console, refresh_per_second=10, transient=True)
+            self._live = live, waiting
+            live.start()
 
     def _progress(self, elapsed: float, polls: int, next_poll: float) -> None:
         if self._live is None:
             text = f"still running after {elapsed:.1f} s; {_polls(polls)}, next in {next_poll:.1f} s"
             self._line(self._marks.waiting, "magenta", text)
-        elif isinstance(waiting := self._live.renderable, _Waiting):
-            waiting.polled(polls, next_poll)
+        else:
+            self._live[1].polled(polls, next_poll)
 
     def _end_live(self) -> None:
         if self._live is not None:
-            self._live.stop()
+            self._live[0].stop()
             self._live = None
 
 
