@@ -35,5 +35,5 @@ async def session(toolhouse: AsyncToolhouse) -> AsyncIterator[Session]:
 
 
 @pytest.fixture(params=["ndjson", "text"])
-def format(request: pytest.FixtureRequest) -> str:
+def family(request: pytest.FixtureRequest) -> str:
     return request.param

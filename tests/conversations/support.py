@@ -133,9 +133,7 @@ class Scripted(RawServer):
         self._replies = {"POST": iter(post), "PUT": iter(put), "GET": iter(get)}
         self.exchanges: list[Exchange] = []
 
-    async def _answer(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request
-    ) -> None:
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> None:
         reply = next(self._replies[request.method], None)
         if reply is None:
             raise AssertionError(f"no answer left for {request.method} {request.path}")

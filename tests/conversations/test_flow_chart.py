@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -23,8 +24,8 @@ from toolhouse_async.testing import EmulatorServer, WorkersEmulator
 WITH_A_JOB = ["JobStarted", "JobProgress", "JobFinished", "TurnResumed", "TextDelta"]
 
 
-def prefix_of(format: str) -> str:
-    return "/ndjson" if format == "ndjson" else ""
+def prefix_of(family: str) -> str:
+    return "/ndjson" if family == "ndjson" else ""
 
 
 @pytest.fixture
@@ -42,51 +43,51 @@ def jobs(emulator: WorkersEmulator) -> list[float]:
 
 
 async def test_post_without_a_job_is_streamed(
-    jobs: list[float], server: EmulatorServer, session: Session, format: str
+    jobs: list[float], server: EmulatorServer, session: Session, family: str
 ) -> None:
-    events = [event async for event in session.stream("hi", format=format)]
+    events = [event async for event in session.stream("hi", format=family)]
     assert kinds(events) == ["TurnStarted", "TextDelta", "TurnCompleted"]
     assert events[0] == TurnStarted(AGENT, session.run_id)
     assert text_of(events) == "[0 left]"
-    assert [request.path for request in server.requests] == [f"{prefix_of(format)}/{AGENT}"]
+    assert [request.path for request in server.requests] == [f"{prefix_of(family)}/{AGENT}"]
     assert_accepted(server, "POST hi")
 
 
 async def test_a_later_turn_puts_and_is_streamed(
-    jobs: list[float], server: EmulatorServer, session: Session, format: str
+    jobs: list[float], server: EmulatorServer, session: Session, family: str
 ) -> None:
-    await session.send("hi", format=format)
-    events = [event async for event in session.stream("more", format=format)]
+    await session.send("hi", format=family)
+    events = [event async for event in session.stream("more", format=family)]
     assert kinds(events) == ["TurnStarted", "TextDelta", "TurnCompleted"]
-    assert server.requests[-1].path == f"{prefix_of(format)}/{AGENT}/{session.run_id}"
+    assert server.requests[-1].path == f"{prefix_of(family)}/{AGENT}/{session.run_id}"
     assert_accepted(server, "POST hi", "PUT more")
 
 
 async def test_post_with_a_job_is_polled_and_resumed(
-    jobs: list[float], server: EmulatorServer, session: Session, format: str
+    jobs: list[float], server: EmulatorServer, session: Session, family: str
 ) -> None:
     jobs[:] = [30.0]
-    events = [event async for event in session.stream("hi", format=format)]
+    events = [event async for event in session.stream("hi", format=family)]
     assert kinds(events) == ["TurnStarted", "TextDelta", *WITH_A_JOB, "TurnCompleted"]
     assert_accepted(server, "POST hi", "PUT ")
     assert re.fullmatch("POST (GET )+PUT", methods(server))
 
 
 async def test_put_with_a_job_is_polled_and_resumed(
-    jobs: list[float], server: EmulatorServer, session: Session, format: str
+    jobs: list[float], server: EmulatorServer, session: Session, family: str
 ) -> None:
-    await session.send("hi", format=format)
+    await session.send("hi", format=family)
     jobs[:] = [30.0]
-    events = [event async for event in session.stream("more", format=format)]
+    events = [event async for event in session.stream("more", format=family)]
     assert kinds(events) == ["TurnStarted", "TextDelta", *WITH_A_JOB, "TurnCompleted"]
     assert_accepted(server, "POST hi", "PUT more", "PUT ")
 
 
 async def test_a_resume_with_a_job_is_polled_and_resumed_again(
-    jobs: list[float], server: EmulatorServer, session: Session, format: str
+    jobs: list[float], server: EmulatorServer, session: Session, family: str
 ) -> None:
     jobs[:] = [20.0, 30.0, 40.0]
-    events = [event async for event in session.stream("hi", format=format)]
+    events = [event async for event in session.stream("hi", format=family)]
     assert kinds(events) == ["TurnStarted", "TextDelta", *WITH_A_JOB * 3, "TurnCompleted"]
     assert [event.round for event in events if isinstance(event, TurnResumed)] == [1, 2, 3]
     assert text_of(events) == "[2 left][1 left][0 left][0 left]"
@@ -95,15 +96,15 @@ async def test_a_resume_with_a_job_is_polled_and_resumed_again(
 
 
 async def test_polls_read_without_ndjson_and_resumes_keep_the_family(
-    jobs: list[float], server: EmulatorServer, session: Session, format: str
+    jobs: list[float], server: EmulatorServer, session: Session, family: str
 ) -> None:
     jobs[:] = [10.0]
-    await session.send("hi", format=format)
+    await session.send("hi", format=family)
     paths = {request.method: request.path for request in server.requests}
     assert paths == {
-        "POST": f"{prefix_of(format)}/{AGENT}",
+        "POST": f"{prefix_of(family)}/{AGENT}",
         "GET": f"/{AGENT}/{session.run_id}",
-        "PUT": f"{prefix_of(format)}/{AGENT}/{session.run_id}",
+        "PUT": f"{prefix_of(family)}/{AGENT}/{session.run_id}",
     }
 
 
@@ -125,11 +126,11 @@ async def test_events_of_an_answer_with_a_job_come_before_the_job(
 
 
 async def test_an_answer_with_a_job_may_have_no_body(
-    jobs: list[float], emulator: WorkersEmulator, server: EmulatorServer, session: Session, format: str
+    jobs: list[float], emulator: WorkersEmulator, server: EmulatorServer, session: Session, family: str
 ) -> None:
     emulator.job_answer_body = False
     jobs[:] = [10.0]
-    events = [event async for event in session.stream("hi", format=format)]
+    events = [event async for event in session.stream("hi", format=family)]
     assert kinds(events) == ["TurnStarted", *WITH_A_JOB, "TurnCompleted"]
     assert_accepted(server, "POST hi", "PUT ")
 
@@ -169,9 +170,7 @@ async def test_a_job_that_failed_is_resumed_like_one_that_finished(
     assert_accepted(server, "POST hi", "PUT ")
 
 
-async def test_the_resume_message_is_a_setting(
-    jobs: list[float], server: EmulatorServer, session: Session
-) -> None:
+async def test_the_resume_message_is_a_setting(jobs: list[float], server: EmulatorServer, session: Session) -> None:
     jobs[:] = [5.0, 5.0]
     await session.send("hi", resume_message="continue")
     assert_accepted(server, "POST hi", "PUT continue", "PUT continue")
@@ -199,15 +198,15 @@ async def test_job_events_tell_of_one_job(jobs: list[float], server: EmulatorSer
     assert finished.polls == len(progress) + 1 == methods(server).count("GET")
     assert [event.elapsed for event in progress] == sorted(event.elapsed for event in progress)
     assert 30.0 <= finished.elapsed < 42.0
-    for earlier, later in zip(progress, progress[1:], strict=False):
+    for earlier, later in pairwise(progress):
         assert later.elapsed == pytest.approx(earlier.elapsed + earlier.next_poll, abs=0.1)
 
 
 async def test_turn_completed_is_the_last_event_and_holds_the_result(
-    jobs: list[float], session: Session, format: str
+    jobs: list[float], session: Session, family: str
 ) -> None:
     jobs[:] = [5.0]
-    turn = session.stream("hi", format=format)
+    turn = session.stream("hi", format=family)
     events = [event async for event in turn]
     assert [type(event) for event in events].count(TurnCompleted) == 1
     assert events[-1] == TurnCompleted(await turn.result())
