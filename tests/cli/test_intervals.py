@@ -28,7 +28,7 @@ def test_the_interval_of_a_mean_is_that_of_the_textbook():
 def test_a_large_column_is_resampled_in_part_and_its_interval_is_as_narrow_as_it_should_be():
     source = random.Random(8)
     values = [source.gauss(0, 1) for _ in range(10_000)]
-    found = intervals([column_of(values, "a"), column_of(values, "b")], resamples=300)
+    found = intervals([column_of(values, "a"), column_of(values, "b")], resamples=1000)
     assert 100 <= found["resample_size"]["a"] < 10_000
     low, high = found["intervals"][0]["mean"]
     assert high - low == pytest.approx(2 * 1.96 / 10_000**0.5, rel=0.25)
