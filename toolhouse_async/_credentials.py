@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import inspect
+import json
 import os
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
+from urllib.parse import quote
 
 from .errors import ConfigurationError
 
@@ -42,8 +45,17 @@ class Secret:
         return {"Authorization": f"Bearer {self.__value}"} if self.__value else {}
 
     def redact(self, text: str) -> str:
-        """Black the key out of a text that came from outside."""
-        return text.replace(self.__value, _REDACTED) if len(self.__value) >= _SECRET_LENGTH else text
+        """Black the key out of a text from outside, which may be JSON, HTML or a URL, and cut within the key."""
+        key = self.__value
+        if len(key) < _SECRET_LENGTH:
+            return text
+        spellings = {key, json.dumps(key)[1:-1], key.replace("/", "\\/"), html.escape(key), quote(key, safe="")}
+        for spelling in sorted(spellings, key=len, reverse=True):
+            text = text.replace(spelling, _REDACTED)
+        for size in range(len(key) - 1, _SECRET_LENGTH - 1, -1):
+            if text.endswith(key[:size]):
+                return text[:-size] + _REDACTED
+        return text
 
 
 class Credentials:
@@ -65,8 +77,6 @@ class Credentials:
             self._ask = api_key
         else:
             self._fixed = Secret(api_key)
-            if api_key and not api_key.strip():
-                raise ConfigurationError("the API key is blank")
 
     async def secret(self) -> Secret:
         """The key for the next request. What the user's callable raises passes through."""

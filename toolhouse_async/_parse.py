@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 from .errors import ConfigurationError
 
 T = TypeVar("T")
+
+_PLAIN: Final[dict[type, tuple[type, ...]]] = {str: (str,), int: (int,), float: (float, int), bool: (bool,)}
+"""What JSON may hold where such a type is wanted: cattrs itself would turn ``null`` into ``"None"``."""
 
 
 def structure(value: Any, wanted: type[T]) -> T:
@@ -16,14 +20,27 @@ def structure(value: Any, wanted: type[T]) -> T:
         model: T = validate(value)  # pydantic's ValidationError is a ValueError
         return model
     try:
-        import cattrs
+        from cattrs import transform_error
+        from cattrs.preconf.orjson import make_converter
     except ImportError:
         raise ConfigurationError(
             "TurnResult.parse needs cattrs for this type: pip install 'toolhouse-async[parse]'"
         ) from None
-    converter = cattrs.Converter(forbid_extra_keys=False)
+    converter = make_converter()
+    for kind, accepted in _PLAIN.items():
+        converter.register_structure_hook(kind, _exactly(accepted))
     try:
         return converter.structure(value, wanted)
     except Exception as error:
-        reasons = "; ".join(cattrs.transform_error(error))
-        raise ValueError(f"the worker's JSON does not fit {wanted.__name__}: {reasons}") from error
+        reasons = "; ".join(transform_error(error))
+        name = getattr(wanted, "__name__", wanted)
+        raise ValueError(f"the worker's JSON does not fit {name}: {reasons:.2000}") from error
+
+
+def _exactly(accepted: tuple[type, ...]) -> Callable[[Any, Any], Any]:
+    def check(value: Any, wanted: Any) -> Any:
+        if type(value) not in accepted:
+            raise ValueError(f"a {type(value).__name__}")
+        return wanted(value)  # an enumeration of strings is wanted by this way, too
+
+    return check

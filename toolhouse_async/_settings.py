@@ -28,7 +28,7 @@ def _check(
         if value is None and optional:
             return
         kinds: tuple[type, ...] = (int,) if whole else (int, float)
-        if not isinstance(value, kinds) or isinstance(value, bool) or not math.isfinite(value):  # type: ignore[arg-type]
+        if not isinstance(value, kinds) or isinstance(value, bool) or not _is_finite(value):  # type: ignore[arg-type]
             wanted = "a whole number" if whole else "a finite number"
         elif value < least or value > most or (above and value == least):  # type: ignore[operator]
             wanted = f"{'above' if above else 'at least'} {least:g}" + (
@@ -42,6 +42,10 @@ def _check(
         )
 
     return validate
+
+
+def _is_finite(value: float) -> bool:
+    return isinstance(value, int) or math.isfinite(value)  # a huge integer is finite, and no float
 
 
 @frozen

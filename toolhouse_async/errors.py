@@ -158,7 +158,7 @@ class ResponseTimeoutError(OutcomeUnknownError, TimeoutError):
     """No answer's headers within ``Timeouts.response`` of sending."""
 
 
-class _WithPartial(ToolhouseError):
+class _WithPartial(ToolhouseError):  # noqa: N818 - a part of errors, not one
     """Adds what had been received before the error."""
 
     def __init__(
@@ -322,9 +322,7 @@ class TurnTimeoutError(_WithPartial, TimeoutError):
         partial: TurnResult | None = None,
         token: JobToken | None = None,
     ) -> None:
-        super().__init__(
-            message, run_id=run_id, headers=headers, safe_to_retry=safe_to_retry, partial=partial
-        )
+        super().__init__(message, run_id=run_id, headers=headers, safe_to_retry=safe_to_retry, partial=partial)
         self.token = token
 
 
@@ -346,7 +344,5 @@ class WorkerError(_WithPartial):
         partial: TurnResult | None = None,
         code: str | int | None = None,
     ) -> None:
-        super().__init__(
-            message, run_id=run_id, headers=headers, safe_to_retry=safe_to_retry, partial=partial
-        )
+        super().__init__(message, run_id=run_id, headers=headers, safe_to_retry=safe_to_retry, partial=partial)
         self.code = code

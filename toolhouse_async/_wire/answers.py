@@ -67,6 +67,9 @@ class Headers(Mapping[str, str]):
     def __len__(self) -> int:
         return len(self._values)
 
+    def __reduce__(self) -> tuple[type[Headers], tuple[list[tuple[str, str]]]]:
+        return Headers, (list(self._values.items()),)
+
     def __repr__(self) -> str:
         return f"Headers({list(self._values.items())!r:.2000})"
 

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import math
+from typing import Any, get_type_hints
+
+import attrs
+import pytest
+
+from toolhouse_async._options import Options, TurnOptions, check_message, check_timeout
+from toolhouse_async.errors import ConfigurationError
+
+
+def test_defaults() -> None:
+    assert attrs.asdict(Options()) == {
+        "format": "ndjson",
+        "background": "resume",
+        "on_conflict": "wait",
+        "resume_message": "",
+        "recover": True,
+        "settle": "auto",
+        "timeout": None,
+        "extra_body": None,
+    }
+
+
+def test_both_forms_have_the_same_options() -> None:
+    assert get_type_hints(TurnOptions) == get_type_hints(Options)
+    assert TurnOptions.__required_keys__ == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("format", ["ndjson", "text"]),
+        ("background", ["resume", "detach"]),
+        ("on_conflict", ["wait", "raise"]),
+        ("resume_message", ["", "continue"]),
+        ("recover", [True, False]),
+        ("settle", ["auto", True, False]),
+        ("timeout", [None, 0, 0.5, 60, 10**400]),
+        ("extra_body", [None, {}, {"a": 1}]),
+    ],
+)
+def test_what_is_accepted(name: str, values: list[Any]) -> None:
+    for value in values:
+        assert getattr(Options(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("format", ["NDJSON", "json", None, 1, ["text"]]),
+        ("background", ["wait", True, None]),
+        ("on_conflict", ["", "Raise", None]),
+        ("resume_message", [None, 5, b"x", ["x"]]),
+        ("recover", [None, 1, 0, "yes"]),
+        ("settle", ["always", None, 1, 0]),
+        ("timeout", [-1, -0.1, math.nan, math.inf, "5", True, [], -(10**400)]),
+        ("extra_body", [[], "x", 5, [("a", 1)]]),
+    ],
+)
+def test_what_is_refused_says_which_option_it_is(name: str, values: list[Any]) -> None:
+    for value in values:
+        with pytest.raises(ConfigurationError, match=f"^{name} must be "):
+            Options(**{name: value})
+
+
+def test_the_choices_are_named() -> None:
+    with pytest.raises(ConfigurationError, match="background must be 'resume' or 'detach', not 'wait'"):
+        Options(background="wait")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError) as caught:
+        Options(format="x" * 100_000)  # type: ignore[arg-type]
+    assert len(str(caught.value)) < 200
+
+
+def test_a_timeout_is_seconds_or_none() -> None:
+    check_timeout(None)
+    check_timeout(1)
+    with pytest.raises(ConfigurationError, match="seconds or None"):
+        check_timeout("soon")
+
+
+@pytest.mark.parametrize("message", [None, "", "hi"])
+def test_a_message_is_text(message: object) -> None:
+    check_message(message)
+
+
+@pytest.mark.parametrize("message", [b"hi", 5, ["hi"], {"role": "user"}])
+def test_nothing_else_is_a_message(message: object) -> None:
+    with pytest.raises(ConfigurationError, match=f"must be a string, not {type(message).__name__}"):
+        check_message(message)

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import dataclasses
+import enum
+import subprocess
+import sys
+from datetime import UTC, datetime
+from typing import Any, Literal, TypedDict
+
+import attrs
+import pydantic
+import pytest
+
+from toolhouse_async._results import TurnResult
+from toolhouse_async.errors import ConfigurationError
+
+
+class Colour(str, enum.Enum):
+    RED = "red"
+
+
+@attrs.frozen
+class Point:
+    x: int
+    y: float = 0.0
+
+
+@attrs.frozen
+class Shape:
+    name: str
+    points: list[Point]
+    colour: Colour = Colour.RED
+    filled: bool = False
+    made: datetime | None = None
+    kind: Literal["a", "b"] = "a"
+    size: int | None = None
+
+
+@dataclasses.dataclass
+class Data:
+    rows: dict[str, list[int]]
+
+
+class Named(TypedDict):
+    name: str
+
+
+class Typed(Named, total=False):
+    count: int
+
+
+class Model(pydantic.BaseModel):
+    name: str
+    when: datetime | None = None
+
+
+def result(text: str) -> TurnResult:
+    return TurnResult("agent", "run", text=text, rounds=(text,))
+
+
+def test_attrs_classes() -> None:
+    text = """Here:
+```json
+{"name": "n", "points": [{"x": 1}, {"x": 2, "y": 3}], "colour": "red", "filled": true,
+ "made": "2026-01-02T03:04:05+00:00", "kind": "b", "size": 5, "more": "is ignored"}
+```"""
+    assert result(text).parse(Shape) == Shape(
+        "n", [Point(1), Point(2, 3.0)], Colour.RED, True, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "b", 5
+    )
+    assert type(result(text).parse(Shape).colour) is Colour
+
+
+def test_dataclasses() -> None:
+    assert result('so: {"rows": {"a": [1, 2]}}').parse(Data) == Data({"a": [1, 2]})
+
+
+def test_typed_dicts() -> None:
+    assert result('{"name": "n"}').parse(Typed) == {"name": "n"}
+    assert result('{"name": "n", "count": 2}').parse(Typed) == {"name": "n", "count": 2}
+
+
+def test_pydantic_models() -> None:
+    made = result('{"name": "n", "when": "2026-01-02T03:04:05Z"}').parse(Model)
+    assert made == Model(name="n", when=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+
+
+def test_plain_types() -> None:
+    assert result("[1, 2]").parse(list[int]) == [1, 2]
+    assert result("5").parse(int) == 5
+    optional: Any = int | None
+    assert result("null").parse(optional) is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "text", "names"),
+    [
+        (Point, '{"x": "1"}', ["Point", "$.x", "int"]),
+        (Point, '{"x": null}', ["$.x"]),
+        (Point, '{"x": 1.5}', ["$.x"]),
+        (Point, '{"x": true}', ["$.x"]),
+        (Point, "{}", ["Point", "x"]),
+        (Point, "[]", ["Point"]),
+        (Shape, '{"name": null, "points": []}', ["$.name"]),
+        (Shape, '{"name": 5, "points": [{"x": "a"}]}', ["$.name", "$.points[0].x"]),
+        (Shape, '{"name": "n", "points": [], "colour": "blue"}', ["$.colour"]),
+        (Shape, '{"name": "n", "points": [], "filled": "no"}', ["$.filled"]),
+        (Shape, '{"name": "n", "points": [], "kind": "c"}', ["$.kind"]),
+        (Shape, '{"name": "n", "points": [], "made": "today"}', ["$.made"]),
+        (Data, '{"rows": {"a": ["1"]}}', ["Data", "$.rows"]),
+        (Typed, '{"count": 1}', ["Typed", "name"]),
+        (Typed, '{"name": 5}', ["$.name"]),
+        (int | None, '"x"', ["int | None"]),
+        (Model, '{"name": 5}', ["Model", "name"]),
+    ],
+)
+def test_what_does_not_fit_is_a_value_error_saying_where(wanted: Any, text: str, names: list[str]) -> None:
+    with pytest.raises(ValueError, match=r".+") as caught:
+        result(text).parse(wanted)
+    assert not isinstance(caught.value, ConfigurationError)
+    assert all(each in str(caught.value) for each in names), str(caught.value)
+
+
+def test_the_error_is_short() -> None:
+    with pytest.raises(ValueError, match="does not fit") as caught:
+        result(f"[{','.join(['0.5'] * 20_000)}]").parse(list[int])
+    assert len(str(caught.value)) < 3000
+
+
+def test_no_json_at_all() -> None:
+    with pytest.raises(ValueError, match="no JSON in the worker's answer; tried"):
+        result("sorry").parse(Point)
+
+
+def test_without_cattrs_the_error_says_what_to_install() -> None:
+    code = """
+import sys
+sys.modules["cattrs"] = None
+import attrs, pydantic
+from toolhouse_async._results import TurnResult
+from toolhouse_async.errors import ConfigurationError
+@attrs.define
+class Point:
+    x: int
+class Model(pydantic.BaseModel):
+    x: int
+result = TurnResult("a", "r", text='{"x": 1}')
+assert result.parse(Model) == Model(x=1)
+try:
+    result.parse(Point)
+except ConfigurationError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'toolhouse-async[parse]'" in done.stdout
