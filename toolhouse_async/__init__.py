@@ -9,7 +9,6 @@ One ``async for`` over typed events carries a turn through streaming, background
                     ...
 """
 
-from . import errors, events
 from ._client import AsyncToolhouse
 from ._jobs import BackgroundJobWaiter
 from ._map import MapIterator
@@ -142,6 +141,4 @@ __all__ = [
     "UnprocessableEntityError",
     "WorkerError",
     "__version__",
-    "errors",
-    "events",
 ]

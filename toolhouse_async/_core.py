@@ -6,6 +6,8 @@ import asyncio
 from typing import Protocol
 from weakref import WeakSet, WeakValueDictionary
 
+import anyio
+
 from ._polling import RunPoll
 from ._run import Run
 from ._service import Service
@@ -46,7 +48,7 @@ class Core:
         self._closed = False
         self._runs: WeakValueDictionary[tuple[str, str], Run] = WeakValueDictionary()
         self._polls: WeakValueDictionary[tuple[str, str, PollingPolicy], RunPoll] = WeakValueDictionary()
-        self._poll_slots = asyncio.Semaphore(polling.max_in_flight)
+        self._poll_slots = anyio.CapacityLimiter(polling.max_in_flight)
 
     def check_open(self) -> None:
         """Check that the client is open.

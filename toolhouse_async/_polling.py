@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+import anyio
 from attrs import frozen
 
 from ._log import log
@@ -75,7 +76,7 @@ class RunPoll:
         agent_id: str,
         run_id: str,
         policy: PollingPolicy,
-        slots: asyncio.Semaphore,
+        slots: anyio.CapacityLimiter,
         *,
         elapsed: float,
         run_begun: float | None,

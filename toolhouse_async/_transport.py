@@ -9,6 +9,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import aiohttp
+import anyio
 
 from ._settings import Limits, Timeouts
 from ._wire.answers import HeaderLookup, Headers, check_framing, is_framed
@@ -227,7 +228,7 @@ class Transport:
         self._proxy = proxy
         self._ssl: ssl.SSLContext | bool = True if ssl_context is None else ssl_context
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
-        self._free = asyncio.Semaphore(limits.max_connections)
+        self._free = anyio.Semaphore(limits.max_connections, fast_acquire=True)
         self._watchers: WeakKeyDictionary[Any, _Watcher] = WeakKeyDictionary()
 
     def _session(self, *, reads: bool) -> aiohttp.ClientSession:
@@ -242,6 +243,7 @@ class Transport:
                 headers=self._headers,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._timeouts.connect),
+                skip_auto_headers=("Content-Type",),
                 auto_decompress=False,
                 trust_env=False,
                 trace_configs=[trace],
@@ -292,14 +294,12 @@ class Transport:
         return answer
 
     async def _take_place(self) -> None:
-        if not self._free.locked():
-            await self._free.acquire()
-            return
         try:
-            async with asyncio.timeout(self._timeouts.pool):
+            self._free.acquire_nowait()
+        except anyio.WouldBlock:
+            with anyio.move_on_after(self._timeouts.pool):
                 await self._free.acquire()
-        except TimeoutError:
-            pass
+                return
         else:
             return
         raise ConnectTimeoutError(
