@@ -1,0 +1,79 @@
+"""The code blocks of README.md and the documentation, and what the comment above each says of it.
+
+A comment directly above a block says how it is tested; without one, a Python or shell block fails the tests:
+
+- ``example: SETUP`` - run as the body of an async function, with the names that a setup of ``setups.py`` gives;
+- ``program: SETUP`` - run as a program of its own, against that setup;
+- ``pytest`` - run by pytest; every test in it must pass;
+- ``file: NAME`` - a program of the tutorial, see ``test_tutorial.py``;
+- ``fragment`` - shows a form and cannot run; it must compile;
+- ``shell`` - run by bash; ``server`` - the emulator, started for the tutorial;
+- ``install``, ``demo-command``, ``test-command`` - installs something: the extras that it names must exist;
+- ``output`` - on a block of text: what the block before it prints, with ``...`` for what varies.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from attrs import frozen
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/[!_]*.md"))]
+PAGES = [page for page in PAGES if "_build" not in page.parts]
+
+MARK = re.compile(r"<!-- (?P<kind>[a-z-]+)(?:: (?P<argument>[^>]+))? -->\n?")
+CODE = ("python", "sh")
+
+
+@frozen
+class Block:
+    """A fenced block.
+
+    Attributes:
+        place: The page and the line of its first line.
+        language: What stands behind the opening fence.
+        code: Its text.
+        kind: What the comment above says; empty without one.
+        argument: What follows the colon there.
+        output: The text of the block marked ``output`` that follows, ``None`` without one.
+    """
+
+    place: str
+    language: str
+    code: str
+    kind: str = ""
+    argument: str = ""
+    output: str | None = None
+
+    def __str__(self) -> str:
+        return self.place
+
+
+def read_blocks(text: str, page: str) -> list[Block]:
+    """Return the fenced blocks of a page, those within directives included."""
+    blocks: list[Block] = []
+    before: Token | None = None
+    for token in MarkdownIt().parse(text):
+        if token.type == "fence":
+            mark = MARK.fullmatch(before.content) if before is not None and before.type == "html_block" else None
+            kind, argument = (mark["kind"], mark["argument"] or "") if mark else ("", "")
+            if kind == "output":
+                last = blocks.pop()
+                blocks.append(Block(last.place, last.language, last.code, last.kind, last.argument, token.content))
+            else:
+                line = token.map[0] + 2 if token.map else 0
+                blocks.append(Block(f"{page}:{line}", token.info.strip(), token.content, kind, argument))
+        before = token
+    return blocks
+
+
+BLOCKS = [block for page in PAGES for block in read_blocks(page.read_text("utf-8"), page.relative_to(ROOT).as_posix())]
+
+
+def marked(kind: str) -> list[Block]:
+    """The blocks whose comment says ``kind``."""
+    return [block for block in BLOCKS if block.kind == kind]

@@ -1,0 +1,92 @@
+"""Against what the examples run: each setup serves a worker, and gives the names that an example may use."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from toolhouse_async import AsyncToolhouse, ErrorEvent, UnknownEvent
+from toolhouse_async.testing import WorkerContext, WorkerEvent, WorkersEmulator
+from toolhouse_async.testing.workers import echo
+
+AGENT_ID = "your-worker"
+JOB_SECONDS = 40.0
+OUTLIERS = '[{"row": 17, "value": 59.6}, {"row": 230, "value": 32.1}]'
+
+Names: TypeAlias = dict[str, Any]
+Setup: TypeAlias = Callable[[], AbstractAsyncContextManager[Names]]
+
+
+def analyst(seconds: float) -> Callable[[WorkerContext], AsyncIterator[WorkerEvent]]:
+    """A worker that analyses a CSV in one background job of that length, and answers in JSON where asked to."""
+
+    async def worker(ctx: WorkerContext) -> AsyncIterator[WorkerEvent]:
+        if ctx.job_result is not None:
+            yield ctx.text("Done: 344 rows, 3 outliers.")
+        elif "JSON" in (ctx.message or ""):
+            yield ctx.text(f"Here they are:\n```json\n{OUTLIERS}\n```")
+        else:
+            yield ctx.text("I will work through it.")
+            yield ctx.tool_call("code_interpreter", {"code": "describe('data.csv')"})
+            yield ctx.background(asyncio.sleep, seconds, "described")
+
+    return worker
+
+
+async def picky(ctx: WorkerContext) -> AsyncIterator[WorkerEvent]:
+    """A worker that does not like empty messages."""
+    yield ctx.text(f"You asked: {ctx.message}") if ctx.message else ErrorEvent("nothing was asked")
+
+
+async def custom(ctx: WorkerContext) -> AsyncIterator[WorkerEvent]:
+    """A worker with an event of its own."""
+    yield UnknownEvent("status", {"type": "status", "state": "looking"})
+    yield ctx.text("It left this morning.")
+
+
+@asynccontextmanager
+async def serving(worker: Any, **fault: Any) -> AsyncIterator[Names]:
+    """An emulator with one worker, the environment that leads to it, and an open client."""
+    emulator = WorkersEmulator()
+    emulator.worker(AGENT_ID)(worker)
+    if fault:
+        emulator.faults.add(**fault)
+    async with emulator.serve() as server:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TOOLHOUSE_BASE_URL", server.url)
+            patch.setenv("TOOLHOUSE_API_KEY", "key-of-the-example")
+            async with AsyncToolhouse() as toolhouse:
+                yield {"toolhouse": toolhouse, "AGENT_ID": AGENT_ID}
+
+
+@asynccontextmanager
+async def detached() -> AsyncIterator[Names]:
+    """A job that was left running, its token in a file."""
+    async with serving(analyst(JOB_SECONDS)) as names:
+        result = await names["toolhouse"].run(AGENT_ID, "Analyze this CSV", background="detach")
+        Path("job.json").write_text(result.token.to_json())
+        yield names
+
+
+@asynccontextmanager
+async def nothing() -> AsyncIterator[Names]:
+    """An example that brings everything itself."""
+    yield {}
+
+
+SETUPS: dict[str, Setup] = {
+    "analyst": lambda: serving(analyst(JOB_SECONDS)),
+    "custom": lambda: serving(custom),
+    "cut": lambda: serving(echo, method="POST", cut="rst", cut_after=70),
+    "detached": detached,
+    "lost": lambda: serving(echo, method="PUT", cut="fin", accept=True),
+    "nothing": nothing,
+    "picky": lambda: serving(picky),
+    "setting": lambda: serving(echo),
+    "unavailable": lambda: serving(echo, status=503, times=None),
+}

@@ -1,0 +1,114 @@
+"""The Python and shell examples of README.md and the documentation do what the text says."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from toolhouse_async.testing import RunningEmulator
+from toolhouse_async.testing.workers import echo
+
+from .blocks import Block, marked
+from .setups import AGENT_ID, SETUPS, analyst
+
+REAL_JOB_SECONDS = 0.2
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Examples read and write files where they are."""
+    monkeypatch.chdir(tmp_path)
+
+
+def check_output(block: Block, printed: str) -> None:
+    """Compare what a block printed with what the page says it prints."""
+    if block.output is None:
+        return
+    checker, flags = doctest.OutputChecker(), doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    if not checker.check_output(block.output, printed, flags):
+        example = doctest.Example(block.code, block.output)
+        pytest.fail(f"{block}\n{checker.output_difference(example, printed, flags)}", pytrace=False)
+
+
+@pytest.mark.parametrize("block", marked("example"), ids=str)
+async def test_an_example_runs(
+    block: Block, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = compile(block.code, block.place, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    module = ModuleType("example")  # classes look for the module that they are defined in
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    async with SETUPS[block.argument]() as names:
+        vars(module).update(names)
+        capsys.readouterr()
+        await eval(code, vars(module))
+    check_output(block, capsys.readouterr().out)
+
+
+@pytest.fixture
+def service(toolhouse_emulator: RunningEmulator) -> dict[str, str]:
+    """Workers for programs of their own, and the environment that leads to them."""
+    toolhouse_emulator.worker(AGENT_ID)(analyst(REAL_JOB_SECONDS))
+    toolhouse_emulator.worker("echo")(echo)
+    return environment(TOOLHOUSE_BASE_URL=toolhouse_emulator.url, TOOLHOUSE_API_KEY="key-of-the-example")
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """This process's environment, with the commands of its Python on the path."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TOOLHOUSE_")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
+    return {**kept, "PATH": path, "PYTHONIOENCODING": "utf-8", **changes}
+
+
+@pytest.mark.parametrize("block", marked("program"), ids=str)
+def test_a_program_runs(block: Block, service: dict[str, str]) -> None:
+    Path("program.py").write_text(block.code, "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "program.py"],
+        env=service,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert block.output is not None
+    check_output(block, done.stdout)
+
+
+def test_the_tests_pass(pytester: pytest.Pytester) -> None:
+    blocks = marked("pytest")
+    pytester.makepyfile(**{f"test_{number}": f"# {block}\n{block.code}" for number, block in enumerate(blocks)})
+    pytester.makeini("[pytest]\nfilterwarnings = error")
+    tests = [re.findall(r"^(?:async )?def test_", block.code, re.MULTILINE) for block in blocks]
+    done = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", timeout=40)
+    done.assert_outcomes(passed=sum(map(len, tests)))
+    assert all(tests)
+
+
+@pytest.mark.parametrize("block", marked("shell"), ids=str)
+def test_a_command_runs(block: Block, service: dict[str, str]) -> None:
+    command = block.code.replace("http://127.0.0.1:8000", service["TOOLHOUSE_BASE_URL"])
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command],
+        env=service,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    check_output(block, done.stdout)
+
+
+def test_a_wrong_output_is_noticed() -> None:
+    with pytest.raises(pytest.fail.Exception, match=re.escape("page.md:1")):
+        check_output(Block("page.md:1", "python", "print(2)", output="1 ... 3"), "2\n")
