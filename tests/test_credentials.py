@@ -26,7 +26,7 @@ def test_a_public_worker_takes_none() -> None:
     assert repr(Secret("")) == "Secret()"
 
 
-@pytest.mark.parametrize("show", [repr, str, "{}".format, "{!r}".format, lambda secret: "%s" % secret, ascii])
+@pytest.mark.parametrize("show", [repr, str, "{}".format, "{!r}".format, ascii])
 def test_a_key_is_never_shown(show: Any) -> None:
     secret = Secret(KEY)
     assert show(secret) == "Secret([redacted])"

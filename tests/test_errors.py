@@ -88,11 +88,9 @@ def test_the_tree_is_as_drawn() -> None:
         assert parents == drawn[kind.__name__]
 
 
-@pytest.mark.parametrize("kind", ALL)
-def test_the_docstring_draws_every_error(kind: type) -> None:
+def test_the_docstring_draws_every_error() -> None:
     assert errors.__doc__ is not None
-    assert f"{kind.__name__}" in errors.__doc__
-    assert kind.__doc__
+    assert [kind for kind in ALL if kind.__name__ not in errors.__doc__ or not kind.__doc__] == []
 
 
 def accepted(kind: type) -> dict[str, Any]:
@@ -131,10 +129,10 @@ def test_further_fields(kind: type[ToolhouseError], names: set[str]) -> None:
 
 
 @pytest.mark.parametrize("kind", ALL)
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_every_error_pickles_with_all_its_fields(kind: type[ToolhouseError], protocol: int) -> None:
+def test_every_error_pickles_with_all_its_fields(kind: type[ToolhouseError]) -> None:
     error = kind("why", **accepted(kind))
-    for again in (pickle.loads(pickle.dumps(error, protocol)), copy.copy(error), copy.deepcopy(error)):
+    pickles = [pickle.dumps(error, protocol) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
+    for again in (*map(pickle.loads, pickles), copy.copy(error), copy.deepcopy(error)):
         assert type(again) is kind
         assert str(again) == "why"
         assert vars(again) == vars(error)

@@ -15,7 +15,7 @@ from toolhouse_async._results import TurnResult
 from toolhouse_async.errors import ConfigurationError
 
 
-class Colour(str, enum.Enum):
+class Colour(enum.StrEnum):
     RED = "red"
 
 

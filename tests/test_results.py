@@ -177,8 +177,7 @@ hostile_objects = st.builds(
 def test_a_hostile_token_is_refused_or_valid(text: Any) -> None:
     try:
         token = JobToken.from_json(text)
-    except ConfigurationError as error:
-        assert 0 < len(str(error)) < 500
+    except ConfigurationError:
         return
     assert JobToken.from_json(token.to_json()) == token
 

@@ -82,16 +82,16 @@ def test_defaults(kind: Any, defaults: dict[str, Any]) -> None:
 
 
 @every_field
-@pytest.mark.parametrize("value", ["1", True, math.nan, math.inf, -math.inf, [], 1j, "x" * 10_000])
-def test_what_is_no_finite_number_is_refused(kind: type, name: str, value: Any) -> None:
+def test_what_is_no_finite_number_is_refused(kind: type, name: str) -> None:
     wanted = "a whole number" if (kind, name) in WHOLE else "a finite number"
-    assert wanted in refused(kind, name, value)
+    for value in ("1", True, math.nan, math.inf, -math.inf, [], 1j, "x" * 10_000):
+        assert wanted in refused(kind, name, value)
 
 
 @every_field
-@pytest.mark.parametrize("value", [-1, -(10**400)])
-def test_what_is_negative_is_refused(kind: type, name: str, value: int) -> None:
-    assert "least" in refused(kind, name, value) or "above 0" in refused(kind, name, value)
+def test_what_is_negative_is_refused(kind: type, name: str) -> None:
+    for value in (-1, -(10**400)):
+        assert "least" in refused(kind, name, value) or "above 0" in refused(kind, name, value)
 
 
 @every_field

@@ -80,7 +80,7 @@ def check_timeout(timeout: object) -> None:
         ConfigurationError: It is not.
     """
     number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
-    if timeout is not None and not (number and 0 <= timeout < math.inf):  # type: ignore[arg-type,operator]
+    if timeout is not None and not (number and 0 <= timeout < math.inf):  # type: ignore[operator]
         raise ConfigurationError(f"timeout must be seconds or None, not {timeout!r:.80}")
 
 

@@ -35,11 +35,6 @@ __all__ = [
 ]
 
 
-def _data(**options: Any) -> Any:
-    """A field that holds any JSON value."""
-    return field(repr=short, eq=flatten, **options)
-
-
 @define
 class _Base:
     line: bytes = field(default=b"", kw_only=True, eq=False, repr=False)
@@ -52,7 +47,7 @@ class _Base:
         return parse_line(self.line)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        names = [a.name for a in self.__attrs_attrs__]  # type: ignore[attr-defined]
+        names = [a.name for a in self.__attrs_attrs__]
         return _rebuild, (type(self), names, [flatten(getattr(self, name)) for name in names])
 
 
@@ -84,7 +79,7 @@ class ToolCall(_Base):
 
     id: str | None = field(repr=short)
     name: str = field(repr=short)
-    arguments: Any = _data(default=None)
+    arguments: Any = field(default=None, repr=short, eq=flatten)
 
 
 @define
@@ -93,7 +88,7 @@ class ToolResult(_Base):
 
     id: str | None = field(repr=short)
     name: str | None = field(repr=short)
-    content: Any = _data(default=None)
+    content: Any = field(default=None, repr=short, eq=flatten)
     is_error: bool = False
 
 
@@ -110,7 +105,7 @@ class UnknownEvent(_Base):
     """Valid JSON of a shape that the decoding table does not know, with all its data."""
 
     type: str | None = field(repr=short)
-    data: Any = _data()
+    data: Any = field(repr=short, eq=flatten)
 
 
 @define

@@ -122,7 +122,8 @@ def test_milliseconds_are_more_exact() -> None:
     ],
 )
 def test_framing_proves_an_end(items: list[tuple[str, str]], version: tuple[int, int], framed: bool) -> None:
-    assert is_framed(headers(*items), version) is framed
+    assert is_framed(headers(*items), version, 200) is framed
+    assert is_framed(headers(*items), version, 204)  # no body by definition
 
 
 @pytest.mark.parametrize(

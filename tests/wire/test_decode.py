@@ -156,9 +156,9 @@ def test_arguments_are_parsed_where_they_are_json_text(text: str, arguments: Any
 
 
 @pytest.mark.parametrize("key", ["content", "output", "result", "response", "data"])
-@pytest.mark.parametrize("content", ["x", "", 0, False, [], {"a": 1}, None, '{"a": 1}'])
-def test_where_a_results_content_is(key: str, content: Any) -> None:
-    assert one({"type": "tool_result", key: content}) == ToolResult(None, None, content)
+def test_where_a_results_content_is(key: str) -> None:
+    for content in ("x", "", 0, False, [], {"a": 1}, None, '{"a": 1}'):
+        assert one({"type": "tool_result", key: content}) == ToolResult(None, None, content)
 
 
 def test_content_that_is_null_gives_way() -> None:

@@ -31,14 +31,14 @@ def test_a_run_is_continued_by_put() -> None:
     )
 
 
-@pytest.mark.parametrize("message", ["é \U0001f600 \u2028", "half \ud83d", 'quote " and \\', "x" * 1_000_000])
+@pytest.mark.parametrize("message", ["é \U0001f600 \u2028", 'quote " and \\', "x" * 1_000_000])
 def test_any_text_is_sent(message: str) -> None:
     body = send("agent", None, "ndjson", {"message": message}).body
     assert body is not None
     assert json.loads(body) == {"message": message}
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, [2**70, math.inf]])
+@pytest.mark.parametrize("value", ["half \ud83d", object(), {1, 2}, [2**70, math.inf]])
 def test_what_is_not_json_is_refused_before_it_is_sent(value: object) -> None:
     with pytest.raises(ConfigurationError, match="vars, bundle or extra_body cannot be written as JSON"):
         send("agent", None, "ndjson", {"vars": {"x": value}})

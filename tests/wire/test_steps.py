@@ -34,13 +34,13 @@ def test_every_signal_means_something() -> None:
 
 
 @pytest.mark.parametrize("state", State)
-@pytest.mark.parametrize("signal", Signal)
-def test_a_step_is_what_the_table_says_or_refused(state: State, signal: Signal) -> None:
-    if (state, signal) in TABLE:
-        assert step(state, signal) is TABLE[state, signal]
-    else:
-        with pytest.raises(AssertionError, match=f"{signal} while {state}"):
-            step(state, signal)
+def test_a_step_is_what_the_table_says_or_refused(state: State) -> None:
+    for signal in Signal:
+        if (state, signal) in TABLE:
+            assert step(state, signal) is TABLE[state, signal]
+        else:
+            with pytest.raises(AssertionError, match=f"{signal} while {state}"):
+                step(state, signal)
 
 
 def test_a_message_is_sent_only_from_the_start_after_a_job_or_when_refused_without_one() -> None:
@@ -53,11 +53,8 @@ def test_a_message_is_sent_only_from_the_start_after_a_job_or_when_refused_witho
     }
 
 
-@pytest.mark.parametrize("signal", Signal)
-def test_a_running_job_is_waited_for_from_wherever_it_is_found(signal: Signal) -> None:
-    if signal is Signal.JOB:
-        found = {before for before, each in TABLE if each is signal}
-        assert found == {State.PROBING, State.STREAMING, State.SETTLING, State.RECOVERING}
-        assert {TABLE[state, signal] for state in found} == {State.WAITING}
-    if signal is Signal.LEFT:
-        assert {after for (_, each), after in TABLE.items() if each is signal} == {State.DONE}
+def test_a_running_job_is_waited_for_or_left_from_wherever_it_is_found() -> None:
+    found = {before for before, signal in TABLE if signal is Signal.JOB}
+    assert found >= {State.PROBING, State.STREAMING, State.SETTLING, State.RECOVERING}
+    assert {TABLE[state, Signal.JOB] for state in found} == {State.WAITING}
+    assert {after for (_, signal), after in TABLE.items() if signal is Signal.LEFT} == {State.DONE}

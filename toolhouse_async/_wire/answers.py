@@ -125,9 +125,9 @@ def _until(date: str, now: float) -> float:
         return math.nan
 
 
-def is_framed(headers: HeaderLookup, http_version: tuple[int, int]) -> bool:
+def is_framed(headers: HeaderLookup, http_version: tuple[int, int], status: int) -> bool:
     """Whether the end of the body is proven by its framing, not only by the connection's end."""
-    if headers.getall("Content-Length", []):
+    if status == 204 or headers.getall("Content-Length", []):
         return True
     return http_version >= (1, 1) and any(
         "chunked" in value.lower() for value in headers.getall("Transfer-Encoding", [])

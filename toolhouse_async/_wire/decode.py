@@ -71,7 +71,7 @@ def _text(obj: Json, line: bytes) -> Event | None:
                 break
         else:
             return None
-    return TextDelta(text, line=line)  # type: ignore[arg-type]
+    return TextDelta(text, line=line)
 
 
 def _tool_call(obj: Json, line: bytes) -> Event | None:

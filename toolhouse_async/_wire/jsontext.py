@@ -67,7 +67,7 @@ def dumps(value: object) -> bytes:
         return orjson.dumps(value)
     except TypeError:  # orjson stops at 64-bit integers, 254 levels and exact key types
         try:
-            return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
+            return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"cannot be written as JSON: {str(error)[:200]}") from None
 

@@ -38,7 +38,7 @@ def read(agent_id: str, run_id: str) -> Request:
     return Request("GET", f"/{agent_id}/{run_id}", None, run_id)
 
 
-def send(agent_id: str, run_id: str | None, format: Format, fields: Mapping[str, Any]) -> Request:
+def send(agent_id: str, run_id: str | None, format: Format, fields: Mapping[str, Any]) -> Request:  # noqa: A002
     """The request that starts a run (no run id yet) or continues it.
 
     Raises:
