@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version as installed_version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,25 +13,27 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
 
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
 project = "toolhouse-async"
 author = "The toolhouse-async maintainers"
 copyright = author  # noqa: A001 - the name is Sphinx's
 version = release = installed_version(project)
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build", "examples"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "turn_table"]
+exclude_patterns = ["_build", "_ext"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_type_aliases = {"Event": "toolhouse_async.events.Event"}
 napoleon_numpy_docstring = False
 
 # References to our own public names must resolve; other projects' indexes would have to be fetched.
-nitpick_ignore_regex = [(r"py:.*", r"(?!toolhouse_async).*"), (r"py:.*", r".*\._[A-Z]\w*")]
+nitpick_ignore_regex = [(r"py:.*", r"(?!toolhouse_async).*"), (r"py:.*", r".*\.[A-Z]")]
 
 html_theme = "furo"
 html_title = f"{project} {release}"
@@ -48,5 +52,12 @@ def resolve_public_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, 
     )
 
 
+def show_public_bases(app: Sphinx, name: str, obj: type, options: object, bases: list[type]) -> None:
+    """Put the bases of a private base in its place."""
+    for base in [base for base in bases if base.__name__.startswith("_")]:
+        bases[bases.index(base) : bases.index(base) + 1] = [each for each in base.__bases__ if each not in bases]
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("autodoc-process-bases", show_public_bases)
     app.connect("missing-reference", resolve_public_name)

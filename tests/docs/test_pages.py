@@ -1,0 +1,87 @@
+"""What the pages say of the code is so: tables of imports, facts, types, errors and names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import toolhouse_async
+from tests.test_imports import IMPORTS, ONLY_IN
+from toolhouse_async import EventDecoder, errors, events, testing
+from toolhouse_async._wire.decode import _TABLE
+
+from .blocks import PAGES, ROOT
+
+DOCS = ROOT / "docs"
+
+
+def rows(page: str, heading: str) -> list[list[list[str]]]:
+    """The table whose head begins with ``heading``: for each row, the code words of each cell."""
+    lines = (DOCS / page).read_text("utf-8").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith(f"| {heading} |"))
+    found = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        found.append([re.findall(r"`([^`]+)`", cell) for cell in line.strip("|").split("|")])
+    assert found
+    return found
+
+
+def test_the_table_of_imports_is_that_of_the_tests() -> None:
+    written = {library: tuple(places) for (library,), places in rows("explanation/architecture.md", "library")}
+    imported = {each.library for each in IMPORTS}
+    assert written == {library: places for library, places in ONLY_IN.items() if library in imported}
+
+
+def test_every_module_of_the_data_flow_exists() -> None:
+    modules = [name for _, names, _ in rows("explanation/architecture.md", "step") for name in names]
+    package = Path(toolhouse_async.__file__).parent
+    assert [name for name in modules if not (package / f"{name.replace('.', '/')}.py").is_file()] == []
+
+
+def test_every_fact_about_aiohttp_has_its_test() -> None:
+    facts = (ROOT / "tests/test_aiohttp_facts.py").read_text("utf-8")
+    for _, _, tests in rows("explanation/architecture.md", "fact"):
+        assert tests
+        assert [name for name in tests if f"def {name}(" not in facts] == []
+
+
+def test_the_types_of_events_are_those_of_the_decoder() -> None:
+    written = [names for _, names in rows("reference/events.md", "event")]
+    assert [" ".join(names) for names in written] == [names for names, _ in _TABLE]
+    written_events = [event for (event,), _ in rows("reference/events.md", "event")]
+    sample = '{"type": "%s", "text": "t", "id": 1, "name": "n", "content": "c", "message": "m"}'
+    for event, names in zip(written_events, written, strict=True):
+        for name in names:
+            (made,) = EventDecoder().decode([(sample % name).encode()])
+            assert type(made).__name__ == event
+
+
+def test_every_error_is_explained_once() -> None:
+    explained = [name for names, *_ in rows("how-to/errors.md", "error") for name in names]
+    families = {"ToolhouseError", "TransportError", "APIStatusError", "JobError"}
+    assert sorted(explained) == sorted(set(errors.__all__) - families)
+
+
+def test_every_public_name_is_in_the_reference_once() -> None:
+    text = "\n".join(page.read_text("utf-8") for page in (DOCS / "reference").glob("*.md"))
+    written = re.findall(r"^\.\. auto(?:class|data|function):: (\S+?)(?:\(\))?$", text, re.MULTILINE)
+    for module in (events, errors):
+        assert f".. automodule:: {module.__name__}\n" in text
+        written += [f"toolhouse_async.{name}" for name in module.__all__]
+    public = {f"toolhouse_async.{name}" for name in toolhouse_async.__all__}
+    public -= {f"toolhouse_async.{name}" for name in ("__version__", "errors", "events", "Event")}
+    public |= {f"toolhouse_async.testing.{name}" for name in testing.__all__}
+    assert sorted(each for each in written if not each.endswith(".Event")) == sorted(public)
+
+
+LINK = re.compile(r"\]\((?!https?://)(?P<target>[^)#]*)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_to_other_pages_lead_somewhere(page: Path) -> None:
+    targets = [match["target"] for match in LINK.finditer(page.read_text("utf-8")) if match["target"]]
+    assert [target for target in targets if not (page.parent / target).is_file()] == []
