@@ -154,4 +154,4 @@ def test_time_is_linear_in_the_number_of_calls() -> None:
         return spent
 
     small = min(seconds(1_000) for _ in range(3))
-    assert seconds(16_000) < 16 * 6 * max(small, 0.001)
+    assert any(seconds(16_000) < 16 * 6 * max(small, 0.001) for _ in range(3))  # quadratic: 256 times

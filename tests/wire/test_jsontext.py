@@ -221,4 +221,5 @@ def test_time_is_linear_in_the_text(shape: str) -> None:
         return time.perf_counter() - started
 
     small = min(seconds(5_000) for _ in range(3))
-    assert seconds(80_000) < 16 * 6 * max(small, 0.001)  # quadratic would be 256 times as long
+    # Quadratic would be 256 times as long. A busy machine may slow down one attempt.
+    assert any(seconds(80_000) < 16 * 6 * max(small, 0.001) for _ in range(3))
