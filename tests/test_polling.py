@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.support.answers import client_of, history
+from tests.support.raw_server import RawServer, Request, response, rst, silence
+from toolhouse_async import (
+    AuthenticationError,
+    BodyTooLargeError,
+    ConflictError,
+    ContactLostError,
+    Limits,
+    NotFoundError,
+    NotSentError,
+    OutcomeUnknownError,
+    PollingPolicy,
+    ProtocolError,
+    RateLimitError,
+    ServerError,
+    SessionBusyError,
+    StreamInterruptedError,
+    TLSError,
+    UnexpectedContentError,
+)
+from toolhouse_async._core import Core
+from toolhouse_async._polling import RunPoll, tolerated
+from toolhouse_async.errors import APIStatusError
+
+STEADY = PollingPolicy(min_interval=10, max_interval=10, jitter=0)
+RUNS = history(job="j1")
+OVER = history(("user", "x"))
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@asynccontextmanager
+async def core_of(script: Any, **options: Any) -> AsyncIterator[tuple[RawServer, Core]]:
+    async with RawServer(script) as server, client_of(server, **options) as toolhouse:
+        yield server, toolhouse._core
+
+
+def poll_of(core: Core, run: str = "r1", policy: PollingPolicy = STEADY, elapsed: float = 0.0) -> RunPoll:
+    return core.poll_of(core.run_of("a", run), "a", run, policy, elapsed)
+
+
+async def started(coroutine: Any) -> asyncio.Task[Any]:
+    task = asyncio.ensure_future(coroutine)
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_all_who_wait_share_one_poll() -> None:
+    async with core_of([RUNS, OVER]) as (server, core):
+        poll = poll_of(core)
+        reports = await asyncio.gather(*(poll.report_after(0, None) for _ in range(5)))
+        assert all(report is reports[0] for report in reports)
+        assert (reports[0].number, reports[0].status.running) == (1, True)
+        assert len(server.requests) == 1
+        assert await poll.report_after(0, None) is reports[0]  # the latest, at once
+        report = await poll.report_after(1, None)
+        assert (report.number, report.status.running, poll.is_over) == (2, False, True)
+        assert len(server.requests) == 2
+
+
+async def test_one_poll_for_each_run_and_policy() -> None:
+    async with core_of([OVER] * 2) as (_, core):
+        poll = poll_of(core)
+        assert poll_of(core) is poll
+        assert poll_of(core, policy=PollingPolicy(min_interval=10, max_interval=10, jitter=0)) is poll
+        assert poll_of(core, policy=PollingPolicy()) is not poll
+        assert poll_of(core, run="r2") is not poll
+        await poll.report_after(0, None)
+        assert poll_of(core) is not poll  # it is over; another job has another
+
+
+@pytest.mark.parametrize("while_asleep", [True, False])
+async def test_another_takes_over_from_one_who_is_cancelled(while_asleep: bool) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> None:
+        if len(server.requests) == 1 and not while_asleep:
+            await silence(reader)
+        writer.write(OVER)
+
+    async with core_of(script) as (server, core):
+        poll, began = poll_of(core), now()
+        driver, *others = [await started(poll.report_after(0, None)) for _ in range(3)]
+        await asyncio.sleep(1 if while_asleep else 20)
+        driver.cancel()
+        reports = await asyncio.gather(*others)
+        assert driver.cancelled()
+        assert reports[0] is reports[1]
+        assert reports[0].status.running is False
+        assert len(server.requests) == (1 if while_asleep else 2)
+        assert now() - began < 21
+
+
+async def test_one_who_waits_may_leave() -> None:
+    async with core_of([OVER]) as (server, core):
+        poll = poll_of(core)
+        driver, other = [await started(poll.report_after(0, None)) for _ in range(2)]
+        other.cancel()
+        assert (await driver).number == 1
+        assert other.cancelled()
+        assert len(server.requests) == 1
+
+
+async def test_when_all_have_left_nothing_is_polled() -> None:
+    async with core_of([OVER]) as (server, core):
+        poll = poll_of(core)
+        tasks = [await started(poll.report_after(0, None)) for _ in range(3)]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await asyncio.sleep(1000)
+        assert server.requests == []
+        assert (await poll.report_after(0, None)).number == 1
+
+
+async def test_a_deadline_brings_the_next_poll_forward_for_all() -> None:
+    async with core_of([RUNS, OVER]) as (_, core):
+        poll, began = poll_of(core, policy=PollingPolicy(min_interval=100, max_interval=100)), now()
+        waiting = await started(poll.report_after(0, None))
+        late = await started(poll.report_after(0, began + 1000))
+        await asyncio.sleep(1)
+        hurried = await poll.report_after(0, began + 3)
+        assert now() - began == pytest.approx(3, abs=0.1)
+        assert await waiting is hurried
+        assert await late is hurried
+
+
+async def test_a_deadline_that_has_passed_polls_at_once() -> None:
+    async with core_of([RUNS]) as (_, core):
+        began = now()
+        await poll_of(core).report_after(0, began - 5)
+        assert now() - began < 0.1
+
+
+async def test_a_failed_poll_is_a_report_too() -> None:
+    async with core_of([response(503, {"Retry-After": "25"}, chunked=False), OVER]) as (_, core):
+        poll = poll_of(core)
+        report = await poll.report_after(0, None)
+        assert (report.number, report.status, report.error, report.pause) == (1, None, None, 25.0)
+        assert not poll.is_over
+
+
+async def test_an_error_that_ends_the_polling_is_told_to_all() -> None:
+    async with core_of([response(401, chunked=False)]) as (_, core):
+        poll = poll_of(core)
+        reports = await asyncio.gather(*(poll.report_after(0, None) for _ in range(2)))
+        assert reports[0] is reports[1]
+        assert isinstance(reports[0].error, AuthenticationError)
+        assert poll.is_over
+
+
+@pytest.mark.parametrize(("budget", "window", "polls"), [(3, 0.0, 3), (0, 45.0, 5), (0, 0.0, 1), (5, 20.0, 5)])
+async def test_contact_is_lost_when_both_budget_and_window_are_passed(budget: int, window: float, polls: int) -> None:
+    policy = PollingPolicy(min_interval=10, max_interval=10, jitter=0, failure_budget=budget, failure_window=window)
+
+    async def script(reader: object, writer: asyncio.StreamWriter, request: Request) -> None:
+        if len(server.requests) == 1:
+            writer.write(RUNS)
+        else:
+            rst(writer)
+
+    async with core_of(script) as (server, core):
+        poll, number = poll_of(core, policy=policy), 0
+        while not poll.is_over:
+            report = await poll.report_after(number, None)
+            number = report.number
+        assert len(server.requests) == 1 + polls
+    assert isinstance(report.error, ContactLostError)
+    assert report.error.run_id == "r1"
+    assert f"{polls} polls in a row" in str(report.error)
+
+
+async def test_so_many_polls_of_a_client_at_once() -> None:
+    most = now_open = 0
+
+    async def script(reader: object, writer: asyncio.StreamWriter, request: Request) -> None:
+        nonlocal most, now_open
+        now_open += 1
+        most = max(most, now_open)
+        await asyncio.sleep(5)
+        now_open -= 1
+        writer.write(OVER)
+
+    options = {"polling": PollingPolicy(max_in_flight=3), "limits": Limits(max_connections=1)}
+    async with core_of(script, **options) as (server, core):
+        polls = [poll_of(core, run=f"r{n}") for n in range(10)]
+        began = now()
+        await asyncio.gather(*(poll.report_after(0, began) for poll in polls))
+        assert most == 3
+        assert now() - began == pytest.approx(20, abs=1)
+        assert len(server.requests) == 10
+
+
+async def test_one_who_leaves_while_waiting_for_a_slot_takes_none() -> None:
+    async def script(reader: object, writer: asyncio.StreamWriter, request: Request) -> None:
+        await asyncio.sleep(50)
+        writer.write(OVER)
+
+    async with core_of(script, polling=PollingPolicy(max_in_flight=1)) as (_, core):
+        first, second, third = (poll_of(core, run=f"r{n}") for n in range(3))
+        busy = await started(first.report_after(0, now()))
+        leaves = await started(second.report_after(0, now()))
+        await asyncio.sleep(5)
+        leaves.cancel()
+        await busy
+        assert (await third.report_after(0, now())).number == 1
+
+
+def status(code: int, kind: type[APIStatusError] = APIStatusError) -> APIStatusError:
+    return kind("x", status=code)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (NotSentError(), True),
+        (OutcomeUnknownError(), True),
+        (StreamInterruptedError(), True),
+        (ProtocolError(), True),
+        (UnexpectedContentError(), True),
+        (status(408), True),
+        (status(425), True),
+        (status(409, ConflictError), True),
+        (status(429, RateLimitError), True),
+        (status(500, ServerError), True),
+        (status(599, ServerError), True),
+        (TLSError(), False),
+        (BodyTooLargeError(), False),
+        (status(404, NotFoundError), False),
+        (status(401, AuthenticationError), False),
+        (status(410), False),
+        (SessionBusyError(), False),
+    ],
+)
+def test_which_failures_leave_the_question_open(error: Any, expected: bool) -> None:
+    assert tolerated(error) is expected
