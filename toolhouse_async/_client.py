@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import ssl
 from collections.abc import AsyncIterable, Iterable, Mapping
 from ipaddress import ip_address
@@ -211,6 +212,8 @@ class AsyncToolhouse:
             session = Session(conversation)
         elif isinstance(token_or_session, Session):
             session = token_or_session
+            if session._conversation.core is not self._core:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+                raise ConfigurationError("the session belongs to another client")
         else:
             raise ConfigurationError(
                 f"wait_for_job takes a JobToken or a Session, not {type(token_or_session).__name__}"
@@ -262,11 +265,11 @@ def _checked_url(url: str, what: str, *, allow_insecure: bool) -> str:
         parts = urlsplit(url)
         valid = bool(parts.hostname) and parts.scheme in ("http", "https") and parts.port != 0
     except (ValueError, AttributeError):
-        raise ConfigurationError(f"{what} is not a URL: {url!r:.200}") from None
+        raise ConfigurationError(f"{what} is not a URL: {_shown(url)}") from None
     if not valid:
-        raise ConfigurationError(f"{what} must be an http:// or https:// URL, not {url!r:.200}")
+        raise ConfigurationError(f"{what} must be an http:// or https:// URL, not {_shown(url)}")
     if parts.query or parts.fragment:
-        raise ConfigurationError(f"{what} takes no query or fragment: {url!r:.200}")
+        raise ConfigurationError(f"{what} takes no query or fragment: {_shown(url)}")
     if what == "base_url" and (parts.username is not None or parts.password is not None):
         raise ConfigurationError("base_url takes no user or password; pass the key as api_key")
     if parts.scheme == "http" and not allow_insecure and not _is_loopback(parts.hostname or ""):
@@ -275,6 +278,11 @@ def _checked_url(url: str, what: str, *, allow_insecure: bool) -> str:
             "use https://, or pass allow_insecure=True if you mean it"
         )
     return url.rstrip("/")
+
+
+def _shown(url: object) -> str:
+    """A URL without the password that it may hold."""
+    return re.sub(r"//.*@", "//…@", repr(url))[:200]
 
 
 def _is_loopback(host: str) -> bool:
@@ -289,18 +297,22 @@ def _is_loopback(host: str) -> bool:
 def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
     checked = {"User-Agent": f"toolhouse-async/{__version__}", "Accept": "*/*"}
     for name, value in headers.items():
-        if not (isinstance(name, str) and isinstance(value, str)) or any(c in name + value for c in "\r\n\0"):
-            raise ConfigurationError(f"header {name!r:.80} is not a pair of strings without line breaks")
+        valid = isinstance(name, str) and _HEADER_NAME.fullmatch(name) and isinstance(value, str)
+        if not valid or not _HEADER_VALUE.fullmatch(value):
+            raise ConfigurationError(f"header {name!r:.80} is not a name of HTTP with a value of printable Latin-1")
         if name.lower() in _OURS:
             raise ConfigurationError(f"header {name!r:.80} is set by the client itself")
         checked[name] = value
     return checked
 
 
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _OURS: Final = frozenset(
     (
         "authorization",
         "accept-encoding",
+        "connection",
         "content-length",
         "content-type",
         "cookie",

@@ -49,6 +49,7 @@ class Conversation:
         run_id: The latest header's value; ``None`` before the first answer.
         run: What all sessions on this run share.
         job: The job that a turn left running, if one did.
+        is_nameless: Whether it was begun by an answer without a run id, so that it cannot be continued.
     """
 
     def __init__(self, core: Core, agent_id: str, run_id: str | None, extras: Extras) -> None:
@@ -58,6 +59,7 @@ class Conversation:
         self.run_id: str | None = None
         self.run = Run()
         self.job: JobToken | None = None
+        self.is_nameless = False
         if run_id is not None:
             self.run_id = check_id(run_id, "run id")
             self.run = core.run_of(agent_id, run_id)
@@ -77,12 +79,18 @@ class Conversation:
 
     def answered(self, run_id: str | None) -> None:
         """Take the run id that an answer brought; one without keeps the old."""
+        self.is_nameless = run_id is None and self.run_id is None
         if run_id is None or run_id == self.run_id:
             return
         if self.run_id is None:
             self.run.begun = asyncio.get_running_loop().time()
         self.run_id = run_id
         self.core.name_run(self.run, self.agent_id, run_id)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the service has answered a message of this conversation, or had before."""
+        return self.run_id is not None or self.is_nameless
 
     def known_run_id(self) -> str:
         """The run id, where it is needed.

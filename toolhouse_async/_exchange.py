@@ -188,6 +188,8 @@ class Exchange(Healer):
         conversation = self.conversation
         if self._tap is None:
             await conversation.run.acquire(self)
+            if conversation.is_nameless:
+                conversation.known_run_id()
             if self._unsent and conversation.run.uncertain is not None:
                 await self._make_certain()
         try:
@@ -205,6 +207,8 @@ class Exchange(Healer):
             self._drop_tap()
             self._in_flight = self._in_flight and error.safe_to_retry is None
             if self._unsent or error.safe_to_retry is not None:
+                # A good answer that is no use means a conversation was begun, and its name is lost.
+                conversation.is_nameless = conversation.run_id is None and error.safe_to_retry is False
                 raise
             self._cut = f"nobody knows whether the resume was accepted ({error})"
             self._lost = True

@@ -70,7 +70,8 @@ class Run:
             exchange.inherit(resume)
             for entry in [entry for entry in self._queue if entry[1] is exchange]:
                 self._queue.remove(entry)
-                entry[0].set_result(None)
+                if not entry[0].done():
+                    entry[0].set_result(None)
         self.waiting.clear()
 
     def pass_on(self, holder: Holder, successor: Holder) -> None:
@@ -112,6 +113,8 @@ class Run:
         if self._holder is not holder:
             return
         self._holder = None
-        if self._queue:
-            place, self._holder = self._queue.popleft()
-            place.set_result(None)
+        while self._queue and self._holder is None:
+            place, successor = self._queue.popleft()
+            if not place.done():  # else its task is being cancelled
+                self._holder = successor
+                place.set_result(None)

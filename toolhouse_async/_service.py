@@ -23,6 +23,7 @@ from .errors import (
     BodyTooLargeError,
     NotSentError,
     OutcomeUnknownError,
+    ProtocolError,
     RateLimitError,
     ServerError,
     StreamInterruptedError,
@@ -106,13 +107,17 @@ class Service:
         in_flight: Callable[[bool], None] | None = None,
     ) -> Answer:
         secret = await self._credentials.secret()
-        answer = await self._transport.send(
-            request, secret.header(), response_timeout=response_timeout, in_flight=in_flight
-        )
         try:
-            await self._check(request, answer, secret)
-        except BaseException:
-            answer.close()
+            answer = await self._transport.send(
+                request, secret.header(), response_timeout=response_timeout, in_flight=in_flight
+            )
+            try:
+                await self._check(request, answer, secret)
+            except BaseException:
+                answer.close()
+                raise
+        except ToolhouseError as error:
+            error.args = tuple(secret.redact(str(part)) for part in error.args)  # it may quote what the server said
             raise
         return answer
 
@@ -120,7 +125,15 @@ class Service:
         """Refuse an answer that is not a success, or not of this service."""
         if not 200 <= answer.status < 300:
             raise await self._refused(request, answer, secret)
-        check_content(answer.lookup, request.run_id if request.method == "GET" else run_id_of(answer.lookup))
+        if request.method == "GET":
+            check_content(answer.lookup, request.run_id)
+            return
+        try:
+            run_id = run_id_of(answer.lookup)
+        except ProtocolError as error:
+            error.safe_to_retry = False  # the service took the message
+            raise
+        check_content(answer.lookup, run_id)
 
     async def _refused(self, request: Request, answer: Answer, secret: Secret) -> APIStatusError:
         most = self._limits.max_error_body

@@ -88,7 +88,7 @@ class Session:
         May be cancelled and repeated at will.
         """
         self._check_open()
-        if self.run_id is None:
+        if not self._conversation.has_begun:
             return []
         return await self._conversation.history()
 
@@ -102,7 +102,7 @@ class Session:
         May be cancelled and repeated at will.
         """
         self._check_open()
-        if self.run_id is None:
+        if not self._conversation.has_begun:
             raise ConfigurationError("there is no run yet: the session has not had an answer")
         return await self._conversation.read()
 

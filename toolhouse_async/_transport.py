@@ -49,7 +49,7 @@ class Answer:
     """
 
     __slots__ = (
-        "_content", "_failure", "_max_body", "_on_close", "_response", "_watcher",
+        "_content", "_failure", "_max_body", "_on_close", "_reason", "_response", "_watcher",
         "framed", "lookup", "received", "status", "waiting_since",
     )  # fmt: skip
 
@@ -65,11 +65,14 @@ class Answer:
         self._max_body = max_body
         self._on_close: Callable[[], None] | None = on_close
         self._failure: str | None = None
+        self._reason: str | None = None
         self._watcher = watcher
         self.status = response.status
         self.lookup: HeaderLookup = response.headers
         version = response.version
-        self.framed = version is not None and is_framed(response.headers, (version.major, version.minor))
+        self.framed = version is not None and is_framed(
+            response.headers, (version.major, version.minor), response.status
+        )
         self.received = 0
         self.waiting_since: float | None = None
         if watcher is not None:
@@ -94,7 +97,11 @@ class Answer:
             try:
                 data = await self._content.readany()
             except (aiohttp.ClientError, OSError, RuntimeError) as error:
-                self._failure = f"{type(error).__name__}: {error}"[:300]
+                self._failure = self._reason or (
+                    f"the connection was lost: {error.strerror}"
+                    if isinstance(error, OSError)
+                    else "the connection ended before the body's framing did"
+                )
                 data = self.rest()
             finally:
                 self.waiting_since = None
@@ -115,6 +122,7 @@ class Answer:
     def fail(self, reason: str) -> None:
         """End the body here: the reader gets what was received, then :class:`Cut`."""
         if not self._content.is_eof() and self._content.exception() is None:
+            self._reason = reason
             self._content.set_exception(aiohttp.ClientPayloadError(reason))
 
     async def read_all(self, most: int | None = None) -> bytes:
