@@ -156,7 +156,14 @@ class AsyncToolhouse:
     def stream(self, agent_id: str, message: str | None = None, **turn_options: Unpack[TurnOptions]) -> Turn:
         """Prepare the first turn of a new conversation; nothing is sent before its first step.
 
-        Arguments as for :meth:`session` and :meth:`Session.stream`.
+        Args:
+            agent_id: The worker's id or URL.
+            message: What to say; ``None`` starts the run without a message.
+            **turn_options: As for :meth:`Session.stream`. For ``vars``, ``toolhouse_id`` or ``bundle`` make a session.
+
+        Raises:
+            ConfigurationError: An argument is wrong.
+            ClosedError: The client is closed.
         """
         return self.session(agent_id).stream(message, **turn_options)
 
@@ -164,7 +171,7 @@ class AsyncToolhouse:
         """Make the first turn of a new conversation and return its result.
 
         Raises:
-            ToolhouseError: The turn failed; what it can be is on the page of errors.
+            ToolhouseError: The turn failed; see the tree in :mod:`toolhouse_async.errors`.
 
         Cancelling closes the turn; the message was sent by then or not.
         """

@@ -48,7 +48,7 @@ class EventReader:
         May be called at any time and again; an error is raised each time.
 
         Raises:
-            ToolhouseError: The turn failed; what it can be is on the page of errors.
+            ToolhouseError: The turn failed; see the tree in :mod:`toolhouse_async.errors`.
             ClosedError: It was closed before its end.
         """
         engine = self._engine

@@ -73,7 +73,7 @@ class Session:
         """Make a whole turn and return its result. Arguments as for :meth:`stream`.
 
         Raises:
-            ToolhouseError: The turn failed; what it can be is on the page of errors.
+            ToolhouseError: The turn failed; see the tree in :mod:`toolhouse_async.errors`.
 
         Cancelling closes the turn; the message was sent by then or not.
         """

@@ -12,14 +12,14 @@
     │  │  └─ TLSError                            never retried
     │  ├─ OutcomeUnknownError                    sent, and no answer says what became of it
     │  │  └─ ResponseTimeoutError (TimeoutError)
-    │  └─ StreamInterruptedError                 the answer was cut; ``.partial``
+    │  └─ StreamInterruptedError                 the answer was cut; .partial
     │     └─ IdleTimeoutError (TimeoutError)
     ├─ ProtocolError                             the answer breaks HTTP or the Workers API
     │  ├─ LineTooLongError
-    │  ├─ MalformedEventError                    ``EventDecoder(strict=True)`` only
+    │  ├─ MalformedEventError                    EventDecoder(strict=True) only
     │  ├─ UnexpectedContentError
     │  └─ BodyTooLargeError
-    ├─ APIStatusError                            ``.status`` ``.body`` ``.retry_after``
+    ├─ APIStatusError                            .status .body .retry_after
     │  ├─ BadRequestError 400
     │  ├─ AuthenticationError 401
     │  ├─ PermissionDeniedError 403
@@ -29,13 +29,13 @@
     │  ├─ RateLimitError 429
     │  ├─ RedirectError 3xx
     │  └─ ServerError 5xx
-    ├─ JobError                                  ``.token``
+    ├─ JobError                                  .token
     │  ├─ JobWaitTimeoutError (TimeoutError)
     │  ├─ ContactLostError
     │  ├─ ResumeUncertainError
     │  └─ TooManyRoundsError
-    ├─ TurnTimeoutError (TimeoutError)           ``.partial`` ``.token``
-    └─ WorkerError                               the worker reported an error; ``.partial``
+    ├─ TurnTimeoutError (TimeoutError)           .partial .token
+    └─ WorkerError                               the worker reported an error; .partial
 
 Errors hold plain values only, so they pickle and keep no connection, request header or key alive.
 """
