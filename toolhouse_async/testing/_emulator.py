@@ -24,7 +24,9 @@ W = TypeVar("W", bound=Worker)
 
 @define(eq=False, kw_only=True)
 class WorkersEmulator(EmulatorState):
-    """A Workers API of your own, whose workers are async generator functions::
+    """A Workers API of your own.
+
+    Its workers are async generator functions::
 
         emulator = WorkersEmulator()
 
