@@ -191,17 +191,21 @@ async def test_a_resume_refused_without_a_job_is_sent_again(
 
 
 async def test_a_resume_refused_for_ever_without_a_job_ends_in_a_conflict() -> None:
-    async with Scripted(post=[streamed(job=JOB)], get=repeat(OVER), put=[BARE_CONFLICT] * 5) as server:
-        async with connect(server) as toolhouse:
-            with pytest.raises(ConflictError):
-                await toolhouse.run(AGENT, "hi")
+    async with (
+        Scripted(post=[streamed(job=JOB)], get=repeat(OVER), put=[BARE_CONFLICT] * 5) as server,
+        connect(server) as toolhouse,
+    ):
+        with pytest.raises(ConflictError):
+            await toolhouse.run(AGENT, "hi")
     assert_accepted(server, "POST hi")
 
 
 async def test_on_conflict_is_not_about_the_automatic_resume() -> None:
-    async with Scripted(post=[streamed(job=JOB)], get=[OVER, RUNS, OVER], put=[CONFLICT, DONE]) as server:
-        async with connect(server) as toolhouse:
-            assert (await toolhouse.run(AGENT, "hi", on_conflict="raise")).text == "done"
+    async with (
+        Scripted(post=[streamed(job=JOB)], get=[OVER, RUNS, OVER], put=[CONFLICT, DONE]) as server,
+        connect(server) as toolhouse,
+    ):
+        assert (await toolhouse.run(AGENT, "hi", on_conflict="raise")).text == "done"
     assert_accepted(server, "POST hi", "PUT ")
 
 

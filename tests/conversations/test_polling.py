@@ -352,10 +352,13 @@ async def test_too_many_rounds_end_the_turn() -> None:
 
 
 async def test_a_job_id_that_changes_mid_wait_is_followed() -> None:
-    async with job_server(RUNS, history(job="job-2"), history(job="job-2")) as server, connect(server) as toolhouse:
-        async with toolhouse.stream(AGENT, "hi") as turn:
-            progress = [event.job_id async for event in turn if isinstance(event, JobProgress)]
-            result = await turn.result()
+    async with (
+        job_server(RUNS, history(job="job-2"), history(job="job-2")) as server,
+        connect(server) as toolhouse,
+        toolhouse.stream(AGENT, "hi") as turn,
+    ):
+        progress = [event.job_id async for event in turn if isinstance(event, JobProgress)]
+        result = await turn.result()
     assert progress == [JOB, "job-2", "job-2"]
     assert result.text == "wait done"
     assert_accepted(server, "POST hi", "PUT ")

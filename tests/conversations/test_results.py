@@ -50,9 +50,11 @@ async def run_answers(post: list[Any], *puts: list[Any], **options: Any) -> Turn
     """The result of a turn whose answers are these lines; each but the last starts a job."""
     answers = [post, *puts]
     replies = [streamed(*lines, job=JOB if n < len(puts) else None) for n, lines in enumerate(answers)]
-    async with Scripted(post=replies[:1], put=replies[1:], get=[OVER] * len(puts)) as server:
-        async with connect(server) as toolhouse:
-            result = await toolhouse.run(AGENT, "hi", settle=False, **options)
+    async with (
+        Scripted(post=replies[:1], put=replies[1:], get=[OVER] * len(puts)) as server,
+        connect(server) as toolhouse,
+    ):
+        result = await toolhouse.run(AGENT, "hi", settle=False, **options)
     assert_accepted(server, "POST hi", *["PUT "] * len(puts))
     return result
 
@@ -205,11 +207,14 @@ async def test_a_worker_that_fails_raises_its_error(emulator: WorkersEmulator, s
 
 
 async def test_the_conversation_goes_on_after_a_workers_error() -> None:
-    async with Scripted(post=[streamed(ERROR)], put=[streamed(said("done"))]) as server:
-        async with connect(server) as toolhouse, toolhouse.session(AGENT) as session:
-            with pytest.raises(WorkerError):
-                await session.send("hi")
-            assert (await session.send("again")).text == "done"
+    async with (
+        Scripted(post=[streamed(ERROR)], put=[streamed(said("done"))]) as server,
+        connect(server) as toolhouse,
+        toolhouse.session(AGENT) as session,
+    ):
+        with pytest.raises(WorkerError):
+            await session.send("hi")
+        assert (await session.send("again")).text == "done"
     assert_accepted(server, "POST hi", "PUT again")
 
 
@@ -217,18 +222,24 @@ async def test_the_conversation_goes_on_after_a_workers_error() -> None:
 
 
 async def test_result_drains_the_rest() -> None:
-    async with Scripted(post=[streamed(said("a"), said("b"))]) as server, connect(server) as toolhouse:
-        async with toolhouse.stream(AGENT, "hi") as turn:
-            await anext(turn)
-            assert (await turn.result()).text == "ab"
-            assert (await turn.result()).text == "ab"
+    async with (
+        Scripted(post=[streamed(said("a"), said("b"))]) as server,
+        connect(server) as toolhouse,
+        toolhouse.stream(AGENT, "hi") as turn,
+    ):
+        await anext(turn)
+        assert (await turn.result()).text == "ab"
+        assert (await turn.result()).text == "ab"
 
 
 async def test_text_stream_gives_the_words_of_all_rounds_alone() -> None:
-    async with Scripted(post=[streamed(said("a"), called(), job=JOB)], get=[OVER], put=[streamed(said("b"))]) as server:
-        async with connect(server) as toolhouse, toolhouse.stream(AGENT, "hi") as turn:
-            assert [text async for text in turn.text_stream] == ["a", "b"]
-            assert (await turn.result()).text == "ab"
+    async with (
+        Scripted(post=[streamed(said("a"), called(), job=JOB)], get=[OVER], put=[streamed(said("b"))]) as server,
+        connect(server) as toolhouse,
+        toolhouse.stream(AGENT, "hi") as turn,
+    ):
+        assert [text async for text in turn.text_stream] == ["a", "b"]
+        assert (await turn.result()).text == "ab"
 
 
 async def test_the_turn_knows_its_ids_and_the_latest_headers() -> None:
@@ -250,8 +261,10 @@ async def test_the_turn_knows_its_ids_and_the_latest_headers() -> None:
 
 
 async def test_events_and_results_pickle() -> None:
-    async with Scripted(post=[streamed(said("a"), called(), returned(), {"x": 1}, said("b"))]) as server:
-        async with connect(server) as toolhouse:
-            events = [event async for event in toolhouse.stream(AGENT, "hi")]
+    async with (
+        Scripted(post=[streamed(said("a"), called(), returned(), {"x": 1}, said("b"))]) as server,
+        connect(server) as toolhouse,
+    ):
+        events = [event async for event in toolhouse.stream(AGENT, "hi")]
     assert pickle.loads(pickle.dumps(events)) == events
     assert isinstance(events[-1], TurnCompleted)

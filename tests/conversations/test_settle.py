@@ -123,9 +123,8 @@ async def test_a_job_that_it_finds_comes_as_events_behind_the_answers() -> None:
 
 
 async def test_a_cut_that_a_proxy_made_a_clean_end_is_healed() -> None:
-    async with Scripted(post=[streamed(said("Hello"))], get=[ANSWERED] * 20) as server:
-        async with connect(server) as toolhouse:
-            events = [event async for event in toolhouse.stream(AGENT, "hi", settle=True)]
+    async with Scripted(post=[streamed(said("Hello"))], get=[ANSWERED] * 20) as server, connect(server) as toolhouse:
+        events = [event async for event in toolhouse.stream(AGENT, "hi", settle=True)]
     assert StreamRecovered("Hello you", " you") in events
     result = events[-1].result
     assert (result.text, result.recovered) == ("Hello you", True)

@@ -53,6 +53,11 @@ async def until_text(turn: Turn) -> None:
             return
 
 
+def forget(turns: list[Turn]) -> None:
+    turns.clear()
+    gc.collect()
+
+
 # Opening and closing
 
 
@@ -101,23 +106,25 @@ async def test_break_within_async_with_closes_the_stream() -> None:
 
 async def test_an_abandoned_turn_is_closed_with_a_resource_warning_that_names_it() -> None:
     async with Scripted(post=[HALF]) as server, connect(server) as toolhouse:
-        turn = toolhouse.stream(AGENT, "hi")
-        await until_text(turn)
+        turns = [toolhouse.stream(AGENT, "hi")]
+        await until_text(turns[0])
         with pytest.warns(ResourceWarning, match=rf"(?i)turn.*{AGENT}"):
-            del turn
-            gc.collect()
+            forget(turns)
         while server.open_connections:
             await asyncio.sleep(0.01)
     assert_accepted(server, "POST hi")
 
 
 async def test_the_place_of_a_turn_that_was_left_goes_to_the_next() -> None:
-    async with Scripted(post=[DONE], put=[HALF, DONE]) as server, connect(server) as toolhouse:
-        async with toolhouse.session(AGENT) as session:
-            await session.send("one")
-            async with session.stream("two") as turn:
-                await until_text(turn)
-            assert (await session.send("three")).text == "done"
+    async with (
+        Scripted(post=[DONE], put=[HALF, DONE]) as server,
+        connect(server) as toolhouse,
+        toolhouse.session(AGENT) as session,
+    ):
+        await session.send("one")
+        async with session.stream("two") as turn:
+            await until_text(turn)
+        assert (await session.send("three")).text == "done"
     assert_accepted(server, "POST one", "PUT two", "PUT three")
 
 
@@ -143,16 +150,15 @@ async def test_aclose_from_another_task_ends_the_consumer_with_closed_error() ->
 
 
 async def test_aclose_ends_a_wait_for_a_job_too() -> None:
-    async with Scripted(post=[streamed(job=JOB)], get=[history(job=JOB)] * 99) as server:
-        async with connect(server) as toolhouse:
-            turn = toolhouse.stream(AGENT, "hi")
-            consumer = asyncio.ensure_future(words_of(turn))
-            await asyncio.sleep(30)
-            await turn.aclose()
-            with pytest.raises(ClosedError):
-                await consumer
-            polls = methods(server)
-            await asyncio.sleep(100)
+    async with Scripted(post=[streamed(job=JOB)], get=[history(job=JOB)] * 99) as server, connect(server) as toolhouse:
+        turn = toolhouse.stream(AGENT, "hi")
+        consumer = asyncio.ensure_future(words_of(turn))
+        await asyncio.sleep(30)
+        await turn.aclose()
+        with pytest.raises(ClosedError):
+            await consumer
+        polls = methods(server)
+        await asyncio.sleep(100)
     assert methods(server) == polls
     assert_accepted(server, "POST hi")
 

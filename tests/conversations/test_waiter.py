@@ -160,12 +160,14 @@ async def test_a_run_that_nobody_knows_is_not_found() -> None:
 
 
 async def test_the_conversation_goes_on_behind_the_waiter() -> None:
-    async with Scripted(get=[RUNS, OVER], put=[streamed(said("a"), run="run-2"), DONE]) as server:
-        async with connect(server) as toolhouse:
-            session = toolhouse.session(AGENT, run_id=RUN)
-            await session.wait_for_job()
-            assert session.run_id == "run-2"
-            await session.send("more")
+    async with (
+        Scripted(get=[RUNS, OVER], put=[streamed(said("a"), run="run-2"), DONE]) as server,
+        connect(server) as toolhouse,
+    ):
+        session = toolhouse.session(AGENT, run_id=RUN)
+        await session.wait_for_job()
+        assert session.run_id == "run-2"
+        await session.send("more")
     assert server.requests[-1].path.endswith("/run-2")
     assert_accepted(server, "PUT ", "PUT more")
 
