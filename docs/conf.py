@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
+
+from toolhouse_async import events
 
 if TYPE_CHECKING:
     from docutils.nodes import Element
@@ -29,7 +32,6 @@ myst_heading_anchors = 3
 autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_type_aliases = {"Event": "toolhouse_async.events.Event"}
 napoleon_numpy_docstring = False
 
 # References to our own public names must resolve; other projects' indexes would have to be fetched.
@@ -37,6 +39,10 @@ nitpick_ignore_regex = [(r"py:.*", r"(?!toolhouse_async).*"), (r"py:.*", r".*\.[
 
 html_theme = "furo"
 html_title = f"{project} {release}"
+
+
+EVENT = "~toolhouse_async.events.Event"
+EVERY_EVENT = " | ".join(f"~toolhouse_async.events.{event.__name__}" for event in get_args(events.Event))
 
 
 def resolve_public_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: Element) -> Any:
@@ -47,9 +53,7 @@ def resolve_public_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, 
     if node.get("refdomain") != "py" or package != "toolhouse_async" or not path:
         return None
     node["refspecific"] = True
-    return env.get_domain("py").resolve_xref(
-        env, node["refdoc"], app.builder, node["reftype"], ".".join(path), node, content
-    )
+    return env.get_domain("py").resolve_xref(env, node["refdoc"], app.builder, "obj", ".".join(path), node, content)
 
 
 def show_public_bases(app: Sphinx, name: str, obj: type, options: object, bases: list[type]) -> None:
@@ -58,6 +62,37 @@ def show_public_bases(app: Sphinx, name: str, obj: type, options: object, bases:
         bases[bases.index(base) : bases.index(base) + 1] = [each for each in base.__bases__ if each not in bases]
 
 
+def shorten_signature(
+    app: Sphinx, what: str, name: str, obj: type, options: object, signature: str | None, returns: str | None
+) -> tuple[str, str] | None:
+    """Say ``Event`` for all events, and ``Timeouts()`` for what is the default in all its parts.
+
+    The arguments of what users do not make are left out: errors, and classes that a page names with ``()``.
+    """
+    if what == "exception" or (what == "class" and signature == "()"):
+        return "", ""
+    if signature is None:
+        return None
+    signature = re.sub(r"= ([A-Z]\w+)\([^()]*\)", r"= \1()", signature)
+    return signature.replace(EVERY_EVENT, EVENT), (returns or "").replace(EVERY_EVENT, EVENT)
+
+
+def shorten_types(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Put the type of an attribute on its own line, without the private module that it is defined in."""
+    directive = 0
+    shortened: list[str] = []
+    for line in lines:
+        if line.startswith("   :type: "):
+            shortened.insert(directive, re.sub(r"toolhouse_async(\.\w+)*\.(?=[A-Z])", "~toolhouse_async.", line))
+        else:
+            shortened.append(line)
+        if line.startswith(".. attribute::"):
+            directive = len(shortened)
+    lines[:] = shortened
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("autodoc-process-signature", shorten_signature)
+    app.connect("autodoc-process-docstring", shorten_types, priority=900)  # when napoleon has read it
     app.connect("autodoc-process-bases", show_public_bases)
     app.connect("missing-reference", resolve_public_name)

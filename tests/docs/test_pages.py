@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import toolhouse_async
 from tests.test_imports import IMPORTS, ONLY_IN
 from toolhouse_async import EventDecoder, errors, events, testing
 from toolhouse_async._wire.decode import _TABLE
+from toolhouse_async._wire.steps import State
 
 from .blocks import PAGES, ROOT
 
@@ -44,9 +46,15 @@ def test_every_module_of_the_data_flow_exists() -> None:
 
 def test_every_fact_about_aiohttp_has_its_test() -> None:
     facts = (ROOT / "tests/test_aiohttp_facts.py").read_text("utf-8")
-    for _, _, tests in rows("explanation/architecture.md", "fact"):
-        assert tests
-        assert [name for name in tests if f"def {name}(" not in facts] == []
+    named = re.findall(r"`(test_\w+)`", (DOCS / "explanation/architecture.md").read_text("utf-8"))
+    assert named
+    assert [name for name in named if f"def {name}(" not in facts] == []
+
+
+def test_every_state_of_a_turn_is_explained() -> None:
+    lines = (DOCS / "explanation/turn.md").read_text("utf-8").splitlines()
+    explained = [before for before, line in pairwise(lines) if line.startswith(": ")]
+    assert explained == [state.value for state in State]
 
 
 def test_the_types_of_events_are_those_of_the_decoder() -> None:
