@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import doctest
 import os
 import re
 import subprocess
@@ -29,13 +28,12 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check_output(block: Block, printed: str) -> None:
-    """Compare what a block printed with what the page says it prints."""
+    """Compare what a block printed with what the page says; ``...`` is anything, and all white space is alike."""
     if block.output is None:
         return
-    checker, flags = doctest.OutputChecker(), doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    if not checker.check_output(block.output, printed, flags):
-        example = doctest.Example(block.code, block.output)
-        pytest.fail(f"{block}\n{checker.output_difference(example, printed, flags)}", pytrace=False)
+    parts = [re.escape(" ".join(part.split())) for part in block.output.split("...")]
+    if not re.fullmatch(" ?.*".join(parts), " ".join(printed.split())):
+        pytest.fail(f"{block}: the page says\n{block.output}\nand it prints\n{printed}", pytrace=False)
 
 
 @pytest.mark.parametrize("block", marked("example"), ids=str)
@@ -109,6 +107,12 @@ def test_a_command_runs(block: Block, service: dict[str, str]) -> None:
     check_output(block, done.stdout)
 
 
-def test_a_wrong_output_is_noticed() -> None:
-    with pytest.raises(pytest.fail.Exception, match=re.escape("page.md:1")):
-        check_output(Block("page.md:1", "python", "print(2)", output="1 ... 3"), "2\n")
+@pytest.mark.parametrize("printed", ["1 and 3\n", "1\n3\n", "1 3"])
+def test_output_is_compared(printed: str) -> None:
+    check_output(Block("page.md:1", "python", "", output="1\n...\n3\n"), printed)
+
+
+@pytest.mark.parametrize("printed", ["", "1 and 2", "2 and 3", "0 1 3", "1 3 4"])
+def test_a_wrong_output_is_noticed(printed: str) -> None:
+    with pytest.raises(pytest.fail.Exception, match="page says"):
+        check_output(Block("page.md:1", "python", "", output="1\n...\n3\n"), printed)
