@@ -37,6 +37,7 @@ class Engine(ABC):
         self.stepped_by: asyncio.Task[object] | None = None
         self._core = core
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._busy = False
         self._scope: asyncio.Timeout | None = None
         self._interruption: Callable[[], ToolhouseError] | None = None
 
@@ -48,20 +49,23 @@ class Engine(ABC):
 
         Cancelling closes it.
         """
-        if self._scope is not None:
+        if self._busy:
             raise SessionBusyError("another task is reading this turn")
+        self._busy = True
         self.stepped_by = asyncio.current_task()
         try:
-            async with asyncio.timeout(None) as self._scope:
-                if self._interruption is None:
-                    if not self.begun:
-                        self._core.check_usable()
-                        self._core.live.add(self)
-                        self.begun = True
-                        self._begin()
+            if not self.begun:
+                self._core.check_usable()
+                self._core.live.add(self)
+                self.begun = True
+                self._begin()
+            if self._is_reading:
+                await self._step()
+            else:
+                async with asyncio.timeout(None) as self._scope:
                     await self._step()
         except ToolhouseError as error:
-            self._fail(error)
+            self._fail(error if self._interruption is None else self._interruption())
         except TimeoutError:
             if self._interruption is None:  # not ours: raised by the user's own code
                 self.close()
@@ -71,6 +75,7 @@ class Engine(ABC):
             raise
         finally:
             self._scope = None
+            self._busy = False
         if self._interruption is not None and not self.is_over:
             self._fail(self._interruption())
 
@@ -78,10 +83,7 @@ class Engine(ABC):
         """End with ``error`` from any task: at once where a step is under way. Events not taken are dropped."""
         if not self.is_over:
             self.events.clear()
-            if self._scope is None:
-                self._fail(error)
-            else:
-                self._stop(lambda: error)
+            self._stop(lambda: error)
 
     def close(self) -> None:
         """Let go of everything that is held. Idempotent, and never waits."""
@@ -93,10 +95,15 @@ class Engine(ABC):
         self._let_go()
 
     def _stop(self, make_error: Callable[[], ToolhouseError]) -> None:
-        """End the step under way, or else the next one, with an error made at that time."""
+        """End with an error that is made when the step under way has stopped; at once if there is none."""
+        if not self._busy:
+            self._fail(make_error())
+            return
         self._interruption = make_error
         if self._scope is not None:
             self._scope.reschedule(asyncio.get_running_loop().time())
+        else:
+            self._stop_reading()
 
     def _fail(self, error: ToolhouseError) -> None:
         self.error = error
@@ -110,6 +117,15 @@ class Engine(ABC):
     def _cancel_call(self, name: str) -> None:
         if (timer := self._timers.pop(name, None)) is not None:
             timer.cancel()
+
+    @property
+    @abstractmethod
+    def _is_reading(self) -> bool:
+        """Whether the next step does nothing but read, so that it needs no scope to be stopped."""
+
+    @abstractmethod
+    def _stop_reading(self) -> None:
+        """End the reading under way."""
 
     @abstractmethod
     def _begin(self) -> None:

@@ -98,6 +98,14 @@ class Exchange(Healer):
 
     # How it begins and ends
 
+    @property
+    def _is_reading(self) -> bool:
+        return self.state is State.STREAMING and self._tap is None
+
+    def _stop_reading(self) -> None:
+        if self._stream is not None:
+            self._stream.answer.fail("the turn was stopped")
+
     def _begin(self) -> None:
         if self._timeout is not None:
             self._deadline = self._core.time() + self._timeout
@@ -295,6 +303,8 @@ class Exchange(Healer):
             if await stream.read_into(self.events):
                 return None
         except Cut as cut:
+            if self._interruption is not None:
+                return None
             self._cut = str(cut)
         stream.answer.close()
         self._tap = None

@@ -71,6 +71,7 @@ class EventReader:
         engine = getattr(self, "_engine", None)  # missing if __init__ failed
         if engine is None or engine.is_over or not engine.begun:
             return
+        name = repr(self)
         with suppress(RuntimeError):  # the event loop may be gone, and its connections with it
             engine.close()
-        warnings.warn(f"{self!r} was abandoned; use 'async with' or aclose()", ResourceWarning, 2, source=self)
+        warnings.warn(f"{name} was abandoned; use 'async with' or aclose()", ResourceWarning, 2, source=self)
