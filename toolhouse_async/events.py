@@ -8,13 +8,15 @@ works whatever the size or depth of the data. Treat events as read-only.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from attrs import define, field
+from attrs import define, field, fields
 
 from ._nested import flatten, short, unflatten
 
 if TYPE_CHECKING:
+    from attrs import AttrsInstance
+
     from ._results import TurnResult
 
 __all__ = [
@@ -47,7 +49,7 @@ class _Base:
         return parse_line(self.line)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        names = [a.name for a in self.__attrs_attrs__]
+        names = [each.name for each in fields(cast("type[AttrsInstance]", type(self)))]
         return _rebuild, (type(self), names, [flatten(getattr(self, name)) for name in names])
 
 

@@ -107,9 +107,20 @@ def find_reply(history: Sequence[Message], place: Place, partial: str, *, open_e
             return None
     elif not text or entries[-1].role != "assistant" or not entries[-1].text:
         return None
-    if text and not _trusts_length(history, place) and place.repeated and not (partial and text.startswith(partial)):
+    if text and not _trusts_length(history, place) and _may_be_earlier(history, place, text, partial):
         return None
     return text
+
+
+def _may_be_earlier(history: Sequence[Message], place: Place, text: str, partial: str) -> bool:
+    """Whether what was found may answer the same words said earlier: the message may not be recorded yet."""
+    if place.said_before is not None and _times_said(history, place.words) <= place.said_before:
+        return True
+    return place.repeated and not (partial and text.startswith(partial))
+
+
+def _times_said(history: Sequence[Message], words: str | None) -> int:
+    return sum(entry.role == "user" and entry.text == (words or "") for entry in history)
 
 
 def has_arrived(history: Sequence[Message], place: Place) -> bool | None:
@@ -120,7 +131,7 @@ def has_arrived(history: Sequence[Message], place: Place) -> bool | None:
     """
     words = place.words or ""
     begin = place.length if _trusts_length(history, place) else None
-    count = sum(entry.role == "user" and entry.text == words for entry in history[begin or 0 :])
+    count = _times_said(history[begin or 0 :], words)
     if begin is not None:
         return count > 0 or (not words and len(history) > begin)
     if count == 0:
