@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.answers import client_of, said
 from tests.support.raw_server import RawServer, Request, silence
-from toolhouse_async import AsyncToolhouse, ClosedError, MapItem, NotFoundError, TurnResult
+from toolhouse_async import AsyncToolhouse, ClosedError, MapItem, MapIterator, NotFoundError, TurnResult
 from toolhouse_async.testing import WorkersEmulator
 from toolhouse_async.testing.workers import echo
 
@@ -252,6 +252,25 @@ async def test_a_map_that_is_abandoned_warns_and_ends(toolhouse: AsyncToolhouse,
         abandoned.clear()
     assert await _quiet(server) == 1
     assert len(server.requests) == 2
+
+
+def test_a_map_abandoned_with_its_loop() -> None:
+    async def never(message: str | None) -> TurnResult:
+        return await asyncio.get_running_loop().create_future()
+
+    loop = asyncio.new_event_loop()
+    held = [MapIterator(never, ["x", "y"], concurrency=2, ordered=False)]
+    loop.run_until_complete(_fill(held[0]))
+    loop.close()
+    with pytest.warns(ResourceWarning, match="a map was abandoned"):
+        held.clear()
+
+
+async def _fill(items: MapIterator) -> None:
+    """Take the first step, without waiting for what it gives."""
+    reading = anext(items).__await__()
+    next(reading)
+    reading.close()
 
 
 async def test_a_map_that_was_never_stepped_or_has_ended_does_not_warn(toolhouse: AsyncToolhouse) -> None:

@@ -105,6 +105,20 @@ async def test_who_waits_for_the_run_and_inherits_a_resume_goes_on_without_the_r
     await behind
 
 
+async def test_who_has_just_been_cancelled_inherits_nothing_that_hurts() -> None:
+    run, sender, waiting = Run(), Holder(), Holder()
+    await run.acquire(sender)
+    run.waiting |= {waiting}
+    task = await waits(run, waiting)
+    task.cancel()
+    resume: Any = object()
+    run.share(resume, sender)
+    await asyncio.wait([task])
+    assert task.cancelled()
+    run.release(sender)
+    await run.acquire(Holder())
+
+
 async def test_who_is_cancelled_just_when_they_inherit() -> None:
     run, sender, waiting = Run(), Holder(), Holder()
     await run.acquire(sender)

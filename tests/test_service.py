@@ -31,6 +31,7 @@ from toolhouse_async import (
     ServerError,
     StreamInterruptedError,
     Timeouts,
+    TLSError,
     TurnTimeoutError,
     UnexpectedContentError,
     UnprocessableEntityError,
@@ -393,6 +394,26 @@ async def test_cancelling_between_attempts() -> None:
                 await toolhouse.run("a", "x")
         await asyncio.sleep(100)
         assert len(server.requests) == 1
+
+
+async def test_a_refused_certificate_is_not_tried_again() -> None:
+    came = 0
+
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal came
+        came += 1
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(plain, "127.0.0.1", 0) as server:
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with AsyncToolhouse(KEY, base_url=url) as toolhouse:
+            for call in (toolhouse.run("a", "x"), toolhouse.history("a", "r1")):
+                with pytest.raises(TLSError):
+                    await call
+    assert came == 2
 
 
 # Timeouts

@@ -3,8 +3,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import os
 import pickle
 import ssl
+import subprocess
+import sys
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable
@@ -280,6 +283,16 @@ async def test_an_answer_that_breaks_http(answer: bytes) -> None:
         assert len(server.requests) == 1
     assert error.safe_to_retry is None
     assert len(str(error)) < 600
+
+
+@pytest.mark.timeout(120)
+def test_the_same_with_aiohttps_parser_in_python() -> None:
+    """Which is what it uses where it was installed without its extension modules."""
+    command = [sys.executable, "-m", "pytest", __file__, "-k", "(breaks_http and not banner) or before_the_cut"]
+    command += ["-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
+    done = subprocess.run(command, env={**os.environ, "AIOHTTP_NO_EXTENSIONS": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert " passed" in done.stdout
 
 
 async def test_a_banner_is_no_answer_even_if_the_connection_stays() -> None:
@@ -718,6 +731,23 @@ async def test_closing_twice() -> None:
         await whole(await transport.send(POST, {}))
         await transport.aclose()
         await transport.aclose()
+        await asyncio.sleep(1)
+        assert server.open_connections == 0
+
+
+async def test_closing_may_be_cancelled() -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> None:
+        writer.write(OPEN)
+        await silence(reader)
+
+    async with RawServer(script) as server, transport_to(server.url) as transport:
+        answer = await transport.send(POST, {})
+        closing = asyncio.ensure_future(transport.aclose())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait([closing])
+        assert closing.cancelled()
+        answer.close()
         await asyncio.sleep(1)
         assert server.open_connections == 0
 
