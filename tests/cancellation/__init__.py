@@ -1,0 +1,1 @@
+"""Every public awaitable, cancelled wherever it can be."""
