@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Literal
@@ -12,8 +11,8 @@ import pytest
 from attrs import define, field
 
 from tests.conversations.support import AGENT, KEY
+from tests.exactly_once.support import CoarseTimeLoop
 from tests.support.proxy import Cut, Proxy
-from tests.support.virtual_time import VirtualTimeLoop
 from toolhouse_async import (
     AsyncToolhouse,
     OutcomeUnknownError,
@@ -37,13 +36,6 @@ TWICE = PollingPolicy(min_interval=2, max_interval=30, growth=5, jitter=0)
 QUICK = RecoveryPolicy(quiet=1, deadline=60)
 AT_ONCE = 300
 """Conversations side by side, which share the jumps of the clock."""
-
-
-class CoarseTimeLoop(VirtualTimeLoop):
-    """Rings its timers at whole half seconds only, so that many conversations share one jump of the clock."""
-
-    def call_at(self, when: float, *args: Any, **options: Any) -> asyncio.TimerHandle:
-        return super().call_at(math.ceil(when * 2) / 2, *args, **options)
 
 
 @pytest.fixture(scope="module")
