@@ -151,7 +151,7 @@ class AsyncToolhouse:
         return Session(self._conversation(agent_id, run_id, Extras(toolhouse_id, vars, bundle)))
 
     def _conversation(self, agent_id: str, run_id: str | None, extras: Extras | None = None) -> Conversation:
-        return Conversation(self._core, agent_id_of(agent_id, self._base_url), run_id, extras or Extras())
+        return Conversation(self._core, agent_id_of(agent_id, self._base_url, BASE_URL), run_id, extras or Extras())
 
     def stream(self, agent_id: str, message: str | None = None, **turn_options: Unpack[TurnOptions]) -> Turn:
         """Prepare the first turn of a new conversation; nothing is sent before its first step.
@@ -253,7 +253,7 @@ class AsyncToolhouse:
             ConfigurationError: An argument is wrong.
         """
         self._core.check_open()
-        agent_id = agent_id_of(agent_id, self._base_url)
+        agent_id = agent_id_of(agent_id, self._base_url, BASE_URL)
         make_options(turn_options)
         if type(concurrency) is not int or concurrency < 1:
             raise ConfigurationError(f"concurrency must be at least 1, not {concurrency!r:.80}")

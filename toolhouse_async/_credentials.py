@@ -66,7 +66,7 @@ class Credentials:
     def __init__(self, api_key: ApiKey | None) -> None:
         if api_key is None:
             api_key = os.environ.get("TOOLHOUSE_API_KEY")
-            if api_key is None:
+            if not api_key:
                 raise ConfigurationError(
                     "no API key: set the environment variable TOOLHOUSE_API_KEY or pass api_key= "
                     '(api_key="" for a public worker, which takes none)'

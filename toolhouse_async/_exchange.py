@@ -370,6 +370,7 @@ class Exchange(Healer):
             elapsed = 0.0 if left is None else max(0.0, time.time() - left.started)
             wait = self._wait = self._new_wait(left.job_id if left else None, elapsed, until=self._deadline)
             wait.begin(self.events)
+            return None
         status = await wait.next(self.events, self._fold.jobs)
         if self._tap is not None and status is None:
             wait.finish(self.events, self._fold.jobs)  # the run has been resumed: the job is over

@@ -169,7 +169,7 @@ class TurnResult:
         jobs: Background jobs that were waited for.
         status: ``"completed"``, or ``"background"`` if a job goes on without the turn (``token`` is set then).
         token: What waits for that job later, in any process.
-        recovered: Whether text was healed from the history.
+        recovered: Answers that were healed from the history.
         unknown: Events of unknown shape.
         malformed: Lines that were not JSON.
         rounds: The words of each round: the first answer, then one per resume.
@@ -182,7 +182,7 @@ class TurnResult:
     jobs: tuple[JobRecord, ...] = field(default=(), repr=short)
     status: Literal["completed", "background"] = "completed"
     token: JobToken | None = None
-    recovered: bool = False
+    recovered: int = 0
     unknown: int = 0
     malformed: int = 0
     rounds: tuple[str, ...] = field(default=(), repr=False)

@@ -134,7 +134,7 @@ def test_unknown_and_malformed_are_counted() -> None:
     fold = folded([UnknownEvent("x", {}), MalformedLine(b"{", 1, "why"), UnknownEvent(None, 1), JobStarted("j")])
     fold.add([JobFinished("j", 1.0, 2)])
     fold.jobs.append(JobRecord("j", 1.0, 2))
-    fold.recovered = True
+    fold.recovered = 1
     result = fold.result("a", "r", status="background")
     assert (result.unknown, result.malformed, result.recovered) == (2, 1, True)
     assert result.jobs == (JobRecord("j", 1.0, 2),)

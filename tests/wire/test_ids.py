@@ -110,3 +110,12 @@ def test_a_password_in_a_url_is_not_shown() -> None:
     with pytest.raises(ConfigurationError) as caught:
         agent_id_of("https://user:hunter2@agents.toolhouse.ai/a", BASE)
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_worker_is_known_by_its_public_url_too() -> None:
+    assert (
+        agent_id_of("https://agents.toolhouse.ai/agent-1", "http://127.0.0.1:1", "https://agents.toolhouse.ai")
+        == "agent-1"
+    )
+    with pytest.raises(ConfigurationError):
+        agent_id_of("https://agents.example/agent-1", "http://127.0.0.1:1", "https://agents.toolhouse.ai")

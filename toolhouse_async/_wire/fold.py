@@ -19,7 +19,7 @@ class Fold:
     Attributes:
         error: The first error event of the turn.
         jobs: Jobs that are over.
-        recovered: Whether any round was healed from the history.
+        recovered: Answers that were healed from the history.
         unknown: Events of unknown shape.
         malformed: Lines that were not JSON.
     """
@@ -35,7 +35,7 @@ class Fold:
         self._last_call: object | None = None
         self.error: ErrorEvent | None = None
         self.jobs: list[JobRecord] = []
-        self.recovered = False
+        self.recovered = 0
 
     def add(self, events: Iterable[Event]) -> None:
         """Take the next events of the stream."""
@@ -96,7 +96,7 @@ class Fold:
     def heal(self, text: str) -> None:
         """Put the words that the history has in place of those of the round under way."""
         self._joined, self._parts = [text], []
-        self.recovered = True
+        self.recovered += 1
 
     @property
     def unanswered_call(self) -> bool:

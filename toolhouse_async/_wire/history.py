@@ -102,12 +102,14 @@ def find_reply(history: Sequence[Message], place: Place, partial: str, *, open_e
     if entries is None:
         return None
     text = "".join(entry.text for entry in entries if entry.role == "assistant")
+    if not text:
+        return None  # a silent answer cannot be told from one that is not recorded yet
     if open_end:
         if not text.startswith(partial):
             return None
-    elif not text or entries[-1].role != "assistant" or not entries[-1].text:
+    elif entries[-1].role != "assistant" or not entries[-1].text:
         return None
-    if text and not _trusts_length(history, place) and _may_be_earlier(history, place, text, partial):
+    if not _trusts_length(history, place) and _may_be_earlier(history, place, text, partial):
         return None
     return text
 

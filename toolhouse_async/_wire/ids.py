@@ -28,21 +28,25 @@ def check_id(value: str, what: str = "id") -> str:
     return value
 
 
-def agent_id_of(value: str, base_url: str) -> str:
-    """Return the agent id that ``value`` is, or that stands in it as the worker's URL under ``base_url``.
+def agent_id_of(value: str, base_url: str, *others: str) -> str:
+    """Return the agent id that ``value`` is, or that stands in it as the worker's URL.
+
+    Args:
+        value: An id, or a URL under one of the following.
+        base_url: The service that the client talks to.
+        others: Other names of it: the worker's public URL is known even where a test service stands in for it.
 
     Raises:
         ConfigurationError: It is neither; or the URL is another service's.
     """
     if not (isinstance(value, str) and "://" in value):
         return check_id(value, "agent id")
-    base = urlsplit(base_url)
     try:
         url = urlsplit(value)
-        same = _origin(url) == _origin(base)
+        base = next((each for each in map(urlsplit, (base_url, *others)) if _origin(url) == _origin(each)), None)
     except ValueError:
         raise ConfigurationError(f"not a worker's URL (expected {base_url}/<agent id>)") from None
-    if not same:
+    if base is None:
         raise ConfigurationError(
             f"not a worker of {base_url}, but of {url.hostname!r:.200}: "
             "pass base_url= to the client to use another service"
