@@ -168,7 +168,7 @@ class Exchange(Healer):
         run = self.conversation.run
         if self._in_flight:
             self._in_flight = False
-            run.uncertain = Uncertain(self._place, self._core.time())
+            run.uncertain = Uncertain(self._place, self._core.time(), isinstance(self.error, OutcomeUnknownError))
         if self._tap is not None:
             others = self._tap.shared.others(self._tap)
             if others:
@@ -198,7 +198,7 @@ class Exchange(Healer):
             await conversation.run.acquire(self)
             if conversation.is_nameless:
                 conversation.known_run_id()
-            if self._unsent and conversation.run.uncertain is not None:
+            if self._unsent:
                 await self._make_certain()
         try:
             answer = await self._send() if self._tap is None else await self._tap.shared.answer()

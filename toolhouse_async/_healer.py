@@ -181,9 +181,13 @@ class Healer(Engine):
         """
         conversation, run = self.conversation, self.conversation.run
         uncertain = run.uncertain
-        if uncertain is None or conversation.run_id is None:
-            run.uncertain = None  # a start of unknown fate left no run behind that could be read
+        if uncertain is None or not uncertain.bars:
             return
+        if conversation.run_id is None:
+            raise OutcomeUnknownError(
+                "nobody can know whether the message was accepted that was to start this conversation; "
+                "begin another session to say it anew"
+            )
         check = Healing(self._core, self._polling, uncertain.place, "", open_end=False, since=uncertain.since)
         while not check.is_absent:
             status = await check.look(conversation.agent_id, conversation.run_id)

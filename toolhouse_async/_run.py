@@ -33,10 +33,13 @@ class Uncertain:
     Attributes:
         place: Where its answer would stand in the history.
         since: The loop's time at which its fate became unknown.
+        bars: Whether nothing more is sent before it is settled: so where the library said that nobody knows, not where
+            the user gave it up (cancelled, closed, timed out) or was told of a refusal (5xx).
     """
 
     place: Place
     since: float
+    bars: bool
 
 
 class Run:
