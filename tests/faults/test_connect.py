@@ -128,7 +128,7 @@ async def test_fault_04_full_accept_queue(fault: Fault) -> None:
         client = fault.client("http://{}:{}".format(*queue.address), timeouts=Timeouts(connect=0.2))
         began = now()
         is_safe(await fault.fails(ConnectTimeoutError, client.run(AGENT, "hi")))
-        assert 0.6 <= now() - began < 2
+        assert 0.59 < now() - began < 2
     await fault.survived()
 
 
@@ -249,7 +249,7 @@ async def test_fault_09_pool_full_for_too_long(fault: Fault) -> None:
     async with client.stream(AGENT, "held"):
         began = now()
         is_safe(await fault.fails(ConnectTimeoutError, client.run(AGENT, "late")))
-        assert 0.3 <= now() - began < 2  # three attempts
+        assert 0.29 < now() - began < 2  # three attempts
     await fault.survived("POST held")
 
 
