@@ -82,6 +82,7 @@ async def nothing() -> AsyncIterator[Names]:
 SETUPS: dict[str, Setup] = {
     "analyst": lambda: serving(analyst(JOB_SECONDS)),
     "custom": lambda: serving(custom),
+    "contact-lost": lambda: serving(analyst(JOB_SECONDS), method="GET", status=502, skip=1, times=25),
     "cut": lambda: serving(echo, method="POST", cut="rst", cut_after=70),
     "detached": detached,
     "lost": lambda: serving(echo, method="PUT", cut="fin", accept=True),
