@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.conversations.support import (
@@ -27,6 +27,9 @@ from tests.conversations.support import (
 from tests.support.raw_server import Request, drip, fin, ndjson, response
 from tests.support.virtual_time import VirtualTimeLoop
 from toolhouse_async import Event, TextDelta, ToolCall, ToolResult, TurnCompleted, TurnStarted
+
+PHASES = [Phase.explicit, Phase.reuse, Phase.generate]
+"""Without shrinking, which would take minutes of whole conversations."""
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 LINES = st.one_of(
@@ -53,7 +56,7 @@ def cut_at(body: bytes, places: set[int]) -> list[bytes]:
     return [body[start:end] for start, end in itertools.pairwise(bounds) if end > start]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None, phases=PHASES)
 @given(
     lines=st.lists(st.tuples(LINES, ENDS), max_size=8),
     last=st.booleans(),
@@ -70,7 +73,7 @@ def test_any_chunking_of_any_lines_gives_the_same_events(
     assert len(expected) == len(lines)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, phases=PHASES)
 @given(
     text=st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
     places=st.sets(st.integers(1, 150), max_size=12),

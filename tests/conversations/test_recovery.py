@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from itertools import chain, repeat
 from typing import Any
 
@@ -253,3 +254,26 @@ async def test_a_resume_of_which_nobody_knows_is_resume_uncertain() -> None:
             await run(server)
     assert caught.value.token is not None
     assert methods(server).count("PUT") == 1
+
+
+@pytest.mark.parametrize("accept", [True, False], ids=["accepted", "not accepted"])
+@pytest.mark.parametrize("recorded", [True, False], ids=["recorded", "unrecorded"])
+@pytest.mark.parametrize("fault", [{"status": 502}, {"cut": "fin"}, {"cut": "rst"}], ids=["502", "FIN", "RST"])
+async def test_a_resume_is_never_accepted_twice(
+    emulator: WorkersEmulator, server: EmulatorServer, session: Session, fault: Any, recorded: bool, accept: bool
+) -> None:
+    emulator.history_empty_messages = recorded
+    emulator.faults.add(method="PUT", accept=accept, **fault)
+
+    @emulator.worker(AGENT)
+    async def worker(ctx):
+        if ctx.message == "hi":
+            yield ctx.background(asyncio.sleep, 20)
+        yield ctx.text(f"[{ctx.message}]")
+
+    if accept and recorded:
+        assert (await session.send("hi")).text == "[hi][]"
+    else:
+        with suppress(ResumeUncertainError):
+            assert (await session.send("hi")).text == "[hi][]"
+    assert [request.method for request in server.accepted].count("PUT") <= 1

@@ -29,6 +29,7 @@ from tests.support.raw_server import ndjson
 from toolhouse_async import (
     IdleTimeoutError,
     OutcomeUnknownError,
+    RateLimitError,
     ResponseTimeoutError,
     StreamInterruptedError,
     TextDelta,
@@ -193,7 +194,7 @@ async def test_a_slow_consumer_is_no_silence() -> None:
         words = []
         async for event in toolhouse.stream(AGENT, "hi", recover=False):
             words.append(getattr(event, "text", ""))
-            await asyncio.sleep(1000)
+            await asyncio.sleep(400)
     assert "".join(words) == "aaaa"
 
 
@@ -217,3 +218,27 @@ async def test_a_429_is_waited_for_as_told_within_the_turns_timeout() -> None:
     first, second = server.times("POST")
     assert 20 <= second - first < 30
     assert_accepted(server, "POST hi")
+
+
+async def test_a_429_that_asks_for_too_much_is_raised_with_what_it_asks() -> None:
+    async with Scripted(post=[refused(429, Retry_After="61")]) as server, connect(server) as toolhouse:
+        with pytest.raises(RateLimitError) as caught:
+            await toolhouse.run(AGENT, "hi")
+    assert (caught.value.retry_after, caught.value.safe_to_retry) == (61, True)
+    assert_accepted(server)
+
+
+async def test_a_429_that_asks_beyond_the_turns_timeout_is_raised_at_once() -> None:
+    async with Scripted(post=[refused(429, Retry_After="30")]) as server, connect(server) as toolhouse:
+        started = now()
+        with pytest.raises(RateLimitError):
+            await toolhouse.run(AGENT, "hi", timeout=20)
+        assert now() - started < 1
+    assert_accepted(server)
+
+
+async def test_the_last_429_is_raised() -> None:
+    async with Scripted(post=[refused(429, Retry_After="1")] * 3) as server, connect(server) as toolhouse:
+        with pytest.raises(RateLimitError):
+            await toolhouse.run(AGENT, "hi")
+    assert_accepted(server)

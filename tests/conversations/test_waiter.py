@@ -28,6 +28,7 @@ from tests.conversations.support import (
     user,
 )
 from toolhouse_async import (
+    AsyncToolhouse,
     BackgroundJobWaiter,
     ClosedError,
     ConfigurationError,
@@ -349,3 +350,49 @@ async def test_the_last_event_of_a_waiter_holds_the_result_it_returns() -> None:
         events = [event async for event in waiter]
         assert events[-1] == TurnCompleted(await waiter)
     assert_accepted(server, "PUT ")
+
+
+async def test_a_turn_and_a_waiter_on_one_run_share_one_resume(
+    worker: None, server: EmulatorServer, toolhouse: AsyncToolhouse, session: Session
+) -> None:
+    turn = asyncio.ensure_future(session.send("compute"))
+    await asyncio.sleep(20)
+    other = toolhouse.session(AGENT, run_id=session.run_id).wait_for_job()
+    result = await other
+    assert "[:computed]" in result.text
+    assert (await turn).text == "[compute:None][:computed]"
+    assert_accepted(server, "POST compute", "PUT ")
+
+
+async def test_a_message_that_waits_is_the_one_resume_for_all_who_wait(
+    worker: None, server: EmulatorServer, session: Session
+) -> None:
+    await session.send("compute", background="detach")
+    waited = asyncio.ensure_future(_await(session.wait_for_job()))
+    await asyncio.sleep(10)
+    assert (await session.send("next")).text == "[next:computed]"
+    assert (await waited).text == "[next:computed]"  # type: ignore[attr-defined]
+    assert_accepted(server, "POST compute", "PUT next")
+
+
+async def test_wait_leaves_the_run_free_for_messages(worker: None, server: EmulatorServer, session: Session) -> None:
+    await session.send("compute", background="detach")
+    waited = asyncio.ensure_future(session.wait_for_job().wait())
+    await asyncio.sleep(10)
+    assert (await session.send("next")).text == "[next:computed]"
+    assert not (await waited).running
+    assert_accepted(server, "POST compute", "PUT next")
+
+
+async def test_a_turn_that_is_left_does_not_stop_a_waiter_on_its_run(
+    worker: None, server: EmulatorServer, toolhouse: AsyncToolhouse, session: Session
+) -> None:
+    turn = asyncio.ensure_future(session.send("compute"))
+    await asyncio.sleep(20)
+    waited = asyncio.ensure_future(_await(toolhouse.session(AGENT, run_id=session.run_id).wait_for_job()))
+    await asyncio.sleep(10)
+    turn.cancel()
+    await asyncio.wait([turn, waited])
+    assert turn.cancelled()
+    assert waited.result().text == "[:computed]"  # type: ignore[attr-defined]
+    assert_accepted(server, "POST compute", "PUT ")
