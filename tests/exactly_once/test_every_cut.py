@@ -25,6 +25,8 @@ from toolhouse_async import (
 )
 from toolhouse_async.testing import EmulatorServer, WorkersEmulator
 
+pytestmark = pytest.mark.timeout(180)  # a second's work for every 200 conversations, longer where machines are shared
+
 Family = Literal["ndjson", "text"]
 How = Literal["fin", "rst"]
 
