@@ -1,0 +1,1 @@
+"""Answers changed byte by byte."""
