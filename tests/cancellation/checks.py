@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from toolhouse_async import OutcomeUnknownError
+from toolhouse_async import StreamInterruptedError
 
 from .stepping import PROMPT, Outcome
 from .world import NEXT, WORDS, Case, Scenario, answer_to
@@ -20,32 +20,36 @@ def judge(scenario: Scenario, outcome: Outcome) -> None:
     assert kind is scenario.expected, outcome
 
 
-async def go_on(scenario: Scenario, case: Case) -> None:
-    """The next message is answered; or refused truthfully, until the earlier one is settled."""
+async def go_on(scenario: Scenario, case: Case, outcome: Outcome, *, settles: bool) -> None:
+    """The session can go on: the next message is answered, also without finding out what became of the last."""
     case.calm()
-    session, turn = case.session, case.turn
-    was_answered = turn is not None and bool(turn.headers)
-    had_run = session.run_id is not None
-    if was_answered:
-        assert had_run
-    refusal: OutcomeUnknownError | None = None
-    try:
-        result = await session.send(NEXT)
-    except OutcomeUnknownError as error:
-        refusal = error
-    if refusal is not None:
-        assert refusal.safe_to_retry is False
-        assert not was_answered
-        assert case.heard.count(WORDS) == 1
-        settled = await session.reconcile()
-        assert settled is not None
-        assert settled.text == answer_to(WORDS)
-        result = await session.send(NEXT)
-    elif scenario.sends and had_run and not was_answered:
-        assert WORDS not in case.heard
-    assert result.text == answer_to(NEXT)
+    session = case.session
+    if case.turn is not None and case.turn.headers:
+        assert session.run_id is not None
+    if session.run_id is not None and (settles or not scenario.sends):
+        await settle(scenario, case, outcome)
+    assert (await session.send(NEXT)).text == answer_to(NEXT)
     assert await session.reconcile() is None
     assert case.heard.count(NEXT) == 1
+
+
+async def settle(scenario: Scenario, case: Case, outcome: Outcome) -> None:
+    """The answer to the message comes back, or as much as is there of it; or it truly did not arrive."""
+    try:
+        settled = await case.session.reconcile()
+    except StreamInterruptedError as error:
+        interruption = error
+    else:
+        interruption = None
+    if interruption is not None:  # its job is over, and nobody has resumed
+        assert interruption.safe_to_retry is not True
+        assert case.heard.count(WORDS) == 1
+        return
+    if settled is not None:
+        assert settled.text == answer_to(WORDS)
+        assert case.heard.count(WORDS) == 1
+    elif scenario.sends and outcome.value is None:
+        assert WORDS not in case.heard
 
 
 def was_told_once(case: Case) -> None:

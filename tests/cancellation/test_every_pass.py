@@ -58,11 +58,12 @@ async def play(world: World, server: EmulatorServer, name: str, pass_: int) -> i
         await scenario.prepare(case)
         task = asyncio.ensure_future(scenario.act(case))
         passes = await cancelled_in(pass_, task)
-        judge(scenario, outcome_of(task))
+        outcome = outcome_of(task)
+        judge(scenario, outcome)
         if task.cancelled():
             assert passes <= pass_ + STOPPED
         if scenario.goes_on:
-            await go_on(scenario, case)
+            await go_on(scenario, case, outcome, settles=bool(pass_ % 2))
         await asyncio.gather(*case.others)
         was_told_once(case)
     return passes

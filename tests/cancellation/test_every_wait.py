@@ -36,7 +36,7 @@ async def play(world: World, server: EmulatorServer, name: str, how: How, step: 
         outcome = await cancelled_at(step, how, act())
         judge(scenario, outcome)
         if scenario.goes_on:
-            await go_on(scenario, case)
+            await go_on(scenario, case, outcome, settles=bool(step % 2))
         for other in await asyncio.gather(*case.others):
             assert other.text == answer_to("other")
         await asyncio.sleep(10)  # whatever is still on its way to the service

@@ -250,6 +250,7 @@ SCENARIOS: dict[str, Scenario] = {
     "wait": Scenario(_wait, prepare=_detached, sends=False),
     "recovery": Scenario(lambda case: case.stream().result(), prepare=_cut),
     "lost-resume": Scenario(lambda case: case.stream().result(), prepare=_lost_resume),
+    "reconcile": Scenario(lambda case: case.session.reconcile(), prepare=_lost, sends=False),
     "make-certain": Scenario(
         lambda case: case.session.send("again"), prepare=_lost, sends=False, expected=OutcomeUnknownError
     ),
