@@ -260,6 +260,7 @@ SCENARIOS: dict[str, Scenario] = {
     "retry-pause": Scenario(lambda case: case.stream().result(), prepare=_rate_limited),
     "conflict": Scenario(lambda case: case.stream().result(), prepare=_conflict),
     "close-turn": Scenario(_close_turn),
+    "close-client": Scenario(_close_client, goes_on=False),
     "queue": Scenario(lambda case: case.stream().result(), prepare=_behind_another),
     "place": Scenario(
         lambda case: case.stream().result(),

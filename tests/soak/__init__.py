@@ -1,0 +1,1 @@
+"""Thousands of turns at once through a network that breaks."""
