@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from attrs import evolve
 
 from ._healer import Healer
 from ._results import JobToken
@@ -16,6 +18,7 @@ from ._transport import Answer, Cut
 from ._waiting import Wait
 from ._wire import requests
 from ._wire.answers import Headers
+from ._wire.history import Place
 from ._wire.pauses import CONFLICT_PAUSES
 from ._wire.requests import Format
 from ._wire.steps import Signal, State, step
@@ -23,7 +26,6 @@ from .errors import (
     ConflictError,
     JobError,
     OutcomeUnknownError,
-    ResumeUncertainError,
     ToolhouseError,
     TooManyRoundsError,
     TurnTimeoutError,
@@ -66,6 +68,7 @@ class Exchange(Healer):
         self._message = message
         self._unsent = begin is State.SENDING  # whether the user's message is still to be accepted
         self._in_flight = False  # whether it is being sent, so that nobody could tell its fate
+        self._accepted_at: Place | None = None  # where its answer begins, once it is accepted
         self._uncertain = conversation.run.uncertain if begin is State.RECOVERING else None
         self._conflict: ConflictError | None = None
         self._conflicts = 0
@@ -143,32 +146,28 @@ class Exchange(Healer):
             raise WorkerError(
                 f"the worker reported an error: {error.message}"[:1000], partial=self.partial, code=error.code
             )
-        self.close()
         if signal is not Signal.ABSENT:
-            self.result = self._fold.result(
-                self.conversation.agent_id,
-                self.conversation.run_id,
-                status="background" if background else "completed",
-                token=token,
-            )
+            status: Literal["background", "completed"] = "background" if background else "completed"
+            self.result = evolve(self.partial, status=status, token=token)
             self.events.append(TurnCompleted(self.result))
+        self.close()
 
     def _fail(self, error: ToolhouseError) -> None:
         error.run_id = error.run_id or self.conversation.run_id
-        if error.safe_to_retry is None and not isinstance(error, OutcomeUnknownError | ResumeUncertainError):
-            if not self._unsent:
-                error.safe_to_retry = False
-            elif not self._in_flight:
-                error.safe_to_retry = True
+        if self._accepted_at is not None:
+            error.safe_to_retry = False
+        elif self._unsent and not self._in_flight and error.safe_to_retry is None:
+            error.safe_to_retry = None if isinstance(error, OutcomeUnknownError) else True
         if isinstance(error, JobError) and error.token is None:
             error.token = self.conversation.job = self.token
         super()._fail(error)
 
     def _let_go(self) -> None:
         run = self.conversation.run
-        if self._in_flight:
-            self._in_flight = False
-            run.uncertain = Uncertain(self._place, self._core.time(), isinstance(self.error, OutcomeUnknownError))
+        place = self._place if self._in_flight else self._accepted_at
+        if place is not None and self.result is None and not isinstance(self.error, WorkerError):
+            run.uncertain = Uncertain(place, self._core.time(), isinstance(self.error, OutcomeUnknownError))
+        self._in_flight, self._accepted_at = False, None
         if self._tap is not None:
             others = self._tap.shared.others(self._tap)
             if others:
@@ -240,12 +239,11 @@ class Exchange(Healer):
         self._place = conversation.place_of(words, self._known)
         self._known = None
         send = self._core.service.send(request, self._deadline, self._set_in_flight if self._unsent else None)
-        if self._wait is not None and run.waiting - {self}:
+        if self._wait is not None:
             shared = SharedResume(send, format=self._options.format, place=self._place)
             self._tap = shared.join(self)
             run.share(shared, self)
             return await shared.answer()
-        run.waiting.discard(self)
         return await send
 
     def _set_in_flight(self, in_flight: bool) -> None:
@@ -279,6 +277,7 @@ class Exchange(Healer):
             run.uncertain = None
         if self._unsent:
             self._unsent = False
+            self._accepted_at = self._place
             self.events.append(TurnStarted(self.conversation.agent_id, self.conversation.run_id))
         else:
             self._round += 1
@@ -290,7 +289,7 @@ class Exchange(Healer):
         if limit is None or stream is None:
             return
         now, since = self._core.time(), stream.answer.waiting_since
-        if since is not None and now - since >= limit:
+        if since is not None and now - since >= limit - 1e-6:  # a timer may be early by a rounding
             self._idle = True
             stream.answer.fail(f"nothing was received for {limit:g} s (Timeouts.idle)")
         else:
@@ -346,6 +345,9 @@ class Exchange(Healer):
         self._wait = self._new_wait(job_id, before.elapsed if before is not None and missed else 0.0)
         self._wait.begin(self.events)
         if self._options.background == "detach" and not self._unsent:
+            if self._cut is not None:
+                token = self.conversation.job = self.token
+                raise self._interrupted(evolve(self.partial, status="background", token=token))
             return Signal.LEFT
         self._jobs += 1
         if self._jobs > self._polling.max_rounds:
@@ -370,6 +372,12 @@ class Exchange(Healer):
             elapsed = 0.0 if left is None else max(0.0, time.time() - left.started)
             wait = self._wait = self._new_wait(left.job_id if left else None, elapsed, until=self._deadline)
             wait.begin(self.events)
+            resuming = self.conversation.run.resuming
+            if resuming and resuming.may_join and not self.only_waits and (not left or resuming.job_id != left.job_id):
+                self.conversation.run.waiting.discard(self)
+                self.inherit(resuming)
+                wait.finish(self.events, self._fold.jobs)
+                return self._over()
             return None
         status = await wait.next(self.events, self._fold.jobs)
         if self._tap is not None and status is None:
@@ -379,6 +387,9 @@ class Exchange(Healer):
         else:
             self.status = status
             self._known = status.history
+        return self._over()
+
+    def _over(self) -> Signal:
         self._arm_deadline()
         if self._resumes:
             return Signal.OVER_CUT

@@ -75,9 +75,9 @@ class Healer(Engine):
     def _can_heal(self) -> bool:
         return self._options.recover and self.conversation.run_id is not None
 
-    def _interrupted(self) -> ToolhouseError:
+    def _interrupted(self, partial: TurnResult | None = None) -> ToolhouseError:
         kind = IdleTimeoutError if self._idle else StreamInterruptedError
-        return kind(f"the answer was cut: {self._cut}"[:1000], partial=self.partial)
+        return kind(f"the answer was cut: {self._cut}"[:1000], partial=partial or self.partial)
 
     async def _read(self) -> JobStatus:
         run_id = self.conversation.known_run_id()
@@ -118,6 +118,7 @@ class Healer(Engine):
                 self._place,
                 self._fold.round_text,
                 open_end=self._resumes,
+                may_stand_open=self._lost or self._uncertain is not None,
                 since=self._uncertain.since if self._uncertain else None,
             )
         try:
@@ -129,15 +130,35 @@ class Healer(Engine):
                 self._healing = None
                 self._resumes = True
                 return self._job(status.job_id)
-            if healing.is_found and not (self._uncertain and not healing.arrived):
+            if self._uncertain is not None and (signal := self._ascertain(healing, status)) is not None:
+                return signal
+            if self._lost and healing.waits_for_resume:
+                self._resumes = True  # it was accepted, and a job that it started is over
                 return self._heal(healing)
-            if self._uncertain is not None and healing.is_absent:
-                conversation.run.uncertain = None
-                return Signal.ABSENT
-            if not healing.is_too_late and not (self._uncertain and status and healing.arrived is None):
+            if healing.is_found and (self._uncertain is None or healing.arrived):
+                return self._heal(healing)
+            if not healing.is_too_late:
                 return None
             failure = self._unhealed("the history does not show the whole of it")
         raise failure
+
+    def _ascertain(self, healing: Healing, status: JobStatus | None) -> Signal | None:
+        """What the history says of a message of unknown fate; ``None`` while it may say more."""
+        if healing.is_absent:
+            self.conversation.run.uncertain = None
+            return Signal.ABSENT
+        if status is not None and healing.arrived is None:
+            raise self._unhealed("the same words may have been said before")
+        if healing.waits_for_resume and healing.arrived:
+            self._resumes = True  # a job that it started is over
+            return self._heal(healing)
+        if healing.is_too_late and healing.arrived:
+            self._certain()
+            self._cut = "the message had arrived, and the history does not show the whole of its answer"
+            error = self._interrupted()
+            error.safe_to_retry = False
+            raise error
+        return None
 
     def _heal(self, healing: Healing) -> Signal:
         """Put the history's answer in place of what was received."""
@@ -188,7 +209,9 @@ class Healer(Engine):
                 "nobody can know whether the message was accepted that was to start this conversation; "
                 "begin another session to say it anew"
             )
-        check = Healing(self._core, self._polling, uncertain.place, "", open_end=False, since=uncertain.since)
+        check = Healing(
+            self._core, self._polling, uncertain.place, "", open_end=False, may_stand_open=False, since=uncertain.since
+        )
         while not check.is_absent:
             status = await check.look(conversation.agent_id, conversation.run_id)
             if check.arrived:

@@ -29,7 +29,15 @@ class Healing:
     """
 
     def __init__(
-        self, core: Core, polling: PollingPolicy, place: Place, partial: str, *, open_end: bool, since: float | None
+        self,
+        core: Core,
+        polling: PollingPolicy,
+        place: Place,
+        partial: str,
+        *,
+        open_end: bool,
+        may_stand_open: bool,
+        since: float | None,
     ) -> None:
         """Prepare to look.
 
@@ -39,6 +47,7 @@ class Healing:
             place: Where the answer stands.
             partial: What was received of it.
             open_end: Whether a job has followed it.
+            may_stand_open: Whether the answer may be one that a job has followed, although nobody saw it run.
             since: The loop's time from which the message's absence counts.
         """
         self._core = core
@@ -48,12 +57,14 @@ class Healing:
         self._open_end = open_end
         self._began = core.time()
         self._tells_arrival = since is not None
+        self._may_stand_open = may_stand_open
         self._absent_since = since if since is not None else self._began
         self._pause = 0.0
         self._since = 0.0
         self.reply: str | None = None
         self.history: tuple[Message, ...] | None = None
         self.arrived: bool | None = None
+        self._stands_open = False
 
     async def look(self, agent_id: str, run_id: str) -> JobStatus | None:
         """Pause, then read the run once; ``None`` if the reading failed for the moment.
@@ -85,7 +96,11 @@ class Healing:
         self.arrived = has_arrived(history, self._place)
         # A message of unknown fate that turns out to be there is not an earlier one in the same words.
         place = evolve(self._place, repeated=False) if self._tells_arrival and self.arrived else self._place
+        self._stands_open = False
         reply = find_reply(history, place, self._partial, open_end=self._open_end)
+        if reply is None and self._may_stand_open and history and history[-1].role not in ("user", "assistant"):
+            reply = find_reply(history, place, self._partial, open_end=True)
+            self._stands_open = reply is not None
         if reply != self.reply:
             self.reply, self._since = reply, self._core.time()
 
@@ -100,6 +115,11 @@ class Healing:
     def is_found(self) -> bool:
         """Whether the answer is there and has not changed for long enough."""
         return self.reply is not None and self._is_quiet_since(self._since)
+
+    @property
+    def waits_for_resume(self) -> bool:
+        """Whether the message's answer stands open, a job that followed it being over."""
+        return self._stands_open and self.is_found
 
     @property
     def is_absent(self) -> bool:

@@ -49,12 +49,14 @@ class Run:
         begun: The loop's time at which this client started the run; ``None`` if it did not.
         uncertain: The message whose fate is unknown, if there is one.
         waiting: Exchanges that wait for a job and would resume the run themselves after it.
+        resuming: The latest resume.
     """
 
     def __init__(self) -> None:
         self.begun: float | None = None
         self.uncertain: Uncertain | None = None
         self.waiting: set[Holder] = set()
+        self.resuming: SharedResume | None = None
         self._said: Counter[int] = Counter()
         self._holder: Holder | None = None
         self._queue: deque[tuple[asyncio.Future[None], Holder]] = deque()
@@ -69,6 +71,7 @@ class Run:
 
     def share(self, resume: SharedResume, sender: Holder) -> None:
         """Let all who wait take part in a resume that ``sender`` sends, also those in the queue for the run."""
+        self.resuming = resume
         for exchange in self.waiting - {sender}:
             exchange.inherit(resume)
             for entry in [entry for entry in self._queue if entry[1] is exchange]:

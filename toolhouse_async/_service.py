@@ -25,7 +25,6 @@ from .errors import (
     OutcomeUnknownError,
     ProtocolError,
     RateLimitError,
-    ServerError,
     StreamInterruptedError,
     TLSError,
     ToolhouseError,
@@ -46,7 +45,7 @@ def may_retry(error: ToolhouseError, *, reads_only: bool) -> bool:
 
     A message (POST, PUT) may if it provably was not sent (no connection, but not a refused certificate) or was
     refused for its rate (429). A read (GET) may also when no answer came, the answer was cut, or the service or a
-    proxy failed for the moment (408, 425, 5xx).
+    proxy failed for the moment (408, 425, 500, 502, 503, 504).
     """
     if isinstance(error, TLSError):
         return False
@@ -55,7 +54,7 @@ def may_retry(error: ToolhouseError, *, reads_only: bool) -> bool:
     if not reads_only:
         return False
     if isinstance(error, APIStatusError):
-        return isinstance(error, ServerError) or error.status in (408, 425)
+        return error.status in (408, 425, 500, 502, 503, 504)
     return isinstance(error, OutcomeUnknownError | StreamInterruptedError)
 
 

@@ -107,14 +107,16 @@ class Session:
         return await self._conversation.read()
 
     async def reconcile(self) -> TurnResult | None:
-        """Find out what became of a message after an :class:`~toolhouse_async.OutcomeUnknownError`.
+        """Find out what became of the last message whose turn brought no result.
 
-        Reads the history until the answer is there and has not changed for ``RecoveryPolicy.quiet``; waits for
-        jobs that the message has started, and resumes after them.
+        That is one whose outcome nobody knows (:class:`~toolhouse_async.OutcomeUnknownError`), or whose turn was cut,
+        cancelled, closed or timed out. Reads the history until the answer is there and has not changed for
+        ``RecoveryPolicy.quiet``; waits for jobs that the message has started, and resumes after them.
 
         Returns:
-            The answer, if the message had arrived; ``None`` if it provably had not (sending it again is right), or if
-            there is no such message.
+            The answer, if the message had arrived; ``None`` if it had not (sending it again is right), or if there is
+            no such message. The proof that it had not is a history that has not shown it for ``quiet`` seconds: raise
+            that where proxies may hold messages back for longer.
 
         Raises:
             OutcomeUnknownError: Nobody can know, now or at all (the message was to start the conversation).

@@ -120,7 +120,8 @@ class RecoveryPolicy:
     """How a cut answer is healed from the history.
 
     Attributes:
-        quiet: Seconds for which the answer in the history must not have changed.
+        quiet: Seconds for which the answer in the history must not have changed; and seconds after which a message of
+            unknown fate that is not there counts as not arrived.
         deadline: Seconds after which the attempt is given up.
     """
 

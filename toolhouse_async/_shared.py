@@ -6,21 +6,25 @@ import asyncio
 from collections import deque
 from collections.abc import Coroutine, Mapping
 from copy import copy
-from typing import Any
+from typing import Any, Final
 
 from ._run import Holder
 from ._transport import Answer, Cut
-from ._wire.answers import HeaderLookup
+from ._wire.answers import HeaderLookup, job_id_of
 from ._wire.history import Place
 from ._wire.requests import Format
 from .errors import ToolhouseError
+
+KEPT: Final = 1024 * 1024
+"""Bytes of an answer that are kept for readers who come while it is being read."""
 
 
 class SharedResume:
     """The sending of one message and its answer, for several readers.
 
     It is sent by a task of its own, so that a reader who leaves does not take the request away from the others; the
-    last one to leave ends it. The answer is read by whoever wants more of it.
+    last one to leave ends it. The answer is read by whoever wants more of it. Its beginning is kept for those who come
+    later, up to ``KEPT`` bytes.
 
     Attributes:
         format: The endpoint family that it was sent to.
@@ -37,6 +41,8 @@ class SharedResume:
         self.format: Format = format
         self.place = place
         self._taps: dict[Tap, Holder] = {}
+        self._kept: list[bytes] = []
+        self._kept_size = 0
         self._counted = False
         self._sending = asyncio.get_running_loop().create_task(send)
         self._sending.add_done_callback(self._sent)
@@ -47,10 +53,21 @@ class SharedResume:
         self._news: asyncio.Future[None] | None = None
 
     def join(self, reader: Holder) -> Tap:
-        """A reader more; all join before the message is sent, and so get the answer from its first byte."""
+        """A reader more, who gets the answer from its first byte."""
         tap = Tap(self)
+        tap.pending.extend(self._kept)
         self._taps[tap] = reader
         return tap
+
+    @property
+    def may_join(self) -> bool:
+        """Whether the answer is under way and there from its first byte."""
+        return bool(self._taps) and not self._over and self._kept_size <= KEPT
+
+    @property
+    def job_id(self) -> str | None:
+        """The job that the answer's headers tell of."""
+        return None if self._answer is None else job_id_of(self._answer.lookup)
 
     def others(self, tap: Tap) -> list[Holder]:
         """The readers beside one."""
@@ -108,6 +125,11 @@ class SharedResume:
             self._end, self._over = error, True
             return
         self._over = not data
+        self._kept_size += len(data)
+        if self._kept_size <= KEPT:
+            self._kept.append(data)
+        else:
+            self._kept.clear()
         for tap in self._taps:
             tap.pending.append(data)
 

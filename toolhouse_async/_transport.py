@@ -106,11 +106,18 @@ class Answer:
             finally:
                 self.waiting_since = None
             if data or self._failure is None:
-                self.received += len(data)
-                if self._max_body is not None and self.received > self._max_body:
-                    raise BodyTooLargeError(f"the answer is longer than Limits.max_body ({self._max_body} bytes)")
-                return data
+                return self._within_limit(data)
         raise Cut(self._failure)
+
+    def _within_limit(self, data: bytes) -> bytes:
+        """What of the next bytes is below the limit; the call after the last of them raises."""
+        most, before = self._max_body, self.received
+        self.received += len(data)
+        if most is None or self.received <= most:
+            return data
+        if before < most:
+            return data[: most - before]
+        raise BodyTooLargeError(f"the answer is longer than Limits.max_body ({most} bytes)")
 
     def rest(self) -> bytes:
         """Return what was received and not yet read, also after a failure."""
@@ -236,6 +243,7 @@ class Transport:
         self._proxy = proxy
         self._ssl: ssl.SSLContext | bool = True if ssl_context is None else ssl_context
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        self._closing: asyncio.Future[None] | None = None
         self._free = anyio.Semaphore(limits.max_connections, fast_acquire=True)
         self._watchers: WeakKeyDictionary[Any, _Watcher] = WeakKeyDictionary()
 
@@ -356,16 +364,19 @@ class Transport:
             return None  # the whole answer is here already
         watcher = self._watchers.get(protocol)
         if watcher is None:
-            closed = protocol.closed
-            if closed is None:
-                return None  # lost already; the reader has been told
+            # It is `None` once the connection is lost, which cannot be before the answer's head is handed over.
+            closed = protocol.closed or asyncio.get_running_loop().create_future()
             watcher = self._watchers[protocol] = _Watcher(closed)
         return watcher
 
     async def aclose(self) -> None:
-        """Close every connection. Idempotent."""
-        sessions, self._sessions = list(self._sessions.values()), {}
-        for session in sessions:
+        """Close every connection. Idempotent; cancelling leaves off waiting, not closing."""
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        for session in self._sessions.values():
             await session.close()
 
 

@@ -9,6 +9,7 @@ test names with ``real_time()``.
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
 import threading
 import time
@@ -41,7 +42,7 @@ class _JumpingSelector(selectors.DefaultSelector):
             return ready
         ready = super().select(LOOK)
         if not ready:
-            self.now += timeout
+            self.now = max(self.now + timeout, math.nextafter(self.now, math.inf))  # always on
         return ready
 
 
