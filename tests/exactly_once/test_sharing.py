@@ -107,6 +107,18 @@ async def test_those_who_come_later_join() -> None:
         assert_accepted(server, "PUT ")
 
 
+async def test_those_who_come_while_the_answer_streams_get_all_of_it() -> None:
+    async with run(pieces(SLOW, pause=10)) as (toolhouse, server):
+        first = asyncio.ensure_future(toolhouse.wait_for_job(token()).result())
+        while not methods(server).endswith("PUT"):
+            await asyncio.sleep(1)
+        await asyncio.sleep(12)
+        late = asyncio.ensure_future(toolhouse.wait_for_job(token()).result())
+        assert (await first).text == "Done"
+        assert (await late).text == "Done"
+        assert_accepted(server, "PUT ")
+
+
 async def test_all_see_the_same_words_as_events() -> None:
     async with run(pieces(SLOW)) as (toolhouse, server):
 

@@ -420,7 +420,11 @@ async def test_a_lost_resume_of_which_nothing_is_seen(name: str) -> None:
     get = chain([history(user("go"), job=JOB), history(*GONE)], repeat(history(*GONE)))
     error, server = await through_a_job(UNKNOWN[name], get)
     assert isinstance(error, ResumeUncertainError)
-    assert (error.run_id, error.safe_to_retry, error.token.job_id) == (RUN, None, JOB)
+    assert (error.run_id, error.safe_to_retry, error.token.job_id) == (
+        RUN,
+        False,
+        JOB,
+    )  # the user's message was accepted
     assert methods(server).count("PUT") == 1
 
 
