@@ -42,7 +42,7 @@ async def settle(scenario: Scenario, case: Case, outcome: Outcome) -> None:
     else:
         interruption = None
     if interruption is not None:  # its job is over, and nobody has resumed
-        assert interruption.safe_to_retry is not True
+        assert interruption.safe_to_retry is False
         assert case.heard.count(WORDS) == 1
         return
     if settled is not None:

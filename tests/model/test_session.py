@@ -287,7 +287,7 @@ class Conversation(RuleBasedStateMachine):
         if failure is not None:
             assert arrived
             assert over or running
-            assert failure.safe_to_retry is not True
+            assert failure.safe_to_retry is False
             self.model.bars = False
             if running:
                 self.model.end_job()
