@@ -116,8 +116,13 @@ async def test_a_host_that_does_not_exist() -> None:
     assert error.safe_to_retry is True
 
 
-async def test_a_tls_handshake_that_is_cut() -> None:
-    async with greeting(b"") as port:
+CLOSE_NOTIFY = b"\x15\x03\x03\x00\x02\x01\x00"
+"""The TLS alert by which a peer ends the connection in order."""
+
+
+@pytest.mark.parametrize("said", [b"", b"\x16\x03\x03", CLOSE_NOTIFY], ids=["reset", "half", "close-notify"])
+async def test_a_tls_handshake_that_is_cut(said: bytes) -> None:
+    async with greeting(said) as port:
         error = await fails(NotSentError, f"https://127.0.0.1:{port}")
     assert error.safe_to_retry is True
 
@@ -735,20 +740,23 @@ async def test_closing_twice() -> None:
         assert server.open_connections == 0
 
 
-async def test_closing_may_be_cancelled() -> None:
+@pytest.mark.parametrize("passes", range(1, 7))
+async def test_closing_may_be_cancelled(authority: trustme.CA, passes: int) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> None:
         writer.write(OPEN)
         await silence(reader)
 
-    async with RawServer(script) as server, transport_to(server.url) as transport:
-        answer = await transport.send(POST, {})
-        closing = asyncio.ensure_future(transport.aclose())
-        await asyncio.sleep(0)
-        closing.cancel()
-        await asyncio.wait([closing])
-        assert closing.cancelled()
-        answer.close()
-        await asyncio.sleep(1)
+    options = {"ssl_context": trusting(authority)}
+    async with RawServer(script, tls=server_tls(authority, "127.0.0.1")) as server:
+        async with transport_to(server.url, **options) as transport:
+            answer = await transport.send(POST, {})
+            closing = asyncio.ensure_future(transport.aclose())
+            for _ in range(passes):
+                await asyncio.sleep(0)
+            closing.cancel()
+            await asyncio.wait([closing])
+            answer.close()
+        await asyncio.sleep(100)
         assert server.open_connections == 0
 
 

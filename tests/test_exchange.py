@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.support.answers import client_of, history, said
+from tests.support.raw_server import RawServer, Request, response, silence
+from toolhouse_async import AsyncToolhouse, IdleTimeoutError, ProtocolError, Timeouts
+
+
+@asynccontextmanager
+async def talk(script: Any, **options: Any) -> AsyncIterator[tuple[RawServer, AsyncToolhouse]]:
+    async with RawServer(script) as server, client_of(server, **options) as toolhouse:
+        yield server, toolhouse
+
+
+async def test_silence_is_noticed_in_time_at_whatever_fraction_of_a_second_it_begins() -> None:
+    """The timer and the difference of two times round differently: it must not wake up for ever just too early."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> None:
+        writer.write(said("x", ends=False))
+        await silence(reader)
+
+    async with talk(script, timeouts=Timeouts(idle=0.3)) as (_, toolhouse):
+        for _ in range(200):
+            await asyncio.sleep(0.1)
+            with pytest.raises(IdleTimeoutError):
+                await toolhouse.run("a", "x", recover=False)
+
+
+async def test_settling_without_a_run_id_is_an_error() -> None:
+    async with talk([said("x", run=None)]) as (server, toolhouse):
+        with pytest.raises(ProtocolError, match="X-Toolhouse-Run-ID"):
+            await toolhouse.run("a", "x", settle=True)
+        assert len(server.requests) == 1
+
+
+async def test_an_answer_without_a_run_id_that_needs_no_history_stands() -> None:
+    async with talk([said(run=None), said("x", run=None)]) as (_, toolhouse):
+        assert (await toolhouse.run("a", "x")).text == ""
+        assert (await toolhouse.run("a", "x")).text == "x"
+
+
+async def test_an_odd_end_is_looked_up_and_stands_where_the_history_agrees() -> None:
+    odd = response(headers={"X-Toolhouse-Run-ID": "r1"}, body=b"words \xe2\x82")
+    agrees = history(("user", "x"), ("assistant", "words "))
+    async with talk([odd, agrees]) as (server, toolhouse):
+        assert (await toolhouse.run("a", "x", format="text")).text == "words "
+        assert [request.method for request in server.requests] == ["POST", "GET"]
