@@ -633,11 +633,11 @@ async def test_a_kept_connection_that_dies_disturbs_no_answer() -> None:
 
 async def test_a_broken_body_on_a_kept_connection_is_noticed_too() -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> None:
-        if len(server.requests) < 3:
-            writer.write(said("all"))
-            return
         writer.write(OPEN + chunk(b"first"))
         await asyncio.sleep(1)
+        if len(server.requests) < 3:
+            writer.write(b"0\r\n\r\n")
+            return
         writer.write(b"nonsense\r\n")
         await silence(reader)
 
@@ -740,22 +740,29 @@ async def test_closing_twice() -> None:
         assert server.open_connections == 0
 
 
-@pytest.mark.parametrize("passes", range(1, 7))
-async def test_closing_may_be_cancelled(authority: trustme.CA, passes: int) -> None:
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> None:
-        writer.write(OPEN)
-        await silence(reader)
+async def _silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> None:
+    writer.write(OPEN)
+    await silence(reader)
 
+
+@pytest.mark.parametrize("all_of_it", [False, True], ids=["caller", "every-task"])
+@pytest.mark.parametrize("passes", range(2, 6))
+async def test_closing_may_be_cancelled(authority: trustme.CA, passes: int, all_of_it: bool) -> None:
+    """By its caller, or with every other task, as at the end of ``asyncio.run``: the connections are closed."""
     options = {"ssl_context": trusting(authority)}
-    async with RawServer(script, tls=server_tls(authority, "127.0.0.1")) as server:
-        async with transport_to(server.url, **options) as transport:
-            answer = await transport.send(POST, {})
-            closing = asyncio.ensure_future(transport.aclose())
-            for _ in range(passes):
-                await asyncio.sleep(0)
-            closing.cancel()
-            await asyncio.wait([closing])
-            answer.close()
+    async with RawServer(_silent, tls=server_tls(authority, "127.0.0.1")) as server:
+        transport = Transport(server.url, timeouts=Timeouts(), limits=Limits(), headers={}, proxy=None, **options)
+        answer = await transport.send(POST, {})
+        before = asyncio.all_tasks()
+        closing = asyncio.ensure_future(transport.aclose())
+        for _ in range(passes):
+            await asyncio.sleep(0)
+        tasks = asyncio.all_tasks() - before if all_of_it else {closing}
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        assert closing.cancelled()
+        answer.close()
         await asyncio.sleep(100)
         assert server.open_connections == 0
 
