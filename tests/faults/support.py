@@ -44,6 +44,9 @@ QUICK: Mapping[str, Any] = {
 }
 """Short waits, for loops whose clock is the real one."""
 
+PATIENCE = 20.0
+"""Seconds of real time that a test may take."""
+
 WORDS = ("one ", "two ", "three ")
 WHOLE = "one two three four"
 HISTORY = history(user("hi"), assistant(WHOLE))
@@ -148,6 +151,10 @@ class Fault:
 
     def _begin(self) -> None:
         if self._tasks is None:  # the test itself runs in another task than the fixture
+            task, loop = asyncio.current_task(), asyncio.get_running_loop()
+            assert task is not None
+            if not isinstance(loop, VirtualTimeLoop):  # which pytest-timeout's signal does not interrupt
+                loop.call_later(PATIENCE, task.cancel)
             self._tasks = asyncio.all_tasks()
             self._files = open_files()
 

@@ -302,7 +302,7 @@ async def test_fault_56_resume_cut_and_nobody_knows(fault: Fault, name: str) -> 
     server = await fault.server(post=[WAIT], get=repeat(OVER), put=[LOST[name]] * 2)
     error = await fault.fails(ResumeUncertainError, fault.read(fault.client(server).stream(AGENT, "hi")))
     assert error.token.job_id == JOB
-    assert error.safe_to_retry is None
+    assert error.safe_to_retry is not True
     await fault.survived("POST hi", "PUT ", delivered="wait ")
 
 
