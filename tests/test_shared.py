@@ -40,6 +40,8 @@ class Service:
         if request.method == "GET":
             self.polls += 1
             writer.write([history(job="j1"), history(), HEALED][min(self.polls, 3) - 1])
+        elif request.method == "POST":
+            writer.write(said("p", job="j1"))
         elif isinstance(self.answer, bytes):
             writer.write(self.answer)
         else:
@@ -186,6 +188,42 @@ async def test_one_who_looks_back_late_finds_the_job_over_and_the_answer() -> No
         events = [event async for event in late]
         assert [type(event) for event in events].count(JobFinished) == 1
         assert (await late).text == "abc"
+        assert puts(server) == 1
+
+
+async def test_one_who_comes_while_the_answer_is_read_gets_it_from_its_first_word() -> None:
+    async with waiters_on(Service(piecewise(*"abc")), STEADY, STEADY) as (server, toolhouse, waiters):
+        (first,) = await going(waiters[0].result())
+        await asyncio.sleep(45)
+        assert puts(server) == 1
+        late = toolhouse.session("a", run_id="r1").wait_for_job(polling=STEADY)
+        results = await asyncio.gather(first, late.result())
+        assert [result.text for result in results] == ["abc"] * 2
+        assert puts(server) == 1
+        await waiters[1].aclose()
+
+
+async def test_one_who_comes_when_much_of_the_answer_is_gone_resumes_for_themselves() -> None:
+    """Only so much of an answer is kept for latecomers: memory is bounded."""
+    large = "x" * 1_500_000
+    async with waiters_on(Service(piecewise(large, "y")), STEADY, STEADY) as (server, toolhouse, waiters):
+        (first,) = await going(waiters[0].result())
+        await asyncio.sleep(35)
+        assert puts(server) == 1
+        result = await toolhouse.session("a", run_id="r1").wait_for_job(polling=STEADY)
+        assert (await first).text == result.text == large + "y"
+        assert puts(server) == 2
+        await waiters[1].aclose()
+
+
+async def test_a_turn_that_shares_a_resume_has_the_headers_of_its_answer() -> None:
+    async with waiters_on(Service(said("x", headers={"X-N": "2"}))) as (server, toolhouse, _):
+        turn = toolhouse.stream("a", "x")
+        await anext(turn)
+        waiter = toolhouse.session("a", run_id="r1").wait_for_job(polling=STEADY)
+        results = await asyncio.gather(turn.result(), waiter.result())
+        assert [result.text for result in results] == ["px", "x"]
+        assert turn.headers["x-n"] == "2"
         assert puts(server) == 1
 
 
