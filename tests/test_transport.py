@@ -5,6 +5,7 @@ import itertools
 import logging
 import os
 import pickle
+import socket
 import ssl
 import subprocess
 import sys
@@ -111,7 +112,11 @@ async def test_a_refused_connection(request_: requests.Request) -> None:
     assert str(request_) in str(error)
 
 
-async def test_a_host_that_does_not_exist() -> None:
+async def test_a_host_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def resolve(*_: object, **__: object) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
     error = await fails(NotSentError, "http://nowhere.invalid")
     assert error.safe_to_retry is True
 
