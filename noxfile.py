@@ -29,11 +29,7 @@ def pyenv_folder(version: str) -> Path | None:
     root = os.environ.get("PYENV_ROOT", "")
     if not root and shutil.which("pyenv"):
         root = subprocess.run(["pyenv", "root"], capture_output=True, text=True, check=False).stdout.strip()
-    found = [
-        folder
-        for folder in Path(root, "versions").glob(f"{version}.*")
-        if re.fullmatch(r"[\d.]+", folder.name)
-    ]
+    found = [folder for folder in Path(root, "versions").glob(f"{version}.*") if re.fullmatch(r"[\d.]+", folder.name)]
     newest = max(found, key=lambda folder: int(folder.name.rpartition(".")[2]), default=None)
     return newest / "bin" if newest else None
 
@@ -87,6 +83,20 @@ def lowest(session: nox.Session) -> None:
     )
     session.install("-e", ".[test]", "-c", pins)
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def uvloop(session: nox.Session) -> None:
+    """The table of faults on uvloop too, in real time."""
+    session.install("-e", ".[test]", "uvloop>=0.21")
+    session.run("pytest", "-p", "no:randomly", "tests/faults", *session.posargs, env={"TOOLHOUSE_TEST_UVLOOP": "1"})
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Ten thousand turns through broken connections, with the figures printed."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "-s", "tests/soak", *session.posargs, env={"TOOLHOUSE_SOAK_TURNS": "10000"})
 
 
 @nox.session

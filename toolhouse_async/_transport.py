@@ -92,6 +92,8 @@ class Answer:
             Cut: The body ended too early.
             BodyTooLargeError: It is longer than the limit.
         """
+        if self._max_body is not None and self.received > self._max_body:
+            raise self._too_large()
         if self._failure is None:
             self.waiting_since = asyncio.get_running_loop().time()
             try:
@@ -110,14 +112,17 @@ class Answer:
         raise Cut(self._failure)
 
     def _within_limit(self, data: bytes) -> bytes:
-        """What of the next bytes is below the limit; the call after the last of them raises."""
+        """What of the next bytes is below the limit; the next call raises."""
         most, before = self._max_body, self.received
         self.received += len(data)
         if most is None or self.received <= most:
             return data
         if before < most:
             return data[: most - before]
-        raise BodyTooLargeError(f"the answer is longer than Limits.max_body ({most} bytes)")
+        raise self._too_large()
+
+    def _too_large(self) -> BodyTooLargeError:
+        return BodyTooLargeError(f"the answer is longer than Limits.max_body ({self._max_body} bytes)")
 
     def rest(self) -> bytes:
         """Return what was received and not yet read, also after a failure."""

@@ -7,7 +7,6 @@ import gc
 import logging
 import os
 import pickle
-import sys
 import traceback
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
@@ -54,7 +53,7 @@ DONE = streamed(said("done"))
 
 ASYNCIO = pytest.param(("asyncio", {"loop_factory": VirtualTimeLoop}), id="asyncio")
 BACKENDS = [ASYNCIO]
-if sys.platform != "win32":
+if os.environ.get("TOOLHOUSE_TEST_UVLOOP"):  # a session of its own: `nox -s uvloop`
     import uvloop
 
     BACKENDS.append(pytest.param(("asyncio", {"loop_factory": uvloop.new_event_loop}), id="uvloop"))

@@ -287,7 +287,7 @@ async def test_fault_34_reader_a_little_behind(fault: Fault, end: Any) -> None:
     await fault.survived("POST hi", delivered="".join(WORDS))
 
 
-@pytest.mark.parametrize("shape", ["endless"])
+@pytest.mark.parametrize("shape", ["one write", "endless"])
 async def test_fault_35_endless_body(fault: Fault, shape: str) -> None:
     """The body has no end, and ``Limits.max_body`` is set.
 
