@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.support.answers import client_of, history, said
-from tests.support.raw_server import RawServer, Request, response, silence
-from toolhouse_async import AsyncToolhouse, IdleTimeoutError, ProtocolError, Timeouts
+from tests.support.raw_server import RawServer, Request, response, rst, silence
+from toolhouse_async import AsyncToolhouse, IdleTimeoutError, OutcomeUnknownError, ProtocolError, Timeouts
 
 
 @asynccontextmanager
@@ -51,3 +51,45 @@ async def test_an_odd_end_is_looked_up_and_stands_where_the_history_agrees() -> 
     async with talk([odd, agrees]) as (server, toolhouse):
         assert (await toolhouse.run("a", "x", format="text")).text == "words "
         assert [request.method for request in server.requests] == ["POST", "GET"]
+
+
+class Script:
+    """Answers each method's requests in order, the last one for ever; ``None`` resets the connection."""
+
+    def __init__(self, **answers: list[bytes | None]) -> None:
+        self._answers = answers
+
+    async def __call__(self, reader: object, writer: asyncio.StreamWriter, request: Request) -> None:
+        answers = self._answers[request.method]
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if answer is None:
+            rst(writer)
+        else:
+            writer.write(answer)
+
+
+async def test_a_lost_resume_that_started_a_job_which_is_over_is_healed_and_resumed() -> None:
+    before = ("user", "x"), ("assistant", "a")
+    script = Script(
+        POST=[said("a", job="j1")],
+        GET=[history(*before), history(*before, ("user", ""), ("assistant", "b"), ("tool", "done"))],
+        PUT=[None, said("c")],
+    )
+    async with talk(script) as (server, toolhouse):
+        result = await toolhouse.run("a", "x")
+        assert (result.text, bool(result.recovered)) == ("abc", True)
+        assert [request.json()["message"] for request in server.requests if request.method == "PUT"] == ["", ""]
+
+
+async def test_two_who_reconcile_at_once_both_learn_it() -> None:
+    arrived = history(("user", "a"), ("assistant", "b"), ("user", "x"), ("assistant", "y"))
+    script = Script(POST=[said("b")], PUT=[None], GET=[arrived])
+    async with talk(script) as (server, toolhouse):
+        session = toolhouse.session("a")
+        await session.send("a")
+        with pytest.raises(OutcomeUnknownError):
+            await session.send("x")
+        results = await asyncio.gather(session.reconcile(), session.reconcile())
+        assert [result.text for result in results if result] == ["y", "y"]
+        assert await session.reconcile() is None
+        assert sum(request.method == "PUT" for request in server.requests) == 1

@@ -216,6 +216,22 @@ async def test_one_who_comes_when_much_of_the_answer_is_gone_resumes_for_themsel
         await waiters[1].aclose()
 
 
+async def test_one_whose_own_poll_fails_meanwhile_gets_the_answer_too() -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> None:
+        if request.method == "PUT":
+            await piecewise(*"abc", pause=50)(reader, writer)
+        else:
+            writer.write(history() if len(server.requests) == 1 else response(503, chunked=False))
+
+    async with RawServer(script) as server, client_of(server) as toolhouse:
+        rare = PollingPolicy(min_interval=100, max_interval=100)
+        sessions = [toolhouse.session("a", run_id="r1") for _ in range(2)]
+        waiters = [s.wait_for_job(polling=p) for s, p in zip(sessions, (STEADY, rare), strict=True)]
+        results = await asyncio.gather(*(waiter.result() for waiter in waiters))
+        assert [result.text for result in results] == ["abc"] * 2
+        assert puts(server) == 1
+
+
 async def test_a_turn_that_shares_a_resume_has_the_headers_of_its_answer() -> None:
     async with waiters_on(Service(said("x", headers={"X-N": "2"}))) as (server, toolhouse, _):
         turn = toolhouse.stream("a", "x")

@@ -552,6 +552,24 @@ async def test_a_body_above_the_limit() -> None:
             assert await whole(await transport.send(POST, {})) == b"x" * 30
 
 
+@pytest.mark.parametrize("first", [b"x" * 10, b"x" * 29, b"x" * 35])
+async def test_all_below_the_limit_is_read_before_the_error(first: bytes) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> None:
+        writer.write(OPEN + chunk(first))
+        await asyncio.sleep(1)
+        writer.write(chunk(b"x" * 25))
+        await silence(reader)
+
+    async with RawServer(script) as server, transport_to(server.url, limits=Limits(max_body=29)) as transport:
+        answer, received = await transport.send(POST, {}), b""
+        with pytest.raises(BodyTooLargeError):
+            async with asyncio.timeout(10):
+                while data := await answer.read():
+                    received += data
+        assert received == b"x" * 29
+        answer.close()
+
+
 async def test_read_all_stops_where_it_is_told_to() -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> None:
         writer.write(OPEN)
