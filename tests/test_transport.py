@@ -552,7 +552,7 @@ async def test_a_body_above_the_limit() -> None:
             assert await whole(await transport.send(POST, {})) == b"x" * 30
 
 
-@pytest.mark.parametrize("first", [b"x" * 10, b"x" * 29, b"x" * 35])
+@pytest.mark.parametrize("first", [b"x" * 10, b"x" * 29, b"x" * 30, b"x" * 35])
 async def test_all_below_the_limit_is_read_before_the_error(first: bytes) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> None:
         writer.write(OPEN + chunk(first))
