@@ -106,8 +106,8 @@ class Exchange(Healer):
         return self.state is State.STREAMING and self._tap is None
 
     def _stop_reading(self) -> None:
-        if self._stream is not None:
-            self._stream.answer.fail("the turn was stopped")
+        assert self._stream is not None  # noqa: S101 - the state says so
+        self._stream.answer.fail("the turn was stopped")
 
     def _begin(self) -> None:
         if self._timeout is not None:
@@ -251,8 +251,9 @@ class Exchange(Healer):
 
     def inherit(self, resume: SharedResume) -> None:
         """Take part in a resume that another exchange sends, in place of sending one."""
-        if self._tap is None and not self.is_over:
-            self._tap = resume.join(self)
+        self._tap = resume.join(self)
+        if self._wait is not None:
+            self._wait.hurry()  # the job is over: no need to find that out later
 
     def _drop_tap(self) -> None:
         if self._tap is not None:

@@ -183,10 +183,9 @@ class Healer(Engine):
 
     def _certain(self) -> None:
         """The message of unknown fate has arrived, and its answer is here."""
-        run, self._uncertain = self.conversation.run, None
-        if run.uncertain is not None:
-            run.said(run.uncertain.place.words)
-            run.uncertain = None
+        run = self.conversation.run
+        run.said(self._place.words)
+        run.uncertain = self._uncertain = None
 
     def _unhealed(self, why: str) -> ToolhouseError:
         if self._uncertain is not None:

@@ -128,6 +128,11 @@ class RunPoll:
                 _wake(news)
         return self._latest
 
+    def hurry(self) -> None:
+        """Poll now, whatever was planned."""
+        self._next_at = self._now()
+        _wake(self._alarm)
+
     @property
     def number(self) -> int:
         """The number of the last report."""

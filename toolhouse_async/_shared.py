@@ -92,9 +92,11 @@ class SharedResume:
             ToolhouseError: It has not, or with an error; each reader gets one of their own.
         """
         try:
-            return await asyncio.shield(self._sending)
+            self._answer = await asyncio.shield(self._sending)  # its callback may be yet to run
         except ToolhouseError as error:
             failure = copy(error)
+        else:
+            return self._answer
         raise failure
 
     async def read(self, tap: Tap) -> None:

@@ -50,6 +50,10 @@ class Wait:
         if self.job_id is not None:
             events.append(JobStarted(self.job_id))
 
+    def hurry(self) -> None:
+        """Look again at once."""
+        self._poll.hurry()
+
     async def next(self, events: deque[Event], jobs: list[JobRecord]) -> JobStatus | None:
         """Take the next poll; add the events it gives, and to ``jobs`` those that are over.
 

@@ -170,7 +170,7 @@ async def test_every_third_byte_of_every_request(how: How) -> None:
         elif isinstance(case.error, ResumeUncertainError):
             assert "".join(case.pieces) == "".join(FIRST)
             assert case.error.token is not None
-            assert (case.error.safe_to_retry, case.error.run_id) == (None, case.error.token.run_id)
+            assert (case.error.safe_to_retry, case.error.run_id) == (False, case.error.token.run_id)
             assert world.messages(case) == [case.message]
         else:
             assert (case.error.safe_to_retry, case.error.run_id, case.pieces) == (None, None, [])

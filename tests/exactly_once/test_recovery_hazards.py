@@ -231,8 +231,10 @@ async def test_a_cut_answer_whose_job_never_ends() -> None:
 
 async def test_a_detached_turn_whose_answer_is_cut() -> None:
     async with Scripted(post=[cut("Step", job=JOB)], get=repeat(RUNNING)) as server, connect(server) as toolhouse:
-        result = await toolhouse.run(AGENT, "go", background="detach")
-    assert (result.status, result.token.job_id) == ("background", JOB)
+        with pytest.raises(StreamInterruptedError) as caught:
+            await toolhouse.run(AGENT, "go", background="detach")
+    partial = caught.value.partial
+    assert (partial.text, partial.status, partial.token.job_id) == ("Step", "background", JOB)
     assert_accepted(server, "POST go")
 
 

@@ -43,6 +43,7 @@ from toolhouse_async import (
     TurnCompleted,
     TurnTimeoutError,
 )
+from toolhouse_async.testing import WorkerContext, WorkerEvent, WorkersEmulator
 
 RUNNING = history(user("go"), job=JOB)
 OVER = history(user("go"), assistant("Wait. "))
@@ -152,6 +153,26 @@ async def test_other_policies_poll_for_themselves_and_share_the_resume() -> None
         results = await asyncio.gather(*(waiter.result() for waiter in waiters))
         assert [result.text for result in results] == ["Done"] * 3
         assert_accepted(server, "PUT ")
+
+
+async def test_one_who_polls_seldom_keeps_up_with_resumes_that_start_further_jobs() -> None:
+    emulator = WorkersEmulator()
+
+    @emulator.worker(AGENT)
+    async def worker(context: WorkerContext) -> AsyncIterator[WorkerEvent]:
+        if context.job_result != "third":
+            names = {None: "first", "first": "second", "second": "third"}
+            yield context.background(asyncio.sleep, 20, names[context.job_result])
+        yield context.text(f"{context.job_result}. ")
+
+    often, seldom = (PollingPolicy(min_interval=n, max_interval=n, jitter=0) for n in (1.0, 100.0))
+    async with emulator.serve() as server, connect(server) as toolhouse:
+        started = await toolhouse.run(AGENT, "go", background="detach")
+        waiters = [toolhouse.wait_for_job(started.token, polling=policy) for policy in (often, seldom)]
+        results = await asyncio.gather(*(waiter.result() for waiter in waiters))
+        assert [result.text for result in results] == ["first. second. third. "] * 2
+        assert [len(result.jobs) for result in results] == [3, 3]
+        assert_accepted(server, "POST go", "PUT ", "PUT ", "PUT ")
 
 
 async def test_a_further_job_is_shared_too() -> None:
