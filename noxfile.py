@@ -59,7 +59,7 @@ nox.needs_version = ">=2025.5"
 def tests(session: nox.Session) -> None:
     """The tests, on every Python present."""
     session.install("-e", ".[test]")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "-n", "auto", *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])
@@ -82,7 +82,7 @@ def lowest(session: nox.Session) -> None:
         "pyproject.toml",
     )
     session.install("-e", ".[test]", "-c", pins)
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "-n", "auto", *session.posargs)
 
 
 @nox.session
