@@ -93,6 +93,13 @@ def uvloop(session: nox.Session) -> None:
 
 
 @nox.session
+def exhaustive(session: nox.Session) -> None:
+    """What the everyday tests sample: resets at every byte of a turn, and ten thousand runs waited for at once."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "tests/exactly_once", *session.posargs, env={"TOOLHOUSE_TEST_ALL": "1"})
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """Ten thousand turns through broken connections, with the figures printed."""
     session.install("-e", ".[test]")

@@ -92,11 +92,12 @@ class SharedResume:
             ToolhouseError: It has not, or with an error; each reader gets one of their own.
         """
         try:
-            self._answer = await asyncio.shield(self._sending)  # its callback may be yet to run
+            answer = await asyncio.shield(self._sending)
         except ToolhouseError as error:
             failure = copy(error)
         else:
-            return self._answer
+            self._answer = answer  # the callback of the sending may be yet to run
+            return answer
         raise failure
 
     async def read(self, tap: Tap) -> None:

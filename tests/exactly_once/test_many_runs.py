@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 from typing import Any
@@ -14,7 +15,7 @@ from tests.exactly_once.support import CoarseTimeLoop, answer
 from tests.support.raw_server import RawServer, Request
 from toolhouse_async import AsyncToolhouse, JobToken, PollingPolicy
 
-MANY = 2000
+MANY = 10_000 if os.environ.get("TOOLHOUSE_TEST_ALL") else 2000
 RUNNING = history(user("go"), job=JOB)
 OVER = history(user("go"), assistant("Wait. "))
 
@@ -24,6 +25,7 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
     return "asyncio", {"loop_factory": CoarseTimeLoop}
 
 
+@pytest.mark.timeout(300)
 async def test_they_stay_within_what_may_be_in_flight_and_spread() -> None:
     """Each run's job takes 100 s; every poll takes half a second."""
     seen: dict[str, list[str]] = {}
