@@ -127,9 +127,10 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Types, by two checkers, and that every public name has one."""
-    session.install("-e", ".[typing]")
+    session.install(".[typing]")
     session.run("mypy")
     session.run("pyright")
+    session.chdir(session.create_tmp())  # elsewhere, so that the installed package is meant, not the source
     session.run("pyright", "--verifytypes", "toolhouse_async", "--ignoreexternal")
 
 

@@ -57,9 +57,9 @@ class Conversation:
         self.agent_id = agent_id
         self.extras = extras
         self.run_id: str | None = None
-        self.run = Run()
+        self.run: Run = Run()
         self.job: JobToken | None = None
-        self.is_nameless = False
+        self.is_nameless: bool = False
         if run_id is not None:
             self.run_id = check_id(run_id, "run id")
             self.run = core.run_of(agent_id, run_id)

@@ -30,10 +30,10 @@ class Engine(ABC):
 
     def __init__(self, core: Core) -> None:
         self.events: deque[Event] = deque()
-        self.is_over = False
+        self.is_over: bool = False
         self.error: ToolhouseError | None = None
         self.result: TurnResult | None = None
-        self.begun = False
+        self.begun: bool = False
         self.stepped_by: asyncio.Task[object] | None = None
         self._core = core
         self._timers: dict[str, asyncio.TimerHandle] = {}

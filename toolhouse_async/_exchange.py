@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import evolve
 
 from ._healer import Healer
-from ._results import JobToken
+from ._results import JobStatus, JobToken, TurnResult
 from ._run import Uncertain
 from ._shared import SharedResume, Tap
 from ._stream import EventStream
@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 
 class Exchange(Healer):
     """One turn in motion."""
+
+    result: TurnResult | None
+    state: State
+    status: JobStatus | None
 
     def __init__(
         self,
@@ -98,8 +102,6 @@ class Exchange(Healer):
             return self._left
         began = max(0.0, time.time() - wait.elapsed)
         return JobToken(self.conversation.agent_id, run_id, wait.job_id, began, self._options.format, self._round)
-
-    # How it begins and ends
 
     @property
     def _is_reading(self) -> bool:
@@ -188,8 +190,6 @@ class Exchange(Healer):
             partial=self.partial,
             token=token,
         )
-
-    # The steps
 
     async def _sending(self) -> Signal | None:
         conversation = self.conversation

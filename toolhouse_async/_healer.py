@@ -49,7 +49,7 @@ class Healer(Engine):
     ) -> None:
         super().__init__(conversation.core)
         self.conversation = conversation
-        self.state = state
+        self.state: State = state
         self.status: JobStatus | None = None
         self._options = options
         self._polling = polling or conversation.core.polling

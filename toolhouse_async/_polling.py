@@ -95,7 +95,7 @@ class RunPoll:
         self._driven = False
         self._alarm: asyncio.Future[None] | None = None  # what the one who polls sleeps on
         self._news: asyncio.Future[None] | None = None  # what the others wait for
-        self.is_over = False
+        self.is_over: bool = False
 
     @staticmethod
     def _now() -> float:

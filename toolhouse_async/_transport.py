@@ -67,13 +67,13 @@ class Answer:
         self._failure: str | None = None
         self._reason: str | None = None
         self._watcher = watcher
-        self.status = response.status
+        self.status: int = response.status
         self.lookup: HeaderLookup = response.headers
         version = response.version
-        self.framed = version is not None and is_framed(
+        self.framed: bool = version is not None and is_framed(
             response.headers, (version.major, version.minor), response.status
         )
-        self.received = 0
+        self.received: int = 0
         self.waiting_since: float | None = None
         if watcher is not None:
             watcher.answer = self
