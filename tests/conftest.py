@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -11,6 +12,15 @@ import pytest
 
 from tests.support.guards import no_leftover_resources, no_leftover_tasks
 from tests.support.virtual_time import VirtualTimeLoop
+
+
+def pytest_configure() -> None:
+    """Give Ctrl-C back its meaning, for the processes that tests start and interrupt too.
+
+    A shell that starts the tests in the background has it ignored, and processes inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:
