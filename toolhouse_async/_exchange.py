@@ -252,8 +252,8 @@ class Exchange(Healer):
     def inherit(self, resume: SharedResume) -> None:
         """Take part in a resume that another exchange sends, in place of sending one."""
         self._tap = resume.join(self)
-        if self._wait is not None:
-            self._wait.hurry()  # the job is over: no need to find that out later
+        assert self._wait is not None  # noqa: S101 - only who waits is offered one
+        self._wait.hurry()  # the job is over: no need to find that out later
 
     def _drop_tap(self) -> None:
         if self._tap is not None:
