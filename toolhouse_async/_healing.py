@@ -106,7 +106,9 @@ class Healing:
 
     @property
     def _ends(self) -> float:
-        return self._began + self._core.recovery.deadline
+        """When it is given up; an answer found in time may still prove that it is quiet."""
+        recovery = self._core.recovery
+        return self._began + recovery.deadline + (0.0 if self.reply is None else recovery.quiet)
 
     def _is_quiet_since(self, when: float) -> bool:
         return self._core.time() - when >= self._core.recovery.quiet - 1e-6
