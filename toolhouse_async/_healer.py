@@ -173,7 +173,7 @@ class Healer(Engine):
         self.events.append(StreamRecovered(reply, missing))
         if missing:
             self.events.append(TextDelta(missing))
-        self._cut, self._healing = None, None
+        self._cut, self._healing, self._idle = None, None, False
         if not self._resumes:
             return Signal.HEALED
         self._resumes = False

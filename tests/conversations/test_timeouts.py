@@ -14,6 +14,7 @@ from tests.conversations.support import (
     Scripted,
     assert_accepted,
     assistant,
+    broken_off,
     connect,
     falls_silent,
     history,
@@ -25,7 +26,7 @@ from tests.conversations.support import (
     streamed,
     user,
 )
-from tests.support.raw_server import ndjson
+from tests.support.raw_server import fin, ndjson
 from toolhouse_async import (
     IdleTimeoutError,
     OutcomeUnknownError,
@@ -206,6 +207,20 @@ async def test_the_idle_timeout_counts_in_a_resumed_round_too() -> None:
         with pytest.raises(IdleTimeoutError) as caught:
             await toolhouse.run(AGENT, "hi", recover=False)
     assert caught.value.partial.text == "ahalf"
+    assert_accepted(server, "POST hi", "PUT ")
+
+
+async def test_an_earlier_silence_is_not_why_a_later_round_was_cut() -> None:
+    silent = falls_silent(streamed(said("half"), job=JOB, ends=False))
+    healed = repeat(history(user("hi"), assistant("half of it. ")))
+    async with (
+        Scripted(post=[silent], get=healed, put=[broken_off(streamed(said("Do"), ends=False), fin)]) as server,
+        connect(server, timeouts=Timeouts(idle=30)) as toolhouse,
+    ):
+        with pytest.raises(StreamInterruptedError) as caught:
+            await toolhouse.run(AGENT, "hi")
+    assert type(caught.value) is StreamInterruptedError
+    assert caught.value.partial.text == "half of it. Do"
     assert_accepted(server, "POST hi", "PUT ")
 
 

@@ -62,7 +62,6 @@ TABLE: Final[Mapping[tuple[State, Signal], State]] = {
     (State.SETTLING, Signal.SAME): State.DONE,
     (State.SETTLING, Signal.DIFFERS): State.RECOVERING,
     (State.RECOVERING, Signal.JOB): State.WAITING,
-    (State.RECOVERING, Signal.LEFT): State.DONE,
     (State.RECOVERING, Signal.HEALED): State.DONE,
     (State.RECOVERING, Signal.ABSENT): State.DONE,
     (State.RECOVERING, Signal.HEALED_RESUME): State.SENDING,
