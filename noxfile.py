@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -150,10 +151,10 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Wheel and sdist, each installed alone in an empty environment and imported without any extra."""
+    """Wheel and sdist, each installed alone in an empty environment and imported; the wheel's bill of materials."""
     made = Path(session.create_tmp()) / "dist"
     shutil.rmtree(made, ignore_errors=True)
-    session.install("build")
+    session.install("build", "cyclonedx-bom>=7.2")
     session.run("python", "-m", "build", "--outdir", str(made))
     check = (
         "import importlib.util, importlib.resources, toolhouse_async\n"
@@ -169,3 +170,27 @@ def build(session: nox.Session) -> None:
         python = str(empty / "bin" / "python")
         session.run(python, "-m", "pip", "install", "-q", str(package), external=True)
         session.run(python, "-I", "-c", check, external=True)
+        if package.suffix == ".whl":
+            session.run(python, "-m", "pip", "uninstall", "-q", "-y", "pip", "setuptools", external=True)
+            bill = made / f"{package.name.partition('-py3-')[0]}.cdx.json"
+            options = ("--pyproject", "pyproject.toml", "--mc-type", "library", "--output-reproducible", "--validate")
+            session.run("cyclonedx-py", "environment", *options, "-o", str(bill), python)
+            check_bill(json.loads(bill.read_text("utf-8")))
+
+
+def check_bill(bill: dict) -> None:
+    """Check that the bill of materials lists what the core needs, directly or not, and nothing else."""
+    package = nox.project.load_toml("pyproject.toml")["project"]
+    root = bill["metadata"]["component"]
+    assert (root["name"], root["version"]) == (package["name"], package["version"])
+    parts = {part["bom-ref"]: part for part in bill["components"]}
+    needs = {each["ref"]: each.get("dependsOn", []) for each in bill["dependencies"]}
+    direct = {parts[ref]["name"] for ref in needs[root["bom-ref"]]}
+    assert direct == {re.split("[^a-z]", each)[0] for each in package["dependencies"]}, direct
+    reached, left = set(), [root["bom-ref"]]
+    while left:
+        new = set(needs[left.pop()]) - reached
+        reached |= new
+        left += new
+    assert reached == set(parts), f"needed by nothing: {set(parts) - reached}"
+    assert all(part["version"] and part["licenses"] for part in parts.values())
