@@ -13,11 +13,16 @@ from tests.cli.support import COMMAND, environment
 
 
 @contextmanager
-def emulator(*arguments):
+def emulator(*arguments, folder=None):
     """The command ``emulator`` while it serves: its process, its URL and its curl line."""
     command = [*COMMAND, "emulator", "--port", "0", *arguments]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        cwd=folder,
     ) as process:
         try:
             first, second = process.stdout.readline(), process.stdout.readline()
@@ -63,3 +68,53 @@ def test_a_port_that_is_taken_is_an_error(cli):
     assert done.returncode == 1
     assert done.stderr.startswith(f"Error: cannot listen on 127.0.0.1:{port}: ")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_it_warns_of_nothing_where_only_this_machine_can_call(host):
+    with emulator("--host", host) as (process, _, _):
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=10)[1] == ""
+
+
+@pytest.mark.parametrize(("key", "who"), [((), "without a key"), (("--api-key", "k"), "who has the key")])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_it_warns_loudly_where_other_machines_can_call(host, key, who, tmp_path):
+    with emulator("--host", host, *key, folder=tmp_path) as (process, _, _):
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=10)
+    assert errors.startswith(f"Warning: {host} is not this machine alone: everybody on its networks {who}")
+    assert str(tmp_path) in errors
+
+
+def test_its_worker_reads_files_of_its_own_folder_alone(tmp_path):
+    inside, outside = tmp_path / "inside", tmp_path / "outside.csv"
+    (inside / "deeper").mkdir(parents=True)
+    (inside / "deeper" / "a.csv").write_text("x,y\n1,2\n3,4\n")
+    outside.write_text("user,word\nroot,hunter2\n")
+    (inside / "link.csv").symlink_to(outside)
+    (inside / "circle.csv").symlink_to(inside / "circle.csv")
+    (tmp_path / "inside-too").mkdir()
+    (tmp_path / "inside-too" / "b.csv").write_text("user,word\nroot,hunter2\n")
+
+    def ask(url, path):
+        return post(f"{url}/ndjson/csv-analyst", {"message": "Look", "vars": {"csv_path": path}})[1]
+
+    with emulator(folder=inside) as (_, url, _):
+        for path in ("deeper/a.csv", str(inside / "deeper" / "a.csv"), "deeper/../deeper/a.csv"):
+            words = [json.loads(line).get("text", "") for line in ask(url, path).splitlines()]
+            assert "It has 2 columns." in "".join(words)
+        elsewhere = ["../outside.csv", str(outside), "deeper/../../outside.csv", "link.csv", "../inside-too/b.csv"]
+        for path in (*elsewhere, "/etc/passwd", "/dev/zero"):
+            assert f"I read files below {inside.resolve()} only." in ask(url, path)
+        for path in ("circle.csv", "\0", "~/outside.csv", ["../outside.csv"], {"a": 1}, "x" * 5000, "x/" * 5000):
+            assert "hunter2" not in ask(url, path)
+
+
+def test_what_callers_send_reaches_its_terminal_harmless(tmp_path):
+    with emulator(folder=tmp_path) as (process, url, _):
+        for path in ("\x1b[2J\x1b]0;owned\x07.csv", "a\r\nb\x9b2J"):
+            post(f"{url}/csv-analyst", {"message": "\x1b[2J", "vars": {"csv_path": path, "column": "\x1b[31m"}})
+        process.send_signal(signal.SIGTERM)
+        out, errors = process.communicate(timeout=10)
+    assert not {"\x1b", "\x07", "\r", "\x9b"} & set(out + errors)

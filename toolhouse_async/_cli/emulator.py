@@ -7,11 +7,22 @@ import logging
 import shlex
 import signal
 import sys
+from contextlib import aclosing
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from attrs import evolve
 
 from ..testing import WorkersEmulator
 from ..testing.workers import echo
 from .csv_analyst import csv_analyst
-from .terminal import fail
+from .terminal import fail, warn
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from ..testing import Worker, WorkerContext, WorkerEvent
 
 __all__ = ["serve"]
 
@@ -19,13 +30,22 @@ __all__ = ["serve"]
 async def serve(host: str, port: int, api_key: str | None) -> int:
     """Serve ``echo`` and ``csv-analyst`` until SIGINT or SIGTERM.
 
+    ``csv-analyst`` reads files of the current folder and those below it, since whoever reaches the address may ask it.
+
     Returns:
         The exit status: 0, or 1 if the address cannot be listened on.
     """
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     emulator = WorkersEmulator(api_key=api_key)
     emulator.worker("echo")(echo)
-    emulator.worker("csv-analyst")(csv_analyst)
+    folder = Path.cwd().resolve()
+    emulator.worker("csv-analyst")(_within(folder))
+    if not _is_loopback(host):
+        who = "who has the key" if api_key else "without a key (--api-key asks for one)"
+        warn(
+            f"{host} is not this machine alone: everybody on its networks {who} can talk to the workers, "
+            f"unencrypted, and have csv-analyst read files below {folder}"
+        )
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         try:
@@ -43,3 +63,36 @@ async def serve(host: str, port: int, api_key: str | None) -> int:
         fail(f"cannot listen on {host}:{port}: {error.strerror or error}")
         return 1
     return 0
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _within(folder: Path) -> Worker:
+    """The worker ``csv-analyst``, confined to a folder."""
+
+    async def confined(context: WorkerContext) -> AsyncIterator[WorkerEvent]:
+        if named := context.vars.get("csv_path"):
+            path = await asyncio.to_thread(_resolved, str(named))
+            if path is None or not path.is_relative_to(folder):
+                yield context.text(f"I read files below {folder} only.")
+                return
+            # Resolved once: the file that was checked is the file that is read.
+            context = evolve(context, body={**context.body, "vars": {**context.vars, "csv_path": str(path)}})
+        async with aclosing(cast("AsyncGenerator[WorkerEvent]", csv_analyst(context))) as events:
+            async for event in events:
+                yield event
+
+    return confined
+
+
+def _resolved(name: str) -> Path | None:
+    """Where a path really leads; ``None`` for a circle of links, and for what is no path at all."""
+    try:
+        return Path(name).resolve()
+    except (OSError, RuntimeError, ValueError):
+        return None

@@ -12,7 +12,7 @@ import attrs
 from rich.console import Console
 from rich.text import Text
 
-__all__ = ["HARMFUL", "Marks", "fail", "harmless", "make_console", "make_marks", "one_line", "prepare_output"]
+__all__ = ["HARMFUL", "Marks", "fail", "harmless", "make_console", "make_marks", "one_line", "prepare_output", "warn"]
 
 HARMFUL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and newline: escape sequences begin with one
@@ -93,3 +93,8 @@ def fail(message: str) -> None:
     """Say on stderr, in one line, what went wrong."""
     console = make_console(sys.stderr)
     console.print(Text("Error: ", "bold red") + Text(one_line(message, 1000)), soft_wrap=True)
+
+
+def warn(message: str) -> None:
+    """Say on stderr, in one line, what is dangerous."""
+    make_console(sys.stderr).print(Text("Warning: ", "bold yellow") + Text(one_line(message, 1000)), soft_wrap=True)
