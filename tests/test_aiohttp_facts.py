@@ -24,20 +24,22 @@ OPEN = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class Sessions:
-    """Makes sessions, each with the number of times that request headers were sent."""
+    """Makes sessions, and counts how often an answer was waited for."""
 
     def __init__(self) -> None:
         self.made: list[aiohttp.ClientSession] = []
         self.sent = 0
 
-    async def _count(self, *_: object) -> None:
-        self.sent += 1
-
     def __call__(self, *, keepalive: float = 15.0, **options: Any) -> aiohttp.ClientSession:
-        trace = aiohttp.TraceConfig()
-        trace.on_request_headers_sent.append(self._count)
+        counter = self
+
+        class Response(aiohttp.ClientResponse):
+            async def start(self, connection: Any) -> aiohttp.ClientResponse:
+                counter.sent += 1
+                return await super().start(connection)
+
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=keepalive)
-        self.made.append(aiohttp.ClientSession(connector=connector, trace_configs=[trace], **options))
+        self.made.append(aiohttp.ClientSession(connector=connector, response_class=Response, **options))
         return self.made[-1]
 
 
@@ -86,7 +88,7 @@ async def test_a_connector_error_is_an_os_error_and_means_that_nothing_was_sent(
     assert sessions.sent == 0
 
 
-async def test_headers_are_not_sent_where_tls_or_a_proxy_fails(sessions: Sessions) -> None:
+async def test_an_answer_is_not_begun_where_tls_or_a_proxy_fails(sessions: Sessions) -> None:
     authority = trustme.CA()
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(tls)
@@ -111,7 +113,7 @@ async def test_a_cut_tls_handshake_is_no_tls_error_of_its_own(sessions: Sessions
     assert sessions.sent == 0
 
 
-async def test_headers_count_as_sent_however_the_answer_fails(sessions: Sessions) -> None:
+async def test_an_answer_is_begun_however_it_fails(sessions: Sessions) -> None:
     session = sessions(middlewares=(_never_resend,))
     for script in (ending(fin), ending(rst), [b"SSH-2.0-OpenSSH_9.6\r\n"], [b"HTTP/1.1 nonsense\r\n\r\n"]):
         before = sessions.sent

@@ -22,7 +22,7 @@ ANYWHERE = {"anyio", "attr", "attrs", "orjson"}
 """Libraries that every module may import …"""
 
 ONLY_IN = {
-    "aiohttp": ("_transport", "testing"),
+    "aiohttp": ("_answer", "_transport", "testing"),
     "cattrs": ("_parse",),
     "click": ("_cli",),
     "multidict": ("_transport", "testing"),

@@ -19,8 +19,8 @@ from toolhouse_async import (
     TextDelta,
     UnknownEvent,
 )
+from toolhouse_async._answer import Cut
 from toolhouse_async._stream import EventStream
-from toolhouse_async._transport import Cut
 from toolhouse_async._wire.answers import Headers
 from toolhouse_async._wire.fold import Fold
 from toolhouse_async.events import Event

@@ -32,7 +32,8 @@ from toolhouse_async import (
     TLSError,
     ToolhouseError,
 )
-from toolhouse_async._transport import SLICE, Answer, Cut, Transport
+from toolhouse_async._answer import Answer, Cut
+from toolhouse_async._transport import SLICE, Transport
 from toolhouse_async._wire import requests
 
 POST = requests.send("a", None, "ndjson", {"message": "hello"})

@@ -38,7 +38,7 @@ class Engine(ABC):
         self._core = core
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._busy = False
-        self._scope: asyncio.Timeout | None = None
+        self._stopping = False  # whether the step under way is being cancelled by ourselves
         self._interruption: Callable[[], ToolhouseError] | None = None
 
     async def advance(self) -> None:
@@ -51,31 +51,31 @@ class Engine(ABC):
         """
         if self._busy:
             raise SessionBusyError("another task is reading this turn")
+        task = self.stepped_by = asyncio.current_task()
+        assert task is not None  # noqa: S101 - asyncio runs coroutines in tasks alone
+        cancelling = task.cancelling()
         self._busy = True
-        self.stepped_by = asyncio.current_task()
         try:
             if not self.begun:
                 self._core.check_usable()
                 self._core.live.add(self)
                 self.begun = True
                 self._begin()
-            if self._is_reading:
-                await self._step()
-            else:
-                async with asyncio.timeout(None) as self._scope:
-                    await self._step()
+            await self._step()
         except ToolhouseError as error:
             self._fail(error if self._interruption is None else self._interruption())
-        except TimeoutError:
-            if self._interruption is None:  # not ours: raised by the user's own code
+        except asyncio.CancelledError:
+            if not self._stopping or task.cancelling() > cancelling + 1:
                 self.close()
                 raise
         except BaseException:
             self.close()
             raise
         finally:
-            self._scope = None
             self._busy = False
+            if self._stopping:
+                self._stopping = False
+                task.uncancel()
         if self._interruption is not None and not self.is_over:
             self._fail(self._interruption())
 
@@ -99,11 +99,10 @@ class Engine(ABC):
         if not self._busy:
             self._fail(make_error())
             return
+        if self._interruption is None and self.stepped_by is not None:
+            self._stopping = True
+            self.stepped_by.cancel()
         self._interruption = make_error
-        if self._scope is not None:
-            self._scope.reschedule(asyncio.get_running_loop().time())
-        else:
-            self._stop_reading()
 
     def _fail(self, error: ToolhouseError) -> None:
         self.error = error
@@ -117,15 +116,6 @@ class Engine(ABC):
     def _cancel_call(self, name: str) -> None:
         if (timer := self._timers.pop(name, None)) is not None:
             timer.cancel()
-
-    @property
-    @abstractmethod
-    def _is_reading(self) -> bool:
-        """Whether the next step does nothing but read, so that it needs no scope to be stopped."""
-
-    @abstractmethod
-    def _stop_reading(self) -> None:
-        """End the reading under way."""
 
     @abstractmethod
     def _begin(self) -> None:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
-from attrs import evolve
-
+from ._answer import Answer, Cut
 from ._healer import Healer
 from ._results import JobStatus, JobToken, TurnResult
 from ._run import Uncertain
 from ._shared import SharedResume, Tap
 from ._stream import EventStream
-from ._transport import Answer, Cut
+from ._transport import Dispatch
 from ._waiting import Wait
 from ._wire import requests
-from ._wire.answers import Headers
+from ._wire.answers import Headers, run_id_of
 from ._wire.history import Place
 from ._wire.pauses import CONFLICT_PAUSES
 from ._wire.requests import Format
@@ -26,6 +26,7 @@ from .errors import (
     ConflictError,
     JobError,
     OutcomeUnknownError,
+    ProtocolError,
     ToolhouseError,
     TooManyRoundsError,
     TurnTimeoutError,
@@ -71,7 +72,7 @@ class Exchange(Healer):
         self.only_waits = False
         self._message = message
         self._unsent = begin is State.SENDING  # whether the user's message is still to be accepted
-        self._in_flight = False  # whether it is being sent, so that nobody could tell its fate
+        self._dispatch = Dispatch()  # how far the user's message has come
         self._accepted_at: Place | None = None  # where its answer begins, once it is accepted
         self._uncertain = conversation.run.uncertain if begin is State.RECOVERING else None
         self._conflict: ConflictError | None = None
@@ -102,14 +103,6 @@ class Exchange(Healer):
             return self._left
         began = max(0.0, time.time() - wait.elapsed)
         return JobToken(self.conversation.agent_id, run_id, wait.job_id, began, self._options.format, self._round)
-
-    @property
-    def _is_reading(self) -> bool:
-        return self.state is State.STREAMING and self._tap is None
-
-    def _stop_reading(self) -> None:
-        assert self._stream is not None  # noqa: S101 - the state says so
-        self._stream.answer.fail("the turn was stopped")
 
     def _begin(self) -> None:
         if self._timeout is not None:
@@ -150,7 +143,7 @@ class Exchange(Healer):
             )
         if signal is not Signal.ABSENT:
             status: Literal["background", "completed"] = "background" if background else "completed"
-            self.result = evolve(self.partial, status=status, token=token)
+            self.result = self._received(status, token)
             self.events.append(TurnCompleted(self.result))
         self.close()
 
@@ -158,7 +151,7 @@ class Exchange(Healer):
         error.run_id = error.run_id or self.conversation.run_id
         if self._accepted_at is not None:
             error.safe_to_retry = False
-        elif self._unsent and not self._in_flight and error.safe_to_retry is None:
+        elif self._unsent and not self._dispatch.in_flight and error.safe_to_retry is None:
             error.safe_to_retry = None if isinstance(error, OutcomeUnknownError) else True
         if isinstance(error, JobError) and error.token is None:
             error.token = self.conversation.job = self.token
@@ -166,10 +159,13 @@ class Exchange(Healer):
 
     def _let_go(self) -> None:
         run = self.conversation.run
-        place = self._place if self._in_flight else self._accepted_at
+        if self._dispatch.head is not None:
+            with suppress(ProtocolError):  # a name that is none cannot be kept
+                self.conversation.answered(run_id_of(self._dispatch.head))
+        place = self._place if self._dispatch.in_flight else self._accepted_at
         if place is not None and self.result is None and not isinstance(self.error, WorkerError):
             run.uncertain = Uncertain(place, self._core.time(), isinstance(self.error, OutcomeUnknownError))
-        self._in_flight, self._accepted_at = False, None
+        self._dispatch.in_flight, self._accepted_at = False, None
         if self._tap is not None:
             others = self._tap.shared.others(self._tap)
             if others:
@@ -202,7 +198,7 @@ class Exchange(Healer):
         try:
             answer = await self._send() if self._tap is None else await self._tap.shared.answer()
         except ConflictError as conflict:
-            self._in_flight = False
+            self._dispatch.in_flight = False
             self._drop_tap()
             if not self._unsent:
                 conversation.run.waiting.add(self)
@@ -212,7 +208,7 @@ class Exchange(Healer):
             return Signal.REFUSED
         except ToolhouseError as error:
             self._drop_tap()
-            self._in_flight = self._in_flight and error.safe_to_retry is None
+            self._dispatch.in_flight = self._dispatch.in_flight and error.safe_to_retry is None
             if self._unsent or error.safe_to_retry is not None:
                 # A good answer that is no use means a conversation was begun, and its name is lost.
                 conversation.is_nameless = conversation.run_id is None and error.safe_to_retry is False
@@ -220,7 +216,7 @@ class Exchange(Healer):
             self._cut = f"nobody knows whether the resume was accepted ({error})"
             self._lost = True
             return Signal.LOST
-        self._in_flight = False
+        self._dispatch.in_flight = False
         tap = self._tap
         if tap is not None:
             self._place = tap.shared.place
@@ -238,16 +234,13 @@ class Exchange(Healer):
         request = requests.send(conversation.agent_id, conversation.run_id, self._options.format, self._fields())
         self._place = conversation.place_of(words, self._known)
         self._known = None
-        send = self._core.service.send(request, self._deadline, self._set_in_flight if self._unsent else None)
+        send = self._core.service.send(request, self._deadline, self._dispatch if self._unsent else None)
         if self._wait is not None:
             shared = SharedResume(send, format=self._options.format, place=self._place)
             self._tap = shared.join(self)
             run.share(shared, self)
             return await shared.answer()
         return await send
-
-    def _set_in_flight(self, in_flight: bool) -> None:
-        self._in_flight = in_flight
 
     def inherit(self, resume: SharedResume) -> None:
         """Take part in a resume that another exchange sends, in place of sending one."""
@@ -303,8 +296,6 @@ class Exchange(Healer):
             if await stream.read_into(self.events):
                 return None
         except Cut as cut:
-            if self._interruption is not None:
-                return None
             self._cut = str(cut)
         stream.answer.close()
         self._tap = None
@@ -348,7 +339,7 @@ class Exchange(Healer):
         if self._options.background == "detach" and not self._unsent:
             if self._cut is not None:
                 token = self.conversation.job = self.token
-                raise self._interrupted(evolve(self.partial, status="background", token=token))
+                raise self._interrupted(self._received("background", token))
             return Signal.LEFT
         self._jobs += 1
         if self._jobs > self._polling.max_rounds:

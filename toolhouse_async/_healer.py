@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ._engine import Engine
 from ._healing import Healing
 from ._log import log
-from ._results import JobStatus, Message, TurnResult
+from ._results import JobStatus, JobToken, Message, TurnResult
 from ._wire.fold import Fold
 from ._wire.history import Place, find_reply
 from ._wire.steps import Signal, State
@@ -69,7 +69,12 @@ class Healer(Engine):
     @property
     def partial(self) -> TurnResult:
         """What has been received so far."""
-        return self._fold.result(self.conversation.agent_id, self.conversation.run_id)
+        return self._received()
+
+    def _received(
+        self, status: Literal["background", "completed"] = "completed", token: JobToken | None = None
+    ) -> TurnResult:
+        return self._fold.result(self.conversation.agent_id, self.conversation.run_id, status=status, token=token)
 
     @property
     def _can_heal(self) -> bool:

@@ -8,11 +8,12 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
+from ._answer import Answer, Cut
 from ._credentials import Credentials, Secret
 from ._log import log
 from ._results import JobStatus, Message
 from ._settings import Limits, RetryPolicy, Timeouts
-from ._transport import Answer, Cut, Transport
+from ._transport import Dispatch, Transport
 from ._wire import requests
 from ._wire.answers import check_content, job_id_of, retry_after_of, run_id_of, status_error
 from ._wire.history import parse_history
@@ -82,33 +83,33 @@ class Service:
         self,
         request: Request,
         deadline: float | None = None,
-        in_flight: Callable[[bool], None] | None = None,
+        dispatch: Dispatch | None = None,
     ) -> Answer:
         """Send a message and return the answer with its body still to be read.
 
         Args:
             request: A POST or PUT.
             deadline: The loop's time after which no retry begins.
-            in_flight: Told ``True`` when the message's first byte is sent, ``False`` when it was refused.
+            dispatch: Where to note how far it has come.
 
         Raises:
             APIStatusError: The status is not a success.
             TransportError: There was no answer.
             ProtocolError: The answer is not one of this service.
         """
-        return await self._retrying(lambda: self._send_once(request, in_flight=in_flight), request, deadline, in_flight)
+        return await self._retrying(lambda: self._send_once(request, dispatch=dispatch), request, deadline, dispatch)
 
     async def _send_once(
         self,
         request: Request,
         *,
         response_timeout: float | None = None,
-        in_flight: Callable[[bool], None] | None = None,
+        dispatch: Dispatch | None = None,
     ) -> Answer:
         secret = await self._credentials.secret()
         try:
             answer = await self._transport.send(
-                request, secret.header(), response_timeout=response_timeout, in_flight=in_flight
+                request, secret.header(), response_timeout=response_timeout, dispatch=dispatch
             )
             try:
                 await self._check(request, answer, secret)
@@ -219,7 +220,7 @@ class Service:
         attempt: Callable[[], Awaitable[T]],
         request: Request,
         deadline: float | None,
-        in_flight: Callable[[bool], None] | None = None,
+        dispatch: Dispatch | None = None,
     ) -> T:
         number = 1
         while True:
@@ -228,8 +229,8 @@ class Service:
             except ToolhouseError as error:
                 if not may_retry(error, reads_only=request.method == "GET"):
                     raise
-                if in_flight is not None:
-                    in_flight(False)
+                if dispatch is not None:
+                    dispatch.in_flight = False
                 asked = error.retry_after if isinstance(error, APIStatusError) else None
                 pause = next_attempt(self._retries, number, asked, self.randomness.random())
                 now = asyncio.get_running_loop().time()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Final, Self, Unpack
 from weakref import WeakSet
 
 from ._conversation import Conversation
@@ -173,7 +173,12 @@ def make_options(options: TurnOptions) -> Options:
     Raises:
         ConfigurationError: One is wrong or unknown.
     """
+    if not options:
+        return _DEFAULT_OPTIONS
     unknown = options.keys() - TurnOptions.__annotations__.keys()
     if unknown:
         raise ConfigurationError(f"unknown turn options: {', '.join(sorted(unknown))}")
     return Options(**options)
+
+
+_DEFAULT_OPTIONS: Final = Options()

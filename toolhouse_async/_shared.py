@@ -8,8 +8,8 @@ from collections.abc import Coroutine, Mapping
 from copy import copy
 from typing import Any, Final
 
+from ._answer import Answer, Cut
 from ._run import Holder
-from ._transport import Answer, Cut
 from ._wire.answers import HeaderLookup, job_id_of
 from ._wire.history import Place
 from ._wire.requests import Format

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Literal, Protocol
 
+from ._answer import Cut
 from ._log import log
-from ._transport import Cut
 from ._wire.answers import HeaderLookup, job_id_of, run_id_of
 from ._wire.decode import EventDecoder
 from ._wire.fold import Fold

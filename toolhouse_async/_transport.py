@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Final
-from weakref import WeakKeyDictionary
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import Final
 
 import aiohttp
 import anyio
 
+from ._answer import Answer
+from ._log import log
 from ._settings import Limits, Timeouts
-from ._wire.answers import HeaderLookup, Headers, check_framing, is_framed
+from ._wire.answers import HeaderLookup, check_framing
 from ._wire.requests import Request
 from .errors import (
-    BodyTooLargeError,
     ConnectTimeoutError,
     NotSentError,
     OutcomeUnknownError,
@@ -33,173 +35,60 @@ SLICE: Final = 256 * 1024
 """Bytes of a request body that are written at once."""
 
 
-class Cut(Exception):  # noqa: N818 - a signal inside the library, never seen outside
-    """An answer's body ended before its framing said so."""
-
-
-class Answer:
-    """An answer whose body is still to be read.
+class Dispatch:
+    """How far one message has come: what proves that it was not sent, or was answered.
 
     Attributes:
-        status: The HTTP status.
-        lookup: The headers, as the HTTP library has them.
-        framed: Whether the end of the body will be proven by its framing.
-        received: Bytes of the body read so far.
-        waiting_since: The loop's time at which the reader began to wait for bytes, ``None`` while it does not.
+        in_flight: Whether it was sent and its fate is not known.
+        head: The headers of a good answer, where the sender was cancelled in the very moment that they came.
     """
 
-    __slots__ = (
-        "_content", "_failure", "_max_body", "_on_close", "_reason", "_response", "_watcher",
-        "framed", "lookup", "received", "status", "waiting_since",
-    )  # fmt: skip
+    __slots__ = ("head", "in_flight", "response_timeout")
 
-    def __init__(
-        self,
-        response: aiohttp.ClientResponse,
-        watcher: _Watcher | None,
-        max_body: int | None,
-        on_close: Callable[[], None],
-    ) -> None:
-        self._response = response
-        self._content = response.content
-        self._max_body = max_body
-        self._on_close: Callable[[], None] | None = on_close
-        self._failure: str | None = None
-        self._reason: str | None = None
-        self._watcher = watcher
-        self.status: int = response.status
-        self.lookup: HeaderLookup = response.headers
-        version = response.version
-        self.framed: bool = version is not None and is_framed(
-            response.headers, (version.major, version.minor), response.status
-        )
-        self.received: int = 0
-        self.waiting_since: float | None = None
-        if watcher is not None:
-            watcher.answer = self
-
-    @property
-    def headers(self) -> Headers:
-        """The headers as an independent mapping."""
-        return Headers(self._response.headers.items())
-
-    async def read(self) -> bytes:
-        """Return the next bytes of the body; ``b""`` at its end.
-
-        All that was received before a cut is returned before the cut is raised. A cancelled call loses nothing.
-
-        Raises:
-            Cut: The body ended too early.
-            BodyTooLargeError: It is longer than the limit.
-        """
-        if self._max_body is not None and self.received > self._max_body:
-            raise self._too_large()
-        if self._failure is None:
-            self.waiting_since = asyncio.get_running_loop().time()
-            try:
-                data = await self._content.readany()
-            except (aiohttp.ClientError, OSError, RuntimeError) as error:
-                self._failure = self._reason or (
-                    f"the connection was lost: {error.strerror}"
-                    if isinstance(error, OSError)
-                    else "the connection ended before the body's framing did"
-                )
-                data = self.rest()
-            finally:
-                self.waiting_since = None
-            if data or self._failure is None:
-                return self._within_limit(data)
-        raise Cut(self._failure)
-
-    def _within_limit(self, data: bytes) -> bytes:
-        """What of the next bytes is below the limit; the next call raises."""
-        most, before = self._max_body, self.received
-        self.received += len(data)
-        if most is None or self.received <= most:
-            return data
-        if before < most:
-            return data[: most - before]
-        raise self._too_large()
-
-    def _too_large(self) -> BodyTooLargeError:
-        return BodyTooLargeError(f"the answer is longer than Limits.max_body ({self._max_body} bytes)")
-
-    def rest(self) -> bytes:
-        """Return what was received and not yet read, also after a failure."""
-        content = self._content
-        # The reader refuses to give out its buffer while it holds an exception; the tests guard this.
-        content.set_exception(None)  # type: ignore[arg-type]
-        return content.read_nowait()
-
-    def fail(self, reason: str) -> None:
-        """End the body here: the reader gets what was received, then :class:`Cut`."""
-        if not self._content.is_eof() and self._content.exception() is None:
-            self._reason = reason
-            self._content.set_exception(aiohttp.ClientPayloadError(reason))
-
-    async def read_all(self, most: int | None = None) -> bytes:
-        """Return the rest of the body, at most about ``most`` bytes of it.
-
-        Raises:
-            Cut: The body ended too early.
-            BodyTooLargeError: It is longer than ``Limits.max_body``.
-        """
-        parts: list[bytes] = []
-        size = 0
-        while data := await self.read():
-            parts.append(data)
-            size += len(data)
-            if most is not None and size >= most:
-                break
-        return b"".join(parts)
-
-    def close(self) -> None:
-        """Let the connection go: back to the pool if the body was read to its end, else closed. Idempotent."""
-        on_close, self._on_close = self._on_close, None
-        if on_close is not None:
-            if self._watcher is not None:
-                self._watcher.answer = None
-            self._response.close() if not self._content.is_eof() else self._response.release()
-            on_close()
+    def __init__(self) -> None:
+        self.in_flight: bool = False
+        self.head: HeaderLookup | None = None
+        self.response_timeout: float | None = None
 
 
-class _Watcher:
-    """Tells the answer being read that its connection is gone.
-
-    aiohttp closes the connection when the framing of a body breaks half-way, but the body's reader is not told
-    and would wait for ever.
-    """
-
-    __slots__ = ("answer",)
-
-    def __init__(self, closed: asyncio.Future[None]) -> None:
-        self.answer: Answer | None = None
-        closed.add_done_callback(self._on_closed)
-
-    def _on_closed(self, closed: asyncio.Future[None]) -> None:
-        if not closed.cancelled():
-            closed.exception()  # seen, so that asyncio does not report it as never retrieved
-        if self.answer is not None:
-            self.answer.fail("the connection was closed, or the framing of the body is broken")
+_DISPATCH: Final[ContextVar[Dispatch]] = ContextVar("toolhouse_async.dispatch")
 
 
-class _Sending:
-    """How far one request has come: what proves that it was not sent."""
+class _Response(aiohttp.ClientResponse):
+    """An answer that is begun exactly when the request's head is handed to the connection."""
 
-    __slots__ = ("_in_flight", "response_timeout", "scope", "sent")
+    async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        dispatch, protocol, timer = _DISPATCH.get(), connection.protocol, None
+        dispatch.in_flight = True
+        if protocol is not None and dispatch.response_timeout is not None:
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(dispatch.response_timeout, protocol.set_exception, TimeoutError())
+        try:
+            return await super().start(connection)
+        except asyncio.CancelledError:
+            dispatch.head = _received_head(connection)
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
 
-    def __init__(self, response_timeout: float | None, in_flight: Callable[[bool], None] | None) -> None:
-        self._in_flight = in_flight
-        self.scope: asyncio.Timeout | None = None
-        self.response_timeout = response_timeout
-        self.sent = False
 
-    def headers_sent(self) -> None:
-        self.sent = True
-        if self._in_flight is not None:
-            self._in_flight(True)
-        if self.response_timeout is not None and self.scope is not None:
-            self.scope.reschedule(asyncio.get_running_loop().time() + self.response_timeout)
+def _received_head(connection: aiohttp.connector.Connection) -> HeaderLookup | None:
+    """The headers that came in the very pass of the event loop in which their reader was cancelled."""
+    if connection.protocol is None:
+        return None
+    reading = connection.protocol.read()
+    try:
+        reading.send(None)
+    except StopIteration as received:
+        message, _ = received.value
+        return message.headers if 200 <= message.code < 300 else None
+    except Exception as error:  # noqa: BLE001 - whatever ended the connection; the cancellation goes on
+        log.debug("the request was cancelled as its connection failed: %r", type(error))
+        return None
+    with suppress(asyncio.CancelledError):
+        reading.throw(asyncio.CancelledError())  # nothing was there, so it has begun to wait
+    return None
 
 
 class _Dropped(Exception):  # noqa: N818 - a signal
@@ -220,8 +109,8 @@ async def _never_resend(
     raise _Dropped(reason)
 
 
-async def _on_headers_sent(session: object, context: Any, params: object) -> None:
-    context.trace_request_ctx.headers_sent()
+_MIDDLEWARES: Final = {"GET": (_never_resend,), "PUT": (_never_resend,)}
+"""By method: aiohttp sends those again that it takes for idempotent."""
 
 
 class Transport:
@@ -250,13 +139,10 @@ class Transport:
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
         self._closing: asyncio.Future[None] | None = None
         self._free = anyio.Semaphore(limits.max_connections, fast_acquire=True)
-        self._watchers: WeakKeyDictionary[Any, _Watcher] = WeakKeyDictionary()
 
     def _session(self, *, reads: bool) -> aiohttp.ClientSession:
         session = self._sessions.get(reads)
         if session is None:
-            trace = aiohttp.TraceConfig()
-            trace.on_request_headers_sent.append(_on_headers_sent)
             session = self._sessions[reads] = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     limit=0, keepalive_timeout=READS_IDLE if reads else MESSAGES_IDLE, ssl=self._ssl
@@ -267,8 +153,7 @@ class Transport:
                 skip_auto_headers=("Content-Type",),
                 auto_decompress=False,
                 trust_env=False,
-                trace_configs=[trace],
-                middlewares=(_never_resend,),
+                response_class=_Response,
                 proxy=self._proxy,
             )
         return session
@@ -279,7 +164,7 @@ class Transport:
         authorization: Mapping[str, str],
         *,
         response_timeout: float | None = None,
-        in_flight: Callable[[bool], None] | None = None,
+        dispatch: Dispatch | None = None,
     ) -> Answer:
         """Send a request once and return the answer as soon as its headers are there.
 
@@ -287,7 +172,7 @@ class Transport:
             request: What to send.
             authorization: The headers that carry the key.
             response_timeout: Seconds from the first byte sent to the headers; default ``Timeouts.response``.
-            in_flight: Told ``True`` when the first byte is sent.
+            dispatch: Where to note how far it has come.
 
         Raises:
             NotSentError: It provably was not sent.
@@ -296,16 +181,18 @@ class Transport:
 
         Cancelling closes the connection; a message under way may have been accepted or not.
         """
-        reads = request.method == "GET"
-        if not reads:
+        release = None
+        if request.method != "GET":
             await self._take_place()
-        release = _nothing if reads else self._free.release
+            release = self._free.release
+        dispatch = dispatch or Dispatch()
+        dispatch.response_timeout = response_timeout or self._timeouts.response
         try:
-            sending = _Sending(response_timeout or self._timeouts.response, in_flight)
-            response = await self._request(request, authorization, sending)
-            answer = Answer(response, self._watch(response), self._limits.max_body, release)
+            response = await self._request(request, authorization, dispatch)
+            answer = Answer(response, self._limits.max_body, release)
         except BaseException:
-            release()
+            if release is not None:
+                release()
             raise
         try:
             check_framing(answer.lookup)
@@ -329,7 +216,7 @@ class Transport:
         )
 
     async def _request(
-        self, request: Request, authorization: Mapping[str, str], sending: _Sending
+        self, request: Request, authorization: Mapping[str, str], dispatch: Dispatch
     ) -> aiohttp.ClientResponse:
         error: ToolhouseError
         headers = dict(authorization)
@@ -339,40 +226,30 @@ class Transport:
             if len(request.body) > SLICE:
                 headers["Content-Length"] = str(len(request.body))
                 data = _sliced(request.body)
+        mark = _DISPATCH.set(dispatch)
         try:
-            async with asyncio.timeout(None) as sending.scope:
-                return await self._session(reads=request.method == "GET").request(
-                    request.method,
-                    self._base_url + request.path,
-                    data=data,
-                    headers=headers,
-                    allow_redirects=False,
-                    trace_request_ctx=sending,
-                )
+            return await self._session(reads=request.method == "GET").request(
+                request.method,
+                self._base_url + request.path,
+                data=data,
+                headers=headers,
+                allow_redirects=False,
+                middlewares=_MIDDLEWARES.get(request.method),
+            )
         except aiohttp.ConnectionTimeoutError:
             error = ConnectTimeoutError(f"{request}: no connection within Timeouts.connect", run_id=request.run_id)
         except TimeoutError:
             error = ResponseTimeoutError(
-                f"{request}: sent, and no answer within {sending.response_timeout:g} s", run_id=request.run_id
+                f"{request}: sent, and no answer within {dispatch.response_timeout:g} s", run_id=request.run_id
             )
         except (_Dropped, aiohttp.ClientError, OSError) as failure:
-            error = _explained(failure, sent=sending.sent, request=request)
+            error = _explained(failure, sent=dispatch.in_flight, request=request)
+        finally:
+            _DISPATCH.reset(mark)
         # Raised here, out of the except blocks, since aiohttp's exceptions hold the request's headers.
         if request.method == "GET":
             error.safe_to_retry = True
         raise error
-
-    def _watch(self, response: aiohttp.ClientResponse) -> _Watcher | None:
-        connection = response.connection
-        protocol = None if connection is None else connection.protocol
-        if protocol is None:
-            return None  # the whole answer is here already
-        watcher = self._watchers.get(protocol)
-        if watcher is None:
-            # It is `None` once the connection is lost, which cannot be before the answer's head is handed over.
-            closed = protocol.closed or asyncio.get_running_loop().create_future()
-            watcher = self._watchers[protocol] = _Watcher(closed)
-        return watcher
 
     async def aclose(self) -> None:
         """Close every connection. Idempotent; cancelling leaves off waiting, not closing."""
@@ -389,10 +266,6 @@ async def _sliced(body: bytes) -> AsyncIterator[bytes]:
     """A large body piece by piece: the event loop is not held up, and aiohttp does not warn that it might be."""
     for start in range(0, len(body), SLICE):
         yield body[start : start + SLICE]
-
-
-def _nothing() -> None:
-    """Nothing to give back."""
 
 
 def _explained(failure: Exception, *, sent: bool, request: Request) -> ToolhouseError:

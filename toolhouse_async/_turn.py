@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Self
 
 from ._reader import EventReader
-from .events import TextDelta
+from .events import Event, TextDelta
 
 
 class Turn(EventReader):
@@ -61,20 +62,24 @@ class Turn(EventReader):
     @property
     def text_stream(self) -> AsyncIterator[str]:
         """The words alone, piece by piece, to the end of the turn; it takes the events that it passes over."""
-        return _TextStream(self)
+        return _TextStream(self._events, self._more)
 
 
 class _TextStream:
     """The text of a turn's events."""
 
-    def __init__(self, turn: Turn) -> None:
-        self._turn = turn
+    def __init__(self, events: deque[Event], more: Callable[[], Awaitable[None]]) -> None:
+        self._events = events
+        self._more = more
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> str:
+        events = self._events
         while True:
-            event = await self._turn.__anext__()
-            if type(event) is TextDelta:
-                return event.text
+            while events:
+                event = events.popleft()
+                if type(event) is TextDelta:
+                    return event.text
+            await self._more()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from secrets import token_urlsafe
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
@@ -71,13 +72,14 @@ def _object(content: object) -> dict[str, Any]:
 
 
 async def _turn(console: Console, path: Path, column: str | None) -> TurnResult:
-    emulator = WorkersEmulator()
+    key = token_urlsafe()  # the worker reads any file for whoever has it
+    emulator = WorkersEmulator(api_key=key)
     emulator.worker(_WORKER)(csv_analyst)
     variables = {"csv_path": str(path), **({"column": column} if column else {})}
     began = monotonic()
     async with (
         emulator.serve() as server,
-        AsyncToolhouse("", base_url=server.url) as toolhouse,
+        AsyncToolhouse(key, base_url=server.url) as toolhouse,
         toolhouse.session(_WORKER, vars=variables) as session,
         session.stream(_QUESTION) as turn,
     ):

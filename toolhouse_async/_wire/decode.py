@@ -191,33 +191,36 @@ class EventDecoder:
 
     def extend(self, events: list[Event], lines: Iterable[bytes], first: int) -> None:
         """Like :meth:`decode`, adding to ``events``, which keeps what came before an error."""
-        spellings, parse, add = self._spellings, orjson.loads, events.append
+        shapes, parse, new, add = self._spellings, orjson.loads, object.__new__, events.append
         for number, line in enumerate(lines, first):
             try:
                 obj = parse(line)
             except orjson.JSONDecodeError:
-                if not line.strip():
-                    continue
-                try:
-                    obj = loads(line)
-                except ValueError as error:
-                    if self.strict:
-                        raise MalformedEventError(f"line {number} is not JSON: {error}") from None
-                    add(MalformedLine(line, number, str(error)))
-                    continue
+                events.extend(self._refused(line, number))
+                continue
             if type(obj) is dict:
-                kind = obj.get("type")
-                if type(kind) is str and (shape := spellings.get(kind)) is not None:
-                    if shape is _text and type(text := obj.get("text")) is str:
-                        add(TextDelta(text, line=line))
-                    else:
-                        events.extend(_shaped(shape, obj, line))
+                kind, text = obj.get("type"), obj.get("text")
+                if type(text) is str and type(kind) is str and shapes.get(kind) is _text:
+                    event = new(TextDelta)  # most events by far: set by hand, it is made in half the time
+                    event.text = text
+                    event.line = line
+                    add(event)
                 else:
                     events.extend(self._object(obj, line))
-            elif type(obj) is str:
-                add(TextDelta(obj, line=line))
             else:
-                add(UnknownEvent(None, obj, line=line))
+                add(_bare(obj, line))
+
+    def _refused(self, line: bytes, number: int) -> Iterable[Event]:
+        """A line that orjson refuses."""
+        if not line.strip():
+            return ()
+        try:
+            obj = loads(line)
+        except ValueError as error:
+            if self.strict:
+                raise MalformedEventError(f"line {number} is not JSON: {error}") from None
+            return (MalformedLine(line, number, str(error)),)
+        return self._object(obj, line) if type(obj) is dict else (_bare(obj, line),)
 
     def _object(self, obj: Json, line: bytes) -> Iterable[Event]:
         kind = _kind(obj)
@@ -250,6 +253,11 @@ class EventDecoder:
         elif obj.get("role") == "tool" and (result := _tool_result(obj, line)):
             events.append(result)
         return events or (_unknown(obj, line),)
+
+
+def _bare(value: Any, line: bytes) -> Event:
+    """A line that is JSON, and not an object."""
+    return TextDelta(value, line=line) if type(value) is str else UnknownEvent(None, value, line=line)
 
 
 def _shaped(shape: Shape, obj: Json, line: bytes) -> Iterable[Event]:

@@ -1,0 +1,166 @@
+"""An HTTP answer by aiohttp: its body as bytes, whatever becomes of the connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import aiohttp
+
+from ._wire.answers import HeaderLookup, Headers, is_framed
+from .errors import BodyTooLargeError
+
+
+class Cut(Exception):  # noqa: N818 - a signal inside the library, never seen outside
+    """An answer's body ended before its framing said so."""
+
+
+class Answer:
+    """An answer whose body is still to be read.
+
+    Attributes:
+        status: The HTTP status.
+        lookup: The headers, as the HTTP library has them.
+        framed: Whether the end of the body will be proven by its framing.
+        received: Bytes of the body read so far.
+        waiting_since: The loop's time at which the reader began to wait for bytes, ``None`` while it does not.
+    """
+
+    __slots__ = (
+        "_closed", "_content", "_failure", "_max_body", "_on_close", "_reason", "_response",
+        "framed", "lookup", "received", "status", "waiting_since",
+    )  # fmt: skip
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, max_body: int | None, on_close: Callable[[], None] | None
+    ) -> None:
+        self._response = response
+        self._content = response.content
+        self._max_body = max_body
+        self._on_close = on_close
+        self._failure: str | None = None
+        self._reason: str | None = None
+        self._closed: asyncio.Future[None] | None = None
+        self.status: int = response.status
+        self.lookup: HeaderLookup = response.headers
+        version = response.version
+        self.framed: bool = version is not None and is_framed(
+            response.headers, (version.major, version.minor), response.status
+        )
+        self.received: int = 0
+        self.waiting_since: float | None = None
+        connection = response.connection
+        if connection is not None:  # else the whole answer is here already
+            self._watch(connection)
+
+    def _watch(self, connection: aiohttp.connector.Connection) -> None:
+        """Have the reader told when the connection is gone.
+
+        aiohttp closes the connection when the framing of a body breaks half-way, but the body's reader is not told
+        and would wait for ever.
+        """
+        protocol = connection.protocol
+        closed = None if protocol is None else protocol.closed
+        if closed is not None:
+            self._closed = closed
+            # Stays with the connection, once: asyncio reports an exception that nobody has looked at.
+            closed.remove_done_callback(_look_at)
+            closed.add_done_callback(_look_at)
+            closed.add_done_callback(self._on_closed)
+
+    def _on_closed(self, closed: asyncio.Future[None]) -> None:
+        self.fail("the connection was closed, or the framing of the body is broken")
+
+    @property
+    def headers(self) -> Headers:
+        """The headers as an independent mapping."""
+        return Headers(self._response.headers.items())
+
+    async def read(self) -> bytes:
+        """Return the next bytes of the body; ``b""`` at its end.
+
+        All that was received before a cut is returned before the cut is raised. A cancelled call loses nothing.
+
+        Raises:
+            Cut: The body ended too early.
+            BodyTooLargeError: It is longer than the limit.
+        """
+        if self._max_body is not None and self.received > self._max_body:
+            raise self._too_large()
+        if self._failure is None:
+            self.waiting_since = asyncio.get_running_loop().time()
+            try:
+                data = await self._content.readany()
+            except (aiohttp.ClientError, OSError, RuntimeError) as error:
+                self._failure = self._reason or (
+                    f"the connection was lost: {error.strerror}"
+                    if isinstance(error, OSError)
+                    else "the connection ended before the body's framing did"
+                )
+                data = self.rest()
+            finally:
+                self.waiting_since = None
+            if data or self._failure is None:
+                return self._within_limit(data)
+        raise Cut(self._failure)
+
+    def _within_limit(self, data: bytes) -> bytes:
+        """What of the next bytes is below the limit; the next call raises."""
+        most, before = self._max_body, self.received
+        self.received += len(data)
+        if most is None or self.received <= most:
+            return data
+        if before < most:
+            return data[: most - before]
+        raise self._too_large()
+
+    def _too_large(self) -> BodyTooLargeError:
+        return BodyTooLargeError(f"the answer is longer than Limits.max_body ({self._max_body} bytes)")
+
+    def rest(self) -> bytes:
+        """Return what was received and not yet read, also after a failure."""
+        content = self._content
+        # The reader refuses to give out its buffer while it holds an exception; the tests guard this.
+        content.set_exception(None)  # type: ignore[arg-type]
+        return content.read_nowait()
+
+    def fail(self, reason: str) -> None:
+        """End the body here: the reader gets what was received, then :class:`Cut`."""
+        if not self._content.is_eof() and self._content.exception() is None:
+            self._reason = reason
+            self._content.set_exception(aiohttp.ClientPayloadError(reason))
+
+    async def read_all(self, most: int | None = None) -> bytes:
+        """Return the rest of the body, at most about ``most`` bytes of it.
+
+        Raises:
+            Cut: The body ended too early.
+            BodyTooLargeError: It is longer than ``Limits.max_body``.
+        """
+        parts: list[bytes] = []
+        size = 0
+        while data := await self.read():
+            parts.append(data)
+            size += len(data)
+            if most is not None and size >= most:
+                break
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Let the connection go: back to the pool if the body was read to its end, else closed. Idempotent."""
+        response, closed = self._response, self._closed
+        if closed is not None:
+            closed.remove_done_callback(self._on_closed)
+            self._closed = None
+        if self._content.is_eof():
+            response.release()
+        else:
+            response.close()
+        on_close, self._on_close = self._on_close, None
+        if on_close is not None:
+            on_close()
+
+
+def _look_at(closed: asyncio.Future[None]) -> None:
+    if not closed.cancelled():
+        closed.exception()
