@@ -1,9 +1,12 @@
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -133,3 +136,13 @@ def test_interrupted_it_leaves_no_process_and_is_quiet(working, number, status):
     assert process.returncode == status
     assert b"Traceback" not in errors
     assert processes_with(path) == []
+
+
+def test_nobody_else_on_the_machine_can_talk_to_its_worker(working):
+    process, path = working
+    url = re.search(rb"http://127\.0\.0\.1:\d+", process.stdout.readline())[0].decode()
+    request = urllib.request.Request(f"{url}/csv-analyst", json.dumps({"vars": {"csv_path": path}}).encode())
+    with pytest.raises(urllib.error.HTTPError) as caught, urllib.request.urlopen(request, timeout=10):
+        pass
+    with caught.value as refused:
+        assert refused.code == 401
