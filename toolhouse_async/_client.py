@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Final, Self, Unpack
 from urllib.parse import urlsplit
 
-from ._conversation import Conversation, Extras
+from ._conversation import NO_EXTRAS, Conversation, Extras
 from ._core import Core
 from ._credentials import ApiKey, Credentials
 from ._jobs import BackgroundJobWaiter
@@ -148,10 +148,11 @@ class AsyncToolhouse:
             ClosedError: The client is closed.
         """
         self._core.check_open()
-        return Session(self._conversation(agent_id, run_id, Extras(toolhouse_id, vars, bundle)))
+        given = toolhouse_id is not None or vars is not None or bundle is not None
+        return Session(self._conversation(agent_id, run_id, Extras(toolhouse_id, vars, bundle) if given else NO_EXTRAS))
 
-    def _conversation(self, agent_id: str, run_id: str | None, extras: Extras | None = None) -> Conversation:
-        return Conversation(self._core, agent_id_of(agent_id, self._base_url, BASE_URL), run_id, extras or Extras())
+    def _conversation(self, agent_id: str, run_id: str | None, extras: Extras = NO_EXTRAS) -> Conversation:
+        return Conversation(self._core, agent_id_of(agent_id, self._base_url, BASE_URL), run_id, extras)
 
     def stream(self, agent_id: str, message: str | None = None, **turn_options: Unpack[TurnOptions]) -> Turn:
         """Prepare the first turn of a new conversation; nothing is sent before its first step.

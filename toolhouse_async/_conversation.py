@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from attrs import frozen
 
-from ._core import Core
+from ._core import Core, Live
 from ._results import JobStatus, JobToken, Message
 from ._run import Run
 from ._wire.history import Place
 from ._wire.ids import check_id
-from .errors import ConfigurationError, ProtocolError
+from .errors import ClosedError, ConfigurationError, ProtocolError
 
 
 @frozen
@@ -34,12 +34,17 @@ class Extras:
 
     def fields(self) -> dict[str, Any]:
         """Those that are set, as fields of the body."""
+        if self is NO_EXTRAS:
+            return {}
         fields = {"toolhouse_id": self.toolhouse_id, "vars": self.vars, "bundle": self.bundle}
         return {
             name: dict(value) if isinstance(value, Mapping) else value
             for name, value in fields.items()
             if value is not None
         }
+
+
+NO_EXTRAS: Final = Extras()
 
 
 class Conversation:
@@ -50,6 +55,7 @@ class Conversation:
         run: What all sessions on this run share.
         job: The job that a turn left running, if one did.
         is_nameless: Whether it was begun by an answer without a run id, so that it cannot be continued.
+        open_turns: Turns that have begun and are not over.
     """
 
     def __init__(self, core: Core, agent_id: str, run_id: str | None, extras: Extras) -> None:
@@ -60,9 +66,26 @@ class Conversation:
         self.run: Run = Run()
         self.job: JobToken | None = None
         self.is_nameless: bool = False
+        self.open_turns: set[Live] = set()
+        self._closed = False
         if run_id is not None:
             self.run_id = check_id(run_id, "run id")
             self.run = core.run_of(agent_id, run_id)
+
+    def check_open(self) -> None:
+        """Check that the session is open.
+
+        Raises:
+            ClosedError: It was closed.
+        """
+        if self._closed:
+            raise ClosedError("the session is closed")
+
+    def close(self) -> None:
+        """End its open turns."""
+        self._closed = True
+        for turn in list(self.open_turns):
+            turn.interrupt(ClosedError("the session was closed"))
 
     def place_of(self, words: str | None, history: Sequence[Message] | None) -> Place:
         """Where the answer to a message will stand that is about to be sent.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Protocol
-from weakref import WeakSet, WeakValueDictionary
+from weakref import WeakValueDictionary
 
 import anyio
 
@@ -12,6 +12,7 @@ from ._polling import RunPoll
 from ._run import Run
 from ._service import Service
 from ._settings import Limits, PollingPolicy, RecoveryPolicy, Timeouts
+from ._watch import Watch
 from ._wire.decode import EventDecoder
 from .errors import ClosedError, ConfigurationError, ToolhouseError
 
@@ -43,7 +44,8 @@ class Core:
         self.recovery = recovery
         self.limits = limits
         self.decoder = decoder
-        self.live: WeakSet[Live] = WeakSet()
+        self.live: set[Live] = set()
+        self.watch: Watch = Watch()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._runs: WeakValueDictionary[tuple[str, str], Run] = WeakValueDictionary()
@@ -106,4 +108,5 @@ class Core:
         was_open, self._closed = not self._closed, True
         for live in list(self.live):
             live.interrupt(ClosedError("the client was closed"))
+        self.watch.close()
         return was_open

@@ -36,7 +36,6 @@ class Engine(ABC):
         self.begun: bool = False
         self.stepped_by: asyncio.Task[object] | None = None
         self._core = core
-        self._timers: dict[str, asyncio.TimerHandle] = {}
         self._busy = False
         self._stopping = False  # whether the step under way is being cancelled by ourselves
         self._interruption: Callable[[], ToolhouseError] | None = None
@@ -88,9 +87,6 @@ class Engine(ABC):
     def close(self) -> None:
         """Let go of everything that is held. Idempotent, and never waits."""
         self.is_over = True
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
         self._core.live.discard(self)
         self._let_go()
 
@@ -107,15 +103,6 @@ class Engine(ABC):
     def _fail(self, error: ToolhouseError) -> None:
         self.error = error
         self.close()
-
-    def _call_at(self, name: str, when: float, function: Callable[[], None]) -> None:
-        """Have a function called at a time of the loop, in place of an earlier call of the same name."""
-        self._cancel_call(name)
-        self._timers[name] = asyncio.get_running_loop().call_at(when, function)
-
-    def _cancel_call(self, name: str) -> None:
-        if (timer := self._timers.pop(name, None)) is not None:
-            timer.cancel()
 
     @abstractmethod
     def _begin(self) -> None:

@@ -105,6 +105,9 @@ class Exchange(Healer):
         return JobToken(self.conversation.agent_id, run_id, wait.job_id, began, self._options.format, self._round)
 
     def _begin(self) -> None:
+        if self.state is not State.WAITING:
+            self.conversation.check_open()
+            self.conversation.open_turns.add(self)
         if self._timeout is not None:
             self._deadline = self._core.time() + self._timeout
             if self.state is not State.WAITING:
@@ -112,7 +115,10 @@ class Exchange(Healer):
 
     def _arm_deadline(self) -> None:
         if self._deadline is not None:
-            self._call_at("deadline", self._deadline, lambda: self._stop(self._too_late))
+            self._core.watch.at(self._at_deadline, self._deadline, self._at_deadline)
+
+    def _at_deadline(self) -> None:
+        self._stop(self._too_late)
 
     async def _step(self) -> None:
         match self.state:
@@ -173,8 +179,11 @@ class Exchange(Healer):
             self._tap.close()
         if self._stream is not None:
             self._stream.answer.close()
+        self._core.watch.drop(self._watch_idle)
+        self._core.watch.drop(self._at_deadline)
         run.waiting.discard(self)
         run.release(self)
+        self.conversation.open_turns.discard(self)
 
     def _too_late(self) -> ToolhouseError:
         if self._stream is not None and self.state is State.STREAMING:
@@ -278,7 +287,7 @@ class Exchange(Healer):
             self.events.append(TurnResumed(self.conversation.known_run_id(), self._round))
 
     def _watch_idle(self) -> None:
-        """See to it that a silent answer is cut; one timer per answer, moved on as bytes come."""
+        """See to it that a silent answer is cut; the limit is moved on when it is reached, if bytes have come."""
         limit, stream = self._core.timeouts.idle, self._stream
         if limit is None or stream is None:
             return
@@ -287,7 +296,7 @@ class Exchange(Healer):
             self._idle = True
             stream.answer.fail(f"nothing was received for {limit:g} s (Timeouts.idle)")
         else:
-            self._call_at("idle", (now if since is None else since) + limit, self._watch_idle)
+            self._core.watch.at(self._watch_idle, (now if since is None else since) + limit, self._watch_idle)
 
     async def _streaming(self) -> Signal | None:
         stream = self._stream
@@ -299,7 +308,7 @@ class Exchange(Healer):
             self._cut = str(cut)
         stream.answer.close()
         self._tap = None
-        self._cancel_call("idle")
+        self._core.watch.drop(self._watch_idle)
         if self._cut is not None and not self._can_heal:
             raise self._interrupted()
         if stream.job_id is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from ._engine import Engine
 from ._healing import Healing
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from ._settings import PollingPolicy
     from ._shared import SharedResume
     from ._stream import EventStream
+
+
+_NOWHERE: Final = Place(None)
 
 
 class Healer(Engine):
@@ -58,7 +61,7 @@ class Healer(Engine):
         self._fold = Fold()
         self._stream: EventStream | None = None
         self._known: tuple[Message, ...] | None = None  # the history, as read just before the next message
-        self._place = Place(None)
+        self._place = _NOWHERE
         self._healing: Healing | None = None
         self._uncertain: Uncertain | None = None  # the message that is looked for
         self._cut: str | None = None  # why the answer of this round is not known to be whole

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
@@ -57,17 +57,18 @@ class Run:
         self.uncertain: Uncertain | None = None
         self.waiting: set[Holder] = set()
         self.resuming: SharedResume | None = None
-        self._said: Counter[int] = Counter()
+        self._said: dict[int, int] = {}
         self._holder: Holder | None = None
         self._queue: deque[tuple[asyncio.Future[None], Holder]] = deque()
 
     def said(self, words: str | None) -> None:
         """Note a message that the service accepted."""
-        self._said[hash(words or "")] += 1
+        key = hash(words or "")
+        self._said[key] = self._said.get(key, 0) + 1
 
     def times_said(self, words: str | None) -> int | None:
         """How often the same words were said in this conversation before; ``None`` if others may have said them."""
-        return None if self.begun is None else self._said[hash(words or "")]
+        return None if self.begun is None else self._said.get(hash(words or ""), 0)
 
     def share(self, resume: SharedResume, sender: Holder) -> None:
         """Let all who wait take part in a resume that ``sender`` sends, also those in the queue for the run."""

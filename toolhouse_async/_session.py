@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from types import TracebackType
 from typing import Final, Self, Unpack
-from weakref import WeakSet
 
 from ._conversation import Conversation
 from ._exchange import Exchange
@@ -14,7 +13,7 @@ from ._results import JobStatus, Message, TurnResult
 from ._settings import PollingPolicy
 from ._turn import Turn
 from ._wire.steps import State
-from .errors import ClosedError, ConfigurationError, OutcomeUnknownError
+from .errors import ConfigurationError, OutcomeUnknownError
 
 
 class Session:
@@ -27,8 +26,6 @@ class Session:
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
-        self._open: WeakSet[Exchange] = WeakSet()
-        self._closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -65,9 +62,7 @@ class Session:
         self._check_open()
         check_message(message)
         options = make_options(turn_options)
-        exchange = Exchange(self._conversation, options, message=message, timeout=options.timeout)
-        self._open.add(exchange)
-        return Turn(exchange)
+        return Turn(Exchange(self._conversation, options, message=message, timeout=options.timeout))
 
     async def send(self, message: str | None = None, **turn_options: Unpack[TurnOptions]) -> TurnResult:
         """Make a whole turn and return its result. Arguments as for :meth:`stream`.
@@ -133,7 +128,6 @@ class Session:
                 "the message was to start the conversation: without its run id there is no history to look in"
             )
         exchange = Exchange(conversation, Options(), begin=State.RECOVERING)
-        self._open.add(exchange)
         try:
             while not exchange.is_over:
                 exchange.events.clear()
@@ -157,13 +151,10 @@ class Session:
 
     async def aclose(self) -> None:
         """End the session's open turns with ``ClosedError``. The run goes on at the service. Idempotent."""
-        self._closed = True
-        for exchange in list(self._open):
-            exchange.interrupt(ClosedError("the session was closed"))
+        self._conversation.close()
 
     def _check_open(self) -> None:
-        if self._closed:
-            raise ClosedError("the session is closed")
+        self._conversation.check_open()
         self._conversation.core.check_open()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from collections import deque
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from ._answer import Cut
 from ._log import log
@@ -16,6 +16,8 @@ from ._wire.jsontext import parse_line
 from ._wire.lines import LineSplitter
 from .errors import LineTooLongError, ProtocolError
 from .events import Event, TextDelta
+
+_Characters: Final = codecs.getincrementaldecoder("utf-8")
 
 
 class Body(Protocol):
@@ -83,8 +85,12 @@ class EventStream:
         self._decoder = decoder
         self._max_line = max_line
         self._fold = fold
-        self._splitter = LineSplitter(max_line) if format_ == "ndjson" else None
-        self._characters = codecs.getincrementaldecoder("utf-8")("replace")
+        self._splitter: LineSplitter | None = None
+        self._characters: codecs.IncrementalDecoder | None = None
+        if format_ == "ndjson":
+            self._splitter = LineSplitter(max_line)
+        else:
+            self._characters = _Characters("replace")
 
     @property
     def is_proven(self) -> bool:
@@ -109,9 +115,9 @@ class EventStream:
             raise
         if data:
             self._add(data, events)
-        elif self._splitter is None:
+        elif self._characters is not None:
             self.odd_end = bool(self._characters.getstate()[0])
-        else:
+        elif self._splitter is not None:
             malformed = self._fold.malformed
             self._add_lines(self._splitter.finish(), events)
             self.odd_end = self._fold.malformed != malformed
@@ -127,12 +133,13 @@ class EventStream:
             log.info("run %s: the rest was not read: %s", self.run_id, error)
 
     def _add(self, data: bytes, events: deque[Event]) -> None:
-        if self._splitter is None:
+        if self._characters is not None:
             if text := self._characters.decode(data):
                 delta = TextDelta(text)
                 self._fold.add((delta,))
                 events.append(delta)
             return
+        assert self._splitter is not None  # noqa: S101 - there is one or the other
         self._add_lines(self._splitter.feed(data), events)
         if self._splitter.too_long:
             raise LineTooLongError(

@@ -11,10 +11,12 @@ from typing import Final
 
 import aiohttp
 import anyio
+from aiohttp import hdrs
 
 from ._answer import Answer
 from ._log import log
 from ._settings import Limits, Timeouts
+from ._watch import Watch
 from ._wire.answers import HeaderLookup, check_framing
 from ._wire.requests import Request
 from .errors import (
@@ -35,6 +37,10 @@ SLICE: Final = 256 * 1024
 """Bytes of a request body that are written at once."""
 
 
+_NO_CONTENT_TYPE: Final = (hdrs.CONTENT_TYPE,)
+"""What aiohttp is not to add where there is no body."""
+
+
 class Dispatch:
     """How far one message has come: what proves that it was not sent, or was answered.
 
@@ -43,34 +49,34 @@ class Dispatch:
         head: The headers of a good answer, where the sender was cancelled in the very moment that they came.
     """
 
-    __slots__ = ("head", "in_flight", "response_timeout")
+    __slots__ = ("head", "in_flight")
 
     def __init__(self) -> None:
         self.in_flight: bool = False
         self.head: HeaderLookup | None = None
-        self.response_timeout: float | None = None
 
 
-_DISPATCH: Final[ContextVar[Dispatch]] = ContextVar("toolhouse_async.dispatch")
+_REQUEST: Final[ContextVar[tuple[Dispatch, Watch, float | None]]] = ContextVar("toolhouse_async.request")
+"""The request under way, and the seconds that its answer may take: what aiohttp does not hand on to the answer."""
 
 
 class _Response(aiohttp.ClientResponse):
     """An answer that is begun exactly when the request's head is handed to the connection."""
 
     async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
-        dispatch, protocol, timer = _DISPATCH.get(), connection.protocol, None
+        dispatch, watch, limit = _REQUEST.get()
         dispatch.in_flight = True
-        if protocol is not None and dispatch.response_timeout is not None:
-            loop = asyncio.get_running_loop()
-            timer = loop.call_later(dispatch.response_timeout, protocol.set_exception, TimeoutError())
+        protocol = connection.protocol
+        if limit is not None and protocol is not None:
+            when = asyncio.get_running_loop().time() + limit
+            watch.at(dispatch, when, lambda: protocol.set_exception(TimeoutError()))
         try:
             return await super().start(connection)
         except asyncio.CancelledError:
             dispatch.head = _received_head(connection)
             raise
         finally:
-            if timer is not None:
-                timer.cancel()
+            watch.drop(dispatch)
 
 
 def _received_head(connection: aiohttp.connector.Connection) -> HeaderLookup | None:
@@ -137,6 +143,7 @@ class Transport:
         self._proxy = proxy
         self._ssl: ssl.SSLContext | bool = True if ssl_context is None else ssl_context
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        self._watch = Watch()
         self._closing: asyncio.Future[None] | None = None
         self._free = anyio.Semaphore(limits.max_connections, fast_acquire=True)
 
@@ -150,7 +157,6 @@ class Transport:
                 headers=self._headers,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._timeouts.connect),
-                skip_auto_headers=("Content-Type",),
                 auto_decompress=False,
                 trust_env=False,
                 response_class=_Response,
@@ -186,9 +192,9 @@ class Transport:
             await self._take_place()
             release = self._free.release
         dispatch = dispatch or Dispatch()
-        dispatch.response_timeout = response_timeout or self._timeouts.response
         try:
-            response = await self._request(request, authorization, dispatch)
+            limit = response_timeout or self._timeouts.response
+            response = await self._request(request, authorization, dispatch, limit)
             answer = Answer(response, self._limits.max_body, release)
         except BaseException:
             if release is not None:
@@ -216,17 +222,17 @@ class Transport:
         )
 
     async def _request(
-        self, request: Request, authorization: Mapping[str, str], dispatch: Dispatch
+        self, request: Request, authorization: Mapping[str, str], dispatch: Dispatch, limit: float | None
     ) -> aiohttp.ClientResponse:
         error: ToolhouseError
         headers = dict(authorization)
         data: bytes | AsyncIterator[bytes] | None = request.body
         if request.body is not None:
-            headers["Content-Type"] = "application/json"
+            headers[hdrs.CONTENT_TYPE] = "application/json"
             if len(request.body) > SLICE:
-                headers["Content-Length"] = str(len(request.body))
+                headers[hdrs.CONTENT_LENGTH] = str(len(request.body))
                 data = _sliced(request.body)
-        mark = _DISPATCH.set(dispatch)
+        mark = _REQUEST.set((dispatch, self._watch, limit))
         try:
             return await self._session(reads=request.method == "GET").request(
                 request.method,
@@ -234,18 +240,19 @@ class Transport:
                 data=data,
                 headers=headers,
                 allow_redirects=False,
+                skip_auto_headers=_NO_CONTENT_TYPE if data is None else None,
                 middlewares=_MIDDLEWARES.get(request.method),
             )
         except aiohttp.ConnectionTimeoutError:
             error = ConnectTimeoutError(f"{request}: no connection within Timeouts.connect", run_id=request.run_id)
         except TimeoutError:
             error = ResponseTimeoutError(
-                f"{request}: sent, and no answer within {dispatch.response_timeout:g} s", run_id=request.run_id
+                f"{request}: sent, and no answer within {limit:g} s", run_id=request.run_id
             )
         except (_Dropped, aiohttp.ClientError, OSError) as failure:
             error = _explained(failure, sent=dispatch.in_flight, request=request)
         finally:
-            _DISPATCH.reset(mark)
+            _REQUEST.reset(mark)
         # Raised here, out of the except blocks, since aiohttp's exceptions hold the request's headers.
         if request.method == "GET":
             error.safe_to_retry = True
@@ -260,6 +267,7 @@ class Transport:
     async def _close(self) -> None:
         for session in self._sessions.values():
             await session.close()
+        self._watch.close()
 
 
 async def _sliced(body: bytes) -> AsyncIterator[bytes]:
