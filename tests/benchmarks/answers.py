@@ -7,7 +7,6 @@ from functools import cache
 
 import orjson
 
-RUN_ID = "run-1"
 JOB_ID = "job-1"
 HISTORY = b'[{"role":"user","content":"go"}]'
 
@@ -31,7 +30,7 @@ def openai_event(text: str) -> bytes:
 
 def langgraph_event(text: str) -> bytes:
     """One message chunk of a LangGraph run, as an event of an SSE stream."""
-    chunk = [{"content": text, "type": "AIMessageChunk", "id": RUN_ID}, {"langgraph_node": "agent"}]
+    chunk = [{"content": text, "type": "AIMessageChunk", "id": "m1"}, {"langgraph_node": "agent"}]
     return b"event: messages\r\ndata: " + orjson.dumps(chunk) + b"\r\n\r\n"
 
 
@@ -54,12 +53,15 @@ def end(format_: str) -> bytes:
     return (chunk(last) if last else b"") + b"0\r\n\r\n"
 
 
-def head(format_: str) -> bytes:
+def head(format_: str, run: int) -> bytes:
     """The head of a streamed answer."""
     content_type = b"application/x-ndjson" if format_ == "ndjson" else b"text/event-stream"
-    return b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nX-Toolhouse-Run-ID: %b\r\nTransfer-Encoding: chunked\r\n\r\n" % (
-        content_type,
-        RUN_ID.encode(),
+    return (
+        b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nX-Toolhouse-Run-ID: run-%d\r\nTransfer-Encoding: chunked\r\n\r\n"
+        % (
+            content_type,
+            run,
+        )
     )
 
 
@@ -73,14 +75,13 @@ def chunks(format_: str, per_chunk: int, count: int, padding: int = 0) -> Iterat
 
 @cache
 def whole(format_: str, per_chunk: int, count: int, padding: int = 0) -> bytes:
-    """A whole answer, to be written at once."""
-    return head(format_) + b"".join(chunks(format_, per_chunk, count, padding)) + end(format_)
+    """A whole body, to be written at once."""
+    return b"".join(chunks(format_, per_chunk, count, padding)) + end(format_)
 
 
 @cache
 def poll_answer() -> bytes:
     """The answer to a poll of a run whose job is running."""
     return (
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Toolhouse-Run-ID: %b\r\n"
-        b"x-toolhouse-job-id: %b\r\nContent-Length: %d\r\n\r\n%b"
-    ) % (RUN_ID.encode(), JOB_ID.encode(), len(HISTORY), HISTORY)
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nx-toolhouse-job-id: %b\r\nContent-Length: %d\r\n\r\n%b"
+    ) % (JOB_ID.encode(), len(HISTORY), HISTORY)

@@ -28,7 +28,7 @@ HEADERS = {"Authorization": "Bearer key"}
 @asynccontextmanager
 async def floor(url: str) -> AsyncIterator[Consume]:
     """aiohttp and orjson by themselves: no types, no end that is checked, nothing kept."""
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
         async def consume(plan: Plan) -> int:
             count = 0

@@ -28,6 +28,8 @@ class Figures:
         """When polls came (``time.monotonic_ns``)."""
         self.most_in_flight = 0
         """The most polls that were unanswered at once."""
+        self.messages = 0
+        """Messages that came."""
         self.closed: list[int] = []
         """When connections were closed by the client (``time.monotonic_ns``)."""
 
@@ -38,6 +40,7 @@ class Server:
     def __init__(self) -> None:
         self.figures = Figures()
         self.in_flight = 0
+        self.runs = 0
 
     def take_figures(self) -> bytes:
         """The figures so far as an answer; they begin anew."""
@@ -100,14 +103,17 @@ class Connection(asyncio.Protocol):
         self.transport.write(answers.poll_answer())
 
     def _answer_message(self, format_: str, plan: Plan) -> None:
+        self._server.figures.messages += 1
+        self._server.runs += 1
+        head = answers.head(format_, self._server.runs)
         if plan.kind == "burst":
-            self.transport.write(answers.whole(format_, plan.per_chunk, plan.count, plan.padding))
+            self.transport.write(head + answers.whole(format_, plan.per_chunk, plan.count, plan.padding))
         elif plan.kind == "idle":
-            self.transport.write(answers.head(format_) + next(answers.chunks(format_, 1, 1)))
+            self.transport.write(head + next(answers.chunks(format_, 1, 1)))
         elif plan.kind == "drip":
-            self._drip(_writes(format_, plan), plan.pause / 1e6)
+            self._drip(_writes(head, format_, plan), plan.pause / 1e6)
         else:
-            _write_on_time(self.transport, format_, plan)
+            _write_on_time(self.transport, head, format_, plan)
 
     def _drip(self, writes: Generator[bytes], pause: float) -> None:
         data = next(writes, None)
@@ -116,17 +122,17 @@ class Connection(asyncio.Protocol):
             self._timer = asyncio.get_running_loop().call_later(pause, self._drip, writes, pause)
 
 
-def _writes(format_: str, plan: Plan) -> Generator[bytes]:
+def _writes(head: bytes, format_: str, plan: Plan) -> Generator[bytes]:
     """The pieces of an answer that are written each by itself."""
-    yield answers.head(format_)
+    yield head
     yield from answers.chunks(format_, plan.per_chunk, plan.count, plan.padding)
     yield answers.end(format_)
 
 
-def _write_on_time(transport: asyncio.Transport, format_: str, plan: Plan) -> None:
+def _write_on_time(transport: asyncio.Transport, head: bytes, format_: str, plan: Plan) -> None:
     """Write a chunk at each multiple of the pause. It spins: a timer would be late, and this core is our own."""
     event = answers.EVENT[format_]
-    pieces = [answers.head(format_), *answers.chunks(format_, plan.per_chunk, plan.count, plan.padding)]
+    pieces = [head, *answers.chunks(format_, plan.per_chunk, plan.count, plan.padding)]
     due = time.perf_counter_ns()
     for number, piece in enumerate(pieces):
         while time.perf_counter_ns() < due:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import events
+from . import delays, events, lines, space, starting, turns, waiting
 from .measure import Measure
 
 MEASURES: dict[str, Measure] = {
@@ -10,4 +10,14 @@ MEASURES: dict[str, Measure] = {
     "burst-20": events.burst_20,
     "live": events.live,
     "short-turn": events.short_turn,
+    "turns-at-once": turns.at_once,
+    "idle-turns": space.idle_turns,
+    "long-turn": space.long_turn,
+    "lines": lines.linear,
+    "many-runs": waiting.many_runs,
+    "one-run": waiting.one_run,
+    "to-consumer": delays.to_consumer,
+    "to-closed": delays.to_closed,
+    "import": starting.importing,
+    "client-start": starting.clients,
 }

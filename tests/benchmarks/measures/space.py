@@ -1,0 +1,42 @@
+"""Memory, each contestant in a process of its own."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from ..machine import in_child
+from ..report import Row
+from ..rounds import Figures, ratio
+from .measure import Setting
+
+TURNS = 1000
+HOW = {"resident": "rss", "allocated by Python": "allocated"}
+MB = 1e6
+
+
+def idle_turns(setting: Setting) -> list[Row]:
+    """What an open turn takes that waits for its next event."""
+    rows: list[Row] = []
+    for words, how in HOW.items():
+        figures: Figures = {"floor": [], "ours": []}
+        for _ in range(setting.rounds if setting.full else 1):
+            for name, taken in figures.items():
+                taken.append(in_child("memory", name, setting.url, TURNS, 0, how) / TURNS / 1000)
+        rows.append(
+            Row(
+                f"memory of an idle open turn, {words}", "ours", median(figures["ours"]), "kB", "floor",
+                median(figures["floor"]), ratio(figures, "ours", "floor"), 1.4,
+            )
+        )  # fmt: skip
+    return rows
+
+
+def long_turn(setting: Setting) -> list[Row]:
+    """What a turn takes more at its end than after its first tenth, beside the words that it keeps."""
+    events = 1_000_000 if setting.full else 200_000
+    rows: list[Row] = []
+    for words, how in HOW.items():
+        taken = in_child("memory", "ours", setting.url, 1, events, how)
+        growth = max(taken) - taken[0]
+        rows.append(Row(f"growth over {events:,} events beside the text, {words}", "ours", growth / MB, "MB", bar=1.0))
+    return rows
