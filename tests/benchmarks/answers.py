@@ -58,11 +58,7 @@ def head(format_: str, run: int) -> bytes:
     content_type = b"application/x-ndjson" if format_ == "ndjson" else b"text/event-stream"
     return (
         b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nX-Toolhouse-Run-ID: run-%d\r\nTransfer-Encoding: chunked\r\n\r\n"
-        % (
-            content_type,
-            run,
-        )
-    )
+    ) % (content_type, run)
 
 
 def chunks(format_: str, per_chunk: int, count: int, padding: int = 0) -> Iterator[bytes]:

@@ -1,7 +1,7 @@
 """The memory of one contestant in a fresh process.
 
 ``python -m tests.benchmarks.memory CONTESTANT URL TURNS EVENTS HOW`` opens the turns, which are left idle after their
-first event, or with ``TURNS`` 1 reads one to its end. It prints, in bytes: for idle turns what they take together,
+first event, or with ``TURNS`` 1 reads one to its end. It prints, in bytes: for idle turns what each takes,
 for one long turn what it takes at each tenth. ``HOW`` is ``rss`` or ``allocated``.
 """
 
@@ -25,7 +25,7 @@ from .seen import ask
 
 CONTESTANTS: dict[str, Contestant] = {"floor": floor, "ours": ours}
 FEW = 50
-"""Turns that are opened before it counts, so that what is made once is there."""
+"""Turns of those that are opened before it counts, so that what is made once is there."""
 
 
 def used(how: str) -> int:
@@ -48,17 +48,17 @@ async def _open(consume: Consume, url: str, turns: int) -> list[asyncio.Task[int
     return tasks
 
 
-async def idle(contestant: Contestant, url: str, turns: int, how: str) -> int:
-    """What open turns take together."""
+async def idle(contestant: Contestant, url: str, turns: int, how: str) -> float:
+    """What each open turn takes, when there are ``turns``."""
     async with contestant(url) as consume:
         tasks = await _open(consume, url, FEW)
         before = used(how)
-        tasks += await _open(consume, url, turns)
+        tasks += await _open(consume, url, turns - FEW)
         taken = used(how) - before
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    return taken
+    return taken / (turns - FEW)
 
 
 async def long(url: str, events: int, how: str) -> list[int]:

@@ -29,7 +29,7 @@ def timed_steps(clock: Callable[[], float] = time.thread_time) -> Iterator[list[
         asyncio.Handle._run = run
 
 
-async def lateness(late: list[float], interval: float = 0.005) -> None:
+async def lateness(late: list[float], interval: float = 0.01) -> None:
     """Add to ``late``, until cancelled, by how many seconds the event loop wakes later than asked to."""
     loop = asyncio.get_running_loop()
     while True:

@@ -21,10 +21,10 @@ def idle_turns(setting: Setting) -> list[Row]:
         figures: Figures = {"floor": [], "ours": []}
         for _ in range(setting.rounds if setting.full else 1):
             for name, taken in figures.items():
-                taken.append(in_child("memory", name, setting.url, TURNS, 0, how) / TURNS / 1000)
+                taken.append(in_child("memory", name, setting.url, TURNS, 0, how) / 1000)
         rows.append(
             Row(
-                f"memory of an idle open turn, {words}", "ours", median(figures["ours"]), "kB", "floor",
+                f"memory of each of {TURNS:,} idle open turns, {words}", "ours", median(figures["ours"]), "kB", "floor",
                 median(figures["floor"]), ratio(figures, "ours", "floor"), 1.4,
             )
         )  # fmt: skip

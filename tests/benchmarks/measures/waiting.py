@@ -133,7 +133,7 @@ def _ids(runs: int) -> list[str]:
 
 def many_runs(setting: Setting) -> list[Row]:
     """Ten thousand waiters on as many runs: the first minute, and once all are polled every ten seconds."""
-    runs = 10_000 if setting.full else 1000
+    runs = 10_000 if setting.full else 5000
     phases = {
         "first minute": {"elapsed": 0.0, "spread": 0.0, "settle": 0.0, "window": 60.0 if setting.full else 8.0},
         "steady": {"elapsed": 100.0, "spread": 10.0, "settle": 15.0, "window": 20.0 if setting.full else 8.0},
