@@ -195,6 +195,17 @@ async def test_a_run_id_that_is_none(bad: str) -> None:
         assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("header", ["X-Toolhouse-Run-ID", "x-toolhouse-job-id"])
+async def test_the_key_in_place_of_an_id_is_not_taken(header: str) -> None:
+    headers = {"X-Toolhouse-Run-ID": RUN, header: KEY}
+    async with talk([response(200, headers, said("a"))]) as (server, toolhouse):
+        with pytest.raises(ProtocolError, match="in place of an id") as caught:
+            await toolhouse.run("worker", "x")
+        assert caught.value.safe_to_retry is False
+        assert KEY not in str(caught.value)
+        assert len(server.requests) == 1
+
+
 async def test_two_run_ids() -> None:
     two = b"HTTP/1.1 200 OK\r\nX-Toolhouse-Run-ID: a\r\nX-Toolhouse-Run-ID: b\r\nContent-Length: 0\r\n\r\n"
     async with talk([two]) as (_, toolhouse):

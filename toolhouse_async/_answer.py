@@ -22,13 +22,16 @@ class Answer:
         status: The HTTP status.
         lookup: The headers, as the HTTP library has them.
         framed: Whether the end of the body will be proven by its framing.
+        run_id: The run id in its headers, if there is one.
+        job_id: The job in its headers, if there is one.
+        redact: Blacks the key out of what the answer said.
         received: Bytes of the body read so far.
         waiting_since: The loop's time at which the reader began to wait for bytes, ``None`` while it does not.
     """
 
     __slots__ = (
         "_closed", "_content", "_failure", "_max_body", "_on_close", "_reason", "_response",
-        "framed", "lookup", "received", "status", "waiting_since",
+        "framed", "job_id", "lookup", "received", "redact", "run_id", "status", "waiting_since",
     )  # fmt: skip
 
     def __init__(
@@ -47,6 +50,9 @@ class Answer:
         self.framed: bool = version is not None and is_framed(
             response.headers, (version.major, version.minor), response.status
         )
+        self.run_id: str | None = None
+        self.job_id: str | None = None
+        self.redact: Callable[[str], str] = str
         self.received: int = 0
         self.waiting_since: float | None = None
         connection = response.connection
@@ -103,6 +109,11 @@ class Answer:
             if data or self._failure is None:
                 return self._within_limit(data)
         raise Cut(self._failure)
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the body ended well and was read to its end, so that the next reading gives nothing."""
+        return self._content.at_eof() and (self._max_body is None or self.received <= self._max_body)
 
     def _within_limit(self, data: bytes) -> bytes:
         """What of the next bytes is below the limit; the next call raises."""

@@ -80,6 +80,10 @@ class AsyncToolhouse:
         self._base_url = _checked_url(base_url, "base_url", allow_insecure=allow_insecure)
         if proxy is not None:
             _checked_url(proxy, "proxy", allow_insecure=True)
+        if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
+            raise ConfigurationError(
+                "ssl_context must be an ssl.SSLContext or None; certificates are always verified by default"
+            )
         self._transport = Transport(
             self._base_url,
             timeouts=timeouts,

@@ -19,6 +19,18 @@ _SECRET_LENGTH: Final = 8
 """Characters from which a key is one: a shorter placeholder ("test") would black out ordinary words."""
 
 
+class _Unshown(str):
+    """A header's value that tracebacks with local variables, such as error trackers send, do not show."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return _REDACTED
+
+    def __reduce__(self) -> str:
+        raise TypeError("a key is not pickled")
+
+
 class Secret:
     """A key that only :meth:`header` gives out; ``""`` is the absence of one."""
 
@@ -42,7 +54,11 @@ class Secret:
 
     def header(self) -> dict[str, str]:
         """The ``Authorization`` header; none for a public worker."""
-        return {"Authorization": f"Bearer {self.__value}"} if self.__value else {}
+        return {"Authorization": _Unshown(f"Bearer {self.__value}")} if self.__value else {}
+
+    def is_in(self, text: str | None) -> bool:
+        """Whether a text holds the key as it is."""
+        return text is not None and len(self.__value) >= _SECRET_LENGTH and self.__value in text
 
     def redact(self, text: str) -> str:
         """Black the key out of a text from outside, which may be JSON, HTML or a URL, and cut within the key."""

@@ -15,7 +15,7 @@ from ._run import Uncertain
 from ._shared import SharedResume, Tap
 from ._stream import EventStream
 from ._transport import Dispatch
-from ._waiting import Wait
+from ._waiting import Wait, too_many_jobs
 from ._wire import requests
 from ._wire.answers import Headers, run_id_of
 from ._wire.history import Place
@@ -28,7 +28,6 @@ from .errors import (
     OutcomeUnknownError,
     ProtocolError,
     ToolhouseError,
-    TooManyRoundsError,
     TurnTimeoutError,
     WorkerError,
 )
@@ -144,9 +143,10 @@ class Exchange(Healer):
         token = self.conversation.job = self.token if background else None
         error = self._fold.error
         if error is not None and not background:
-            raise WorkerError(
-                f"the worker reported an error: {error.message}"[:1000], partial=self.partial, code=error.code
-            )
+            redact = str if self._stream is None else self._stream.answer.redact
+            code = redact(error.code) if isinstance(error.code, str) else error.code
+            said = redact(error.message)[:1000]
+            raise WorkerError(f"the worker reported an error: {said}", partial=self.partial, code=code)
         if signal is not Signal.ABSENT:
             status: Literal["background", "completed"] = "background" if background else "completed"
             self.result = self._received(status, token)
@@ -232,7 +232,7 @@ class Exchange(Healer):
         format_: Format = self._options.format if tap is None else tap.shared.format
         self._stream = EventStream(tap or answer, format_, self._core.decoder, self._core.limits.max_line, self._fold)
         self._watch_idle()
-        conversation.answered(self._stream.run_id)
+        conversation.answered(self._stream.answer.run_id)
         self._accepted()
         return Signal.ANSWERED
 
@@ -311,9 +311,10 @@ class Exchange(Healer):
         self._core.watch.drop(self._watch_idle)
         if self._cut is not None and not self._can_heal:
             raise self._interrupted()
-        if stream.job_id is not None:
+        job_id = stream.answer.job_id
+        if job_id is not None:
             self._resumes = self._cut is not None
-            return self._job(stream.job_id)
+            return self._job(job_id)
         if self._cut is not None:
             return Signal.CUT
         return Signal.DOUBTFUL if self._is_doubtful(stream) else Signal.ENDED
@@ -352,9 +353,7 @@ class Exchange(Healer):
             return Signal.LEFT
         self._jobs += 1
         if self._jobs > self._polling.max_rounds:
-            raise TooManyRoundsError(
-                f"the worker started more than {self._polling.max_rounds} jobs in one turn (PollingPolicy.max_rounds)"
-            )
+            raise too_many_jobs(self._polling)
         return Signal.JOB
 
     def _new_wait(self, job_id: str | None, elapsed: float, *, until: float | None = None) -> Wait:

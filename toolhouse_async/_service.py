@@ -125,15 +125,17 @@ class Service:
         """Refuse an answer that is not a success, or not of this service."""
         if not 200 <= answer.status < 300:
             raise await self._refused(request, answer, secret)
-        if request.method == "GET":
-            check_content(answer.lookup, request.run_id)
-            return
+        reads = request.method == "GET"
+        answer.job_id = job_id_of(answer.lookup)
+        answer.redact = secret.redact
         try:
-            run_id = run_id_of(answer.lookup)
+            answer.run_id = request.run_id if reads else run_id_of(answer.lookup)
         except ProtocolError as error:
             error.safe_to_retry = False  # the service took the message
             raise
-        check_content(answer.lookup, run_id)
+        if secret.is_in(answer.run_id) or secret.is_in(answer.job_id):
+            raise ProtocolError("the answer has the API key in place of an id", safe_to_retry=reads)
+        check_content(answer.lookup, answer.run_id)
 
     async def _refused(self, request: Request, answer: Answer, secret: Secret) -> APIStatusError:
         most = self._limits.max_error_body
@@ -181,7 +183,7 @@ class Service:
         request = requests.read(agent_id, run_id)
         answer = await self._send_once(request, response_timeout=response_timeout)
         try:
-            job_id = job_id_of(answer.lookup)
+            job_id = answer.job_id
             history: tuple[Message, ...] | None = None
             if job_id is None or whole:
                 history = parse_history(await self._body(request, answer))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from copy import copy
 from typing import Any, Final
 
 from ._answer import Answer, Cut
 from ._run import Holder
-from ._wire.answers import HeaderLookup, job_id_of
 from ._wire.history import Place
 from ._wire.requests import Format
 from .errors import ToolhouseError
@@ -65,9 +64,14 @@ class SharedResume:
         return bool(self._taps) and not self._over and self._kept_size <= KEPT
 
     @property
+    def is_over(self) -> bool:
+        """Whether the answer was read to a good end."""
+        return self._over and self._end is None
+
+    @property
     def job_id(self) -> str | None:
         """The job that the answer's headers tell of."""
-        return None if self._answer is None else job_id_of(self._answer.lookup)
+        return None if self._answer is None else self._answer.job_id
 
     def others(self, tap: Tap) -> list[Holder]:
         """The readers beside one."""
@@ -158,9 +162,19 @@ class Tap:
         self.pending: deque[bytes] = deque()
 
     @property
-    def lookup(self) -> HeaderLookup:
-        """The answer's headers."""
-        return self.shared.current.lookup
+    def run_id(self) -> str | None:
+        """The run id in the answer's headers."""
+        return self.shared.current.run_id
+
+    @property
+    def job_id(self) -> str | None:
+        """The job in the answer's headers."""
+        return self.shared.current.job_id
+
+    @property
+    def redact(self) -> Callable[[str], str]:
+        """Blacks the key out."""
+        return self.shared.current.redact
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -176,6 +190,11 @@ class Tap:
     def waiting_since(self) -> float | None:
         """Since when bytes have been waited for."""
         return self.shared.current.waiting_since
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the next reading gives nothing."""
+        return self.shared.is_over and not self.pending
 
     async def read(self) -> bytes:
         """The next bytes; see :meth:`Answer.read`."""

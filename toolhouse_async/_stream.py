@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import codecs
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Literal, Protocol
 
 from ._answer import Cut
 from ._log import log
-from ._wire.answers import HeaderLookup, job_id_of, run_id_of
 from ._wire.decode import EventDecoder
 from ._wire.fold import Fold
 from ._wire.jsontext import parse_line
@@ -24,8 +23,18 @@ class Body(Protocol):
     """An answer whose body is still to be read: one's own, or one shared with others."""
 
     @property
-    def lookup(self) -> HeaderLookup:
-        """The headers."""
+    def run_id(self) -> str | None:
+        """The run id in its headers, if there is one."""
+        ...
+
+    @property
+    def job_id(self) -> str | None:
+        """The job in its headers, if there is one."""
+        ...
+
+    @property
+    def redact(self) -> Callable[[str], str]:
+        """Blacks the key out of what the answer said."""
         ...
 
     @property
@@ -41,6 +50,11 @@ class Body(Protocol):
     @property
     def waiting_since(self) -> float | None:
         """The loop's time since which bytes are waited for."""
+        ...
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the next reading gives nothing."""
         ...
 
     async def read(self) -> bytes:
@@ -65,8 +79,6 @@ class EventStream:
 
     Attributes:
         answer: The answer being read.
-        run_id: The run id in its headers, if there was one.
-        job_id: The job in its headers, if there was one.
         odd_end: Whether the body ended within a character or a line that is not JSON.
     """
 
@@ -79,8 +91,6 @@ class EventStream:
         fold: Fold,
     ) -> None:
         self.answer = answer
-        self.run_id = run_id_of(answer.lookup)
-        self.job_id = job_id_of(answer.lookup)
         self.odd_end = False
         self._decoder = decoder
         self._max_line = max_line
@@ -115,13 +125,15 @@ class EventStream:
             raise
         if data:
             self._add(data, events)
-        elif self._characters is not None:
+            if not self.answer.at_end:
+                return True
+        if self._characters is not None:
             self.odd_end = bool(self._characters.getstate()[0])
         elif self._splitter is not None:
             malformed = self._fold.malformed
             self._add_lines(self._splitter.finish(), events)
             self.odd_end = self._fold.malformed != malformed
-        return bool(data)
+        return False
 
     def rest_into(self, events: deque[Event]) -> None:
         """Add what was received and not read yet; for a reader who stops."""
@@ -130,7 +142,7 @@ class EventStream:
                 self._add(data, events)
             self._add_cut_line(events)
         except ProtocolError as error:
-            log.info("run %s: the rest was not read: %s", self.run_id, error)
+            log.info("run %s: the rest was not read: %s", self.answer.run_id, error)
 
     def _add(self, data: bytes, events: deque[Event]) -> None:
         if self._characters is not None:
@@ -144,7 +156,7 @@ class EventStream:
         if self._splitter.too_long:
             raise LineTooLongError(
                 f"line {self._splitter.lines + 1} is longer than Limits.max_line ({self._max_line} bytes)",
-                run_id=self.run_id,
+                run_id=self.answer.run_id,
             )
 
     def _add_lines(self, lines: list[bytes], events: deque[Event]) -> None:
@@ -159,7 +171,7 @@ class EventStream:
             self._fold.add(added)
             events.extend(added)
         if self._fold.malformed != malformed:
-            log.warning("run %s: %d lines are not JSON", self.run_id, self._fold.malformed - malformed)
+            log.warning("run %s: %d lines are not JSON", self.answer.run_id, self._fold.malformed - malformed)
 
     def _add_cut_line(self, events: deque[Event]) -> None:
         """Deliver a last line that is complete but for its newline; half an object is no event."""

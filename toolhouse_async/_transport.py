@@ -246,9 +246,7 @@ class Transport:
         except aiohttp.ConnectionTimeoutError:
             error = ConnectTimeoutError(f"{request}: no connection within Timeouts.connect", run_id=request.run_id)
         except TimeoutError:
-            error = ResponseTimeoutError(
-                f"{request}: sent, and no answer within {limit:g} s", run_id=request.run_id
-            )
+            error = ResponseTimeoutError(f"{request}: sent, and no answer within {limit:g} s", run_id=request.run_id)
         except (_Dropped, aiohttp.ClientError, OSError) as failure:
             error = _explained(failure, sent=dispatch.in_flight, request=request)
         finally:

@@ -9,8 +9,15 @@ from copy import copy
 from ._polling import RunPoll
 from ._results import JobRecord, JobStatus
 from ._settings import PollingPolicy
-from .errors import JobWaitTimeoutError
+from .errors import JobWaitTimeoutError, TooManyRoundsError
 from .events import Event, JobFinished, JobProgress, JobStarted
+
+
+def too_many_jobs(policy: PollingPolicy) -> TooManyRoundsError:
+    """The error for a worker that goes on to start jobs."""
+    return TooManyRoundsError(
+        f"the worker started more than {policy.max_rounds} jobs in one turn (PollingPolicy.max_rounds)"
+    )
 
 
 class Wait:
@@ -97,6 +104,8 @@ class Wait:
         """Go on with a job that was not known, or that has taken the place of the one that was."""
         if self.job_id is not None:
             self.finish(events, jobs)
+            if len(jobs) >= self._policy.max_rounds:
+                raise too_many_jobs(self._policy)
             self.started = asyncio.get_running_loop().time()
             self.polls = 1
         self.job_id = job_id

@@ -87,6 +87,11 @@ __all__ = [
 ]
 
 
+def _shown(character: str) -> str:
+    """A character as a terminal and a log may have it: messages may quote what a worker or a server said."""
+    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+
+
 class ToolhouseError(Exception):
     """Base of all errors that this library raises.
 
@@ -105,7 +110,7 @@ class ToolhouseError(Exception):
         headers: Mapping[str, str] | None = None,
         safe_to_retry: bool | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message if message.isprintable() else "".join(map(_shown, message)))
         self.run_id = run_id
         self.headers: Mapping[str, str] = {} if headers is None else headers
         self.safe_to_retry = safe_to_retry
