@@ -1,0 +1,1 @@
+"""A real nginx between the client and the Workers API."""

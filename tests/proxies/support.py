@@ -1,0 +1,181 @@
+"""What the tests share: an emulator behind nginx, clients before it, workers that pause, and what to look at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Self
+
+from tests.conversations.support import AGENT, KEY, assert_accepted
+from tests.faults.support import PATIENCE, eventually
+from toolhouse_async import (
+    AsyncToolhouse,
+    Event,
+    PollingPolicy,
+    RecoveryPolicy,
+    RetryPolicy,
+    Turn,
+    TurnCompleted,
+    TurnResult,
+)
+from toolhouse_async.testing import EmulatorServer, WorkerContext, WorkerEvent, WorkersEmulator
+from toolhouse_async.testing.workers import echo
+
+from .nginx import Nginx, Site
+
+QUICK: Mapping[str, Any] = {
+    "retries": RetryPolicy(initial=0.02),
+    "polling": PollingPolicy(min_interval=0.02, max_interval=0.05),
+    "recovery": RecoveryPolicy(quiet=0.15, deadline=10),
+}
+"""Short waits, since the clock is the real one."""
+
+WHOLE = "one two three four"
+
+DEFAULTS = "proxy_buffering on; proxy_http_version 1.0;"
+"""A location as it is when nothing is said of it (newer versions of nginx have another default version)."""
+
+PASS = "proxy_buffering off; proxy_http_version 1.1;"
+"""A location that passes words on as they come."""
+
+SHORT = "proxy_read_timeout 800ms;"
+"""Less than what a worker pauses for, and more than a busy machine needs for anything else."""
+
+
+class Pausing:
+    """A worker that says half of its words, then the rest once it may go on; others it echoes at once.
+
+    Attributes:
+        may_go_on: What it waits for, again with every message.
+        first: Say the first half before the pause; else nothing, not even headers.
+        only: Pause for this message alone.
+        cancelled: Whether a call of it was ended half-way.
+    """
+
+    def __init__(self, may_go_on: Callable[[], object], *, first: bool = True, only: str = WHOLE) -> None:
+        self.may_go_on = may_go_on
+        self.first = first
+        self.only = only
+        self.cancelled = False
+
+    @property
+    def function(self) -> Callable[[WorkerContext], AsyncIterator[WorkerEvent]]:
+        """The worker, to be registered."""
+
+        async def worker(ctx: WorkerContext) -> AsyncIterator[WorkerEvent]:
+            words = [event async for event in echo(ctx)]
+            half = len(words) // 2 if self.first else 0
+            try:
+                for number, word in enumerate(words):
+                    if number == half and ctx.message == self.only:
+                        await eventually(self.may_go_on)
+                    yield word
+            except asyncio.CancelledError:
+                self.cancelled = True
+                raise
+
+        return worker
+
+
+class Job:
+    """A worker with a background job, and its words before and after it.
+
+    Attributes:
+        may_end: Lets the job end.
+    """
+
+    def __init__(self, proxied: Proxied, *, polls: int | None = None) -> None:
+        """Register it; with ``polls`` the job ends by itself once so many have come."""
+        self.may_end = asyncio.Event()
+
+        async def job() -> None:
+            if polls is not None:
+                await eventually(lambda: proxied.count("GET") >= polls)
+                self.may_end.set()
+            await self.may_end.wait()
+
+        @proxied.emulator.worker(AGENT)
+        async def worker(ctx: WorkerContext) -> AsyncIterator[WorkerEvent]:
+            if len(ctx.history) == 1:
+                yield ctx.background(job)
+                yield ctx.text("working, ")
+            else:
+                yield ctx.text(ctx.message or "done")
+
+
+class Proxied:
+    """An emulator with nginx before it, and clients that know only nginx.
+
+    Attributes:
+        emulator: The Workers API, with an echoing worker.
+        server: The emulator's server.
+        servers: It, and others that a test adds.
+        folder: Where nginx has its files.
+        events: What turns gave that were read with ``read``.
+    """
+
+    def __init__(self, program: str, folder: Path) -> None:
+        self.emulator = WorkersEmulator(api_key=KEY)
+        self.emulator.worker(AGENT)(echo)
+        self.server: EmulatorServer
+        self.servers: list[EmulatorServer] = []
+        self.events: list[Event] = []
+        self._program = program
+        self.folder = folder
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        self.server = await self._stack.enter_async_context(self.emulator.serve())
+        self.servers.append(self.server)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def nginx(self, location: str = PASS, *, upstream: str | None = None, **lines: str) -> Nginx:
+        """Start an nginx with these lines of configuration, see ``Site``; ``{upstream}`` is the emulator's address."""
+        task = asyncio.current_task()
+        assert task is not None
+        # pytest-timeout's signal does not interrupt a loop in real time.
+        self._stack.callback(asyncio.get_running_loop().call_later(PATIENCE, task.cancel).cancel)
+        address = self.server.url.removeprefix("http://")
+        filled = {kind: text.replace("{upstream}", address) for kind, text in {"location": location, **lines}.items()}
+        nginx = await self._stack.enter_async_context(
+            Nginx(self._program, self.folder, self.server.url if upstream is None else upstream)
+        )
+        await nginx.start(Site(**filled))
+        return nginx
+
+    async def client(self, nginx: Nginx, **options: Any) -> AsyncToolhouse:
+        """An open client of the Workers API behind nginx."""
+        client = AsyncToolhouse(**{"api_key": KEY, "base_url": nginx.url, **QUICK, **options})
+        return await self._stack.enter_async_context(client)
+
+    def pausing(self, may_go_on: Callable[[], object] | None = None, **options: Any) -> Pausing:
+        """Let the worker pause, by default until the history is read, as only a client does whose answer was cut."""
+        worker = Pausing(may_go_on or (lambda: self.count("GET")), **options)
+        self.emulator.worker(AGENT)(worker.function)
+        return worker
+
+    def count(self, method: str) -> int:
+        """How many requests of ``method`` have come to the emulator."""
+        return sum(request.method == method for request in self.server.requests)
+
+    async def read(self, turn: Turn) -> TurnResult:
+        """Read a turn event by event."""
+        self.events = []
+        async for event in turn:
+            self.events.append(event)
+        completed = self.events[-1]
+        assert type(completed) is TurnCompleted
+        return completed.result
+
+    def accepted(self, *messages: str) -> None:
+        """Every message was accepted exactly once, in this order (of one server), and nothing else was."""
+        if self.servers == [self.server]:
+            assert_accepted(self.server, *messages)
+            return
+        accepted = [request for server in self.servers for request in server.accepted]
+        assert sorted(f"{each.method} {each.json()['message']}" for each in accepted) == sorted(messages)
