@@ -168,10 +168,9 @@ class Nginx:
     async def stop(self) -> None:
         """End it by ``SIGTERM``, if it runs."""
         process, self._process = self._process, None
-        if process is None:
+        if process is None or process.poll() is not None:
             return
-        if process.poll() is None:
-            process.terminate()
+        process.terminate()
         try:
             await eventually(lambda: process.poll() is not None)
         except TimeoutError:

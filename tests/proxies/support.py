@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, Self
 
 from tests.conversations.support import AGENT, KEY, assert_accepted
@@ -112,7 +113,7 @@ class Proxied:
         emulator: The Workers API, with an echoing worker.
         server: The emulator's server.
         servers: It, and others that a test adds.
-        folder: Where nginx has its files.
+        folder: Where each nginx has a folder of its own.
         events: What turns gave that were read with ``read``.
     """
 
@@ -143,7 +144,7 @@ class Proxied:
         address = self.server.url.removeprefix("http://")
         filled = {kind: text.replace("{upstream}", address) for kind, text in {"location": location, **lines}.items()}
         nginx = await self._stack.enter_async_context(
-            Nginx(self._program, self.folder, self.server.url if upstream is None else upstream)
+            Nginx(self._program, Path(mkdtemp(dir=self.folder)), self.server.url if upstream is None else upstream)
         )
         await nginx.start(Site(**filled))
         return nginx
