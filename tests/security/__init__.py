@@ -1,0 +1,1 @@
+"""Attacks: what the page on security claims, tried."""

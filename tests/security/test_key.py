@@ -1,0 +1,289 @@
+"""The key comes into nothing but the header of a request."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import copy
+import faulthandler
+import gc
+import logging
+import pickle
+import ssl
+import traceback
+import warnings
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from tests.support.answers import KEY, ONCE, RUN, chain, client_of, greeting, history, said, text, unused_port
+from tests.support.raw_server import RawServer, Request, fin, ndjson, response, rst, silence
+from toolhouse_async import AsyncToolhouse, Limits, PollingPolicy, Timeouts, ToolhouseError, WorkerError
+
+REAL_TIME = True
+
+PASSWORD = "proxy-canary-5YtR"
+BASIC = base64.b64encode(f"user:{PASSWORD}".encode()).decode().rstrip("=")
+
+
+def shown(error: BaseException) -> str:
+    """All that logs and error trackers show of an error, the local variables of every frame included."""
+    parts = ["".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())]
+    for each in chain(error):
+        parts.append(f"{each!r}{each}{each.args!r}{vars(each)!r}")
+    return "".join(parts)
+
+
+async def failed(step: Awaitable[Any]) -> BaseException:
+    """What the step raises, out of a frame that holds no key."""
+    with pytest.raises((ToolhouseError, asyncio.CancelledError)) as caught:
+        await step
+    return caught.value
+
+
+# Ways to fail: what the server does with a message, and what the client is told beside
+
+
+async def _hangs(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> None:
+    await silence(reader)
+
+
+async def _closes(reader: object, writer: asyncio.StreamWriter, request: Request) -> None:
+    fin(writer)
+
+
+async def _resets(reader: object, writer: asyncio.StreamWriter, request: Request) -> None:
+    rst(writer)
+
+
+def _answers(answer: Callable[[str], bytes]) -> Any:
+    """Answers with what is made of the Authorization header."""
+
+    async def script(reader: object, writer: asyncio.StreamWriter, request: Request) -> None:
+        writer.write(answer(request.headers["authorization"]))
+        fin(writer)
+
+    return script
+
+
+def _cut(authorization: str) -> bytes:
+    return response(headers={RUN: "r1", "X-You-Sent": authorization}, body=ndjson(text("x")), ends=False)
+
+
+FAILURES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "closed": (_closes, {}),
+    "reset": (_resets, {}),
+    "no answer": (_hangs, {"timeouts": Timeouts(response=0.05)}),
+    "no HTTP": (_answers(lambda said: f"{said}\r\n\r\n".encode()), {}),
+    "401": (_answers(lambda said: response(401, {"X-You-Sent": said}, said.encode(), chunked=False)), {}),
+    "429": (_answers(lambda said: response(429, {"X-You-Sent": said}, said.encode(), chunked=False)), {}),
+    "500 cut": (_answers(lambda said: response(500, body=said.encode(), ends=False)), {}),
+    "redirect": (_answers(lambda said: response(302, {"Location": f"/?{said}"}, chunked=False)), {}),
+    "run id": ([response(headers={RUN: "../x"}), response(headers={RUN: ""}), response(404)], {}),
+    "gzip": ([response(headers={RUN: "r1", "Content-Encoding": "gzip"})] * 3, {}),
+    "cut": (_answers(_cut), {}),
+    "long line": (
+        _answers(lambda said: response(headers={RUN: "r1"}, body=b"x" * 999)),
+        {"limits": Limits(max_line=9)},
+    ),
+    "long body": (
+        _answers(lambda said: response(headers={RUN: "r1"}, body=b"x" * 999)),
+        {"limits": Limits(max_body=9)},
+    ),
+}
+
+
+@pytest.mark.parametrize("way", FAILURES)
+async def test_the_key_is_not_in_the_locals_of_a_traceback(way: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(0)
+    script, options = FAILURES[way]
+    async with RawServer(script) as server, client_of(server, retries=ONCE, **options) as toolhouse:
+        for step in (
+            toolhouse.run("a", "x", recover=False),
+            toolhouse.session("a", run_id="r1").send("x", recover=False),
+            toolhouse.history("a", "r1"),
+        ):
+            assert KEY not in shown(await failed(step))
+        assert {request.headers["authorization"] for request in server.requests} == {f"Bearer {KEY}"}
+    assert KEY not in caplog.text
+
+
+async def test_the_key_is_not_in_the_locals_where_nothing_was_sent() -> None:
+    async with greeting(b"") as port:
+        for url in (f"http://127.0.0.1:{unused_port()}", f"https://127.0.0.1:{port}", "http://nowhere.invalid"):
+            async with AsyncToolhouse(KEY, base_url=url, retries=ONCE, allow_insecure=True) as toolhouse:
+                assert KEY not in shown(await failed(toolhouse.run("a", "x")))
+
+
+async def test_the_key_is_not_in_the_locals_of_a_cancelled_turn() -> None:
+    async with RawServer(_hangs) as server, client_of(server) as toolhouse:
+        going = asyncio.ensure_future(toolhouse.run("a", "x"))
+        while not server.requests:
+            await asyncio.sleep(0.01)
+        assert KEY not in repr(going)
+        going.cancel()
+        assert KEY not in shown(await failed(going))
+
+
+async def test_the_key_is_in_no_error_of_a_worker() -> None:
+    for said_back in ({"message": f"bad key {KEY}", "code": KEY}, {"error": {"message": KEY}}, {"error": {"key": KEY}}):
+        answer = response(headers={RUN: "r1"}, body=ndjson({"type": "error", **said_back}))
+        async with RawServer([answer]) as server, client_of(server) as toolhouse:
+            turn = toolhouse.stream("a", "x")
+            with pytest.raises(WorkerError) as caught:
+                await turn.result()
+        for each in chain(caught.value):
+            assert KEY not in f"{each!r}{each}{each.args!r}{vars(each)!r}"
+        assert KEY.encode() not in pickle.dumps(caught.value)
+
+
+async def test_the_key_is_in_no_error_of_a_wait() -> None:
+    """What polls that failed had said is told in the end."""
+    refusal = response(500, {"X-You-Sent": KEY}, f"bad key {KEY}".encode(), chunked=False)
+    policy = PollingPolicy(min_interval=0.01, max_interval=0.01, failure_budget=1, failure_window=0)
+    async with RawServer([said("x", job="j1"), refusal]) as server, client_of(server, polling=policy) as toolhouse:
+        assert KEY not in shown(await failed(toolhouse.run("a", "x")))
+
+
+async def test_the_key_is_in_no_log_however_much_is_logged(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Every logger at its lowest level, and asyncio's debug mode naming every callback, with TLS and without."""
+    caplog.set_level(0)
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    loop.slow_callback_duration = 0.0
+    authority, serving, trusting = (
+        trustme.CA(),
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH),
+        ssl.create_default_context(),
+    )
+    authority.issue_cert("127.0.0.1").configure_cert(serving)
+    authority.configure_trust(trusting)
+    for tls in (None, serving):
+        answers = [said("x", job="j1"), history(job="j1"), history(), said("y"), response(401, chunked=False)]
+        async with RawServer(answers, tls=tls) as server:
+            polling = PollingPolicy(min_interval=0.01, max_interval=0.01)
+            async with client_of(server, ssl_context=trusting, polling=polling) as toolhouse:
+                session = toolhouse.session("a")
+                await session.send("x")
+                await failed(session.send("y"))
+    loop.set_debug(False)
+    assert any("Executing <" in record.getMessage() for record in caplog.records)
+    for record in caplog.records:
+        assert KEY not in f"{record.getMessage()}{record.args!r}{record.__dict__!r}"
+    assert KEY not in "".join(capfd.readouterr())
+    assert logging.getLogger("toolhouse_async").level == logging.NOTSET
+
+
+def _parts(root: Any) -> list[Any]:
+    """An object and everything of this library that its attributes lead to."""
+    found, left = [], [root]
+    while left:
+        each = left.pop()
+        if any(each is other for other in found) or not type(each).__module__.startswith("toolhouse_async"):
+            continue
+        found.append(each)
+        slots = [name for kind in type(each).__mro__ for name in getattr(kind, "__slots__", ())]
+        left += [*getattr(each, "__dict__", {}).values(), *(getattr(each, name, None) for name in slots)]
+    return found
+
+
+async def test_the_key_is_in_no_object_that_is_shown_copied_or_pickled() -> None:
+    async with RawServer([said("x"), said("y", job="j")]) as server, client_of(server) as toolhouse:
+        session = toolhouse.session("a")
+        await session.send("x")
+        turn = session.stream("y", background="detach")
+        waiter = session.wait_for_job()
+        parts = [part for root in (toolhouse, session, turn, waiter) for part in _parts(root)]
+        assert {"AsyncToolhouse", "Session", "Turn", "Credentials", "Secret", "Transport", "Service"} <= {
+            type(part).__name__ for part in parts
+        }
+        for part in parts:
+            state = getattr(part, "__dict__", {})
+            assert KEY not in f"{part!r}{part}{state!r}{state.keys()}"
+            assert KEY not in repr(copy.copy(part)) if type(part).__name__ in ("AsyncToolhouse", "Session") else True
+        for whole in (toolhouse, session, turn, waiter):
+            with pytest.raises(TypeError):
+                pickle.dumps(whole)
+        result = await turn.result()
+        assert KEY.encode() not in pickle.dumps((result, turn.headers))
+
+
+async def test_the_key_is_in_no_warning_and_no_report_of_the_loop() -> None:
+    """A turn and a client that are abandoned in the middle of an answer."""
+    reports: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(repr(context)))
+    async with RawServer([said("x", ends=False)]) as server:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            toolhouse = client_of(server)
+            turn = toolhouse.stream("a", "x")
+            await anext(turn)
+            await toolhouse._transport.aclose()
+            del turn, toolhouse
+            gc.collect()
+            await asyncio.sleep(0.05)
+    assert any("was abandoned" in str(each.message) for each in caught)
+    assert KEY not in "".join([*(str(each.message) for each in caught), *reports])
+
+
+async def test_the_key_is_in_no_dump_of_faulthandler(tmp_path: Path) -> None:
+    """It writes the frames of a crashing interpreter, without their variables."""
+    with (tmp_path / "dump").open("w+") as file:
+
+        async def script(reader: object, writer: asyncio.StreamWriter, request: Request) -> None:
+            faulthandler.dump_traceback(file)
+            writer.write(said("x"))
+
+        def key() -> str:
+            faulthandler.dump_traceback(file)
+            return KEY
+
+        async with RawServer(script) as server, client_of(server, api_key=key) as toolhouse:
+            await toolhouse.run("a", "x")
+        file.seek(0)
+        dumped = file.read()
+    assert "_credentials.py" in dumped
+    assert KEY not in dumped
+
+
+async def test_the_key_is_not_taken_for_an_id() -> None:
+    """A service that echoes the key as a run id would have it stand in every later URL, log and error."""
+    async with RawServer([response(headers={RUN: KEY})]) as server, client_of(server) as toolhouse:
+        session = toolhouse.session("a")
+        error = await failed(session.send("x"))
+        assert KEY not in f"{error!r}{error}{vars(error)!r}{session!r}{session.run_id}"
+
+
+# A proxy's password
+
+
+@pytest.mark.parametrize("base_url", ["http://agents.invalid", "https://agents.invalid"])
+@pytest.mark.parametrize("status", [None, 407, 502])
+async def test_the_password_of_a_proxy_is_in_no_error_and_no_log(
+    base_url: str, status: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(0)
+    script = _closes if status is None else [response(status, body=b"no", chunked=False)]
+    async with RawServer(script) as proxy:
+        url = proxy.url.replace("//", f"//user:{PASSWORD}@")
+        async with AsyncToolhouse(KEY, base_url=base_url, proxy=url, allow_insecure=True, retries=ONCE) as toolhouse:
+            error = await failed(toolhouse.run("a", "x"))
+            told = f"{shown(error)}{caplog.text}{toolhouse!r}"
+        assert BASIC in proxy.requests[0].headers["proxy-authorization"]
+        assert ("authorization" in proxy.requests[0].headers) == base_url.startswith("http:")
+    assert PASSWORD not in told
+    assert BASIC not in told
+
+
+async def test_the_password_of_a_proxy_is_in_no_error_where_it_cannot_be_reached() -> None:
+    for host in (f"127.0.0.1:{unused_port()}", "nowhere.invalid:3128"):
+        proxy = f"http://user:{PASSWORD}@{host}"
+        async with AsyncToolhouse(KEY, base_url="https://agents.invalid", proxy=proxy, retries=ONCE) as toolhouse:
+            told = shown(await failed(toolhouse.run("a", "x")))
+            assert PASSWORD not in told
+            assert BASIC not in told
