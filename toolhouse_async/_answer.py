@@ -30,7 +30,7 @@ class Answer:
     """
 
     __slots__ = (
-        "_closed", "_content", "_failure", "_max_body", "_on_close", "_reason", "_response",
+        "_connection_closed", "_content", "_failure", "_is_closed", "_max_body", "_on_close", "_reason", "_response",
         "framed", "job_id", "lookup", "received", "redact", "run_id", "status", "waiting_since",
     )  # fmt: skip
 
@@ -43,7 +43,8 @@ class Answer:
         self._on_close = on_close
         self._failure: str | None = None
         self._reason: str | None = None
-        self._closed: asyncio.Future[None] | None = None
+        self._connection_closed: asyncio.Future[None] | None = None
+        self._is_closed = False
         self.status: int = response.status
         self.lookup: HeaderLookup = response.headers
         version = response.version
@@ -68,7 +69,7 @@ class Answer:
         protocol = connection.protocol
         closed = None if protocol is None else protocol.closed
         if closed is not None:
-            self._closed = closed
+            self._connection_closed = closed
             # Stays with the connection, once: asyncio reports an exception that nobody has looked at.
             closed.remove_done_callback(_look_at)
             closed.add_done_callback(_look_at)
@@ -159,17 +160,18 @@ class Answer:
 
     def close(self) -> None:
         """Let the connection go: back to the pool if the body was read to its end, else closed. Idempotent."""
-        response, closed = self._response, self._closed
-        if closed is not None:
-            closed.remove_done_callback(self._on_closed)
-            self._closed = None
+        if self._is_closed:
+            return
+        self._is_closed = True
+        response = self._response
+        if self._connection_closed is not None:
+            self._connection_closed.remove_done_callback(self._on_closed)
         if self._content.is_eof():
             response.release()
         else:
             response.close()
-        on_close, self._on_close = self._on_close, None
-        if on_close is not None:
-            on_close()
+        if self._on_close is not None:
+            self._on_close()
 
 
 def _look_at(closed: asyncio.Future[None]) -> None:

@@ -73,7 +73,8 @@ class EventReader:
 
     async def aclose(self) -> None:
         """Close it, from any task; one that is waiting for its next event gets ``ClosedError``. Idempotent."""
-        self._engine.interrupt(ClosedError("closed before its end"))
+        if not self._engine.is_over:
+            self._engine.interrupt(ClosedError("closed before its end"))
 
     def __del__(self) -> None:
         engine = getattr(self, "_engine", None)  # missing if __init__ failed

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Final
 
 from ._answer import Answer, Cut
 from ._credentials import Credentials, Secret
@@ -30,8 +29,6 @@ from .errors import (
     TLSError,
     ToolhouseError,
 )
-
-T = TypeVar("T")
 
 SMALL_BODY: Final = 64 * 1024
 """Bytes of a body that are read only to keep the connection; a larger one is dropped with it."""
@@ -97,7 +94,14 @@ class Service:
             TransportError: There was no answer.
             ProtocolError: The answer is not one of this service.
         """
-        return await self._retrying(lambda: self._send_once(request, dispatch=dispatch), request, deadline, dispatch)
+        number = 1
+        while True:
+            try:
+                return await self._send_once(request, dispatch=dispatch)
+            except ToolhouseError as error:
+                failure = error
+            await self._before_retry(failure, number, request, deadline, dispatch)
+            number += 1
 
     async def _send_once(
         self,
@@ -155,10 +159,25 @@ class Service:
             reads_only=request.method == "GET",
         )
 
-    async def read(self, agent_id: str, run_id: str, deadline: float | None = None) -> JobStatus:
-        """Read a run: one GET, retried as a read may be."""
-        request = requests.read(agent_id, run_id)
-        return await self._retrying(lambda: self._read_once(agent_id, run_id), request, deadline)
+    async def read(
+        self, agent_id: str, run_id: str, deadline: float | None = None, *, whole: bool = False
+    ) -> JobStatus:
+        """Read a run: one GET, retried as a read may be.
+
+        Args:
+            agent_id: The worker.
+            run_id: The conversation.
+            deadline: The loop's time after which no retry begins.
+            whole: Read the history also while a job is running.
+        """
+        number = 1
+        while True:
+            try:
+                return await self._read_once(agent_id, run_id, whole=whole)
+            except ToolhouseError as error:
+                failure = error
+            await self._before_retry(failure, number, requests.read(agent_id, run_id), deadline)
+            number += 1
 
     async def poll(self, agent_id: str, run_id: str, *, whole: bool = False) -> JobStatus:
         """Read a run once, within the time a poll may take; whoever polls decides about failures.
@@ -172,9 +191,8 @@ class Service:
         return await self._read_once(agent_id, run_id, response_timeout=most, whole=whole)
 
     async def history(self, agent_id: str, run_id: str) -> list[Message]:
-        """Read a run's history, also while a job is running: one GET, retried as a read may be."""
-        request = requests.read(agent_id, run_id)
-        status = await self._retrying(lambda: self._read_once(agent_id, run_id, whole=True), request, None)
+        """Read a run's history, also while a job is running."""
+        status = await self.read(agent_id, run_id, whole=True)
         return list(status.history or ())
 
     async def _read_once(
@@ -217,33 +235,23 @@ class Service:
         except (Cut, TimeoutError, BodyTooLargeError) as error:
             log.debug("the connection is dropped with its body: %r", error)
 
-    async def _retrying(
+    async def _before_retry(
         self,
-        attempt: Callable[[], Awaitable[T]],
+        error: ToolhouseError,
+        number: int,
         request: Request,
         deadline: float | None,
         dispatch: Dispatch | None = None,
-    ) -> T:
-        number = 1
-        while True:
-            try:
-                return await attempt()
-            except ToolhouseError as error:
-                if not may_retry(error, reads_only=request.method == "GET"):
-                    raise
-                if dispatch is not None:
-                    dispatch.in_flight = False
-                asked = error.retry_after if isinstance(error, APIStatusError) else None
-                pause = next_attempt(self._retries, number, asked, self.randomness.random())
-                now = asyncio.get_running_loop().time()
-                if pause is None or (deadline is not None and now + pause > deadline):
-                    raise
-                log.info(
-                    "%s: attempt %d failed (%s); again in %.2f s",
-                    request,
-                    number,
-                    type(error).__name__,
-                    pause,
-                )
-            number += 1
-            await asyncio.sleep(pause)
+    ) -> None:
+        """Wait until a request that failed for the ``number``-th time may be sent again; or raise its error."""
+        if not may_retry(error, reads_only=request.method == "GET"):
+            raise error
+        if dispatch is not None:
+            dispatch.in_flight = False
+        asked = error.retry_after if isinstance(error, APIStatusError) else None
+        pause = next_attempt(self._retries, number, asked, self.randomness.random())
+        now = asyncio.get_running_loop().time()
+        if pause is None or (deadline is not None and now + pause > deadline):
+            raise error
+        log.info("%s: attempt %d failed (%s); again in %.2f s", request, number, type(error).__name__, pause)
+        await asyncio.sleep(pause)
