@@ -2,7 +2,7 @@
 
 ``python -m tests.benchmarks.memory CONTESTANT URL TURNS EVENTS HOW`` opens the turns, which are left idle after their
 first event, or with ``TURNS`` 1 reads one to its end. It prints, in bytes: for idle turns what each takes,
-for one long turn what it takes at each tenth. ``HOW`` is ``rss`` or ``allocated``.
+for a long turn how much more is in use in its second half. ``HOW`` is ``rss`` or ``allocated``.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from .seen import ask
 CONTESTANTS: dict[str, Contestant] = {"floor": floor, "ours": ours}
 FEW = 50
 """Turns of those that are opened before it counts, so that what is made once is there."""
+SAMPLES = 40
 
 
 def used(how: str) -> int:
@@ -43,7 +44,7 @@ async def _open(consume: Consume, url: str, turns: int) -> list[asyncio.Task[int
         while seen < turns:
             await asyncio.sleep(0.1)
             seen += (await ask(session, url)).messages
-        await asyncio.sleep(1)  # for the last answers to be read
+        await asyncio.sleep(turns / 1000)  # for the last answers to be read
     assert not any(task.done() for task in tasks)
     return tasks
 
@@ -62,7 +63,7 @@ async def idle(contestant: Contestant, url: str, turns: int, how: str) -> float:
 
 
 async def long(url: str, events: int, how: str) -> list[int]:
-    """What is in use after each tenth of a turn of ours, without the words that it keeps."""
+    """What is in use while a turn of ours goes on, without the words that it keeps."""
     after: list[int] = []
     count = size = 0
     plan = str(Plan("burst", events))
@@ -70,9 +71,15 @@ async def long(url: str, events: int, how: str) -> list[int]:
         async for text in turn.text_stream:
             count += 1
             size += len(text)
-            if count % (events // 10) == 0:
+            if count % (events // SAMPLES) == 0:
                 after.append(used(how) - size)
     return after
+
+
+def growth(samples: list[int]) -> int:
+    """How much more is in use in the second half: the least of each, since what is read at once comes and goes."""
+    middle = len(samples) // 2
+    return min(samples[middle:]) - min(samples[:middle])
 
 
 def main() -> None:
@@ -81,7 +88,7 @@ def main() -> None:
     if how == "allocated":
         tracemalloc.start()
     if int(turns) == 1:
-        taken = asyncio.run(long(url, int(events), how))
+        taken = growth(asyncio.run(long(url, int(events), how)))
     else:
         taken = asyncio.run(idle(CONTESTANTS[name], url, int(turns), how))
     print(orjson.dumps(taken).decode())

@@ -10,17 +10,20 @@ from contextlib import contextmanager
 
 @contextmanager
 def timed_steps(clock: Callable[[], float] = time.thread_time) -> Iterator[list[float]]:
-    """Collect the seconds that each callback of this process's event loops takes, a task's steps being such.
+    """Collect the seconds that each step takes of this process's event loops: of a task, or another callback.
 
-    By default they are seconds of the thread's CPU time, which a busy machine does not lengthen.
+    What asyncio's transports do with the bytes that they receive is left out: it is the HTTP library's, and as long
+    for whoever uses that. By default they are seconds of the thread's CPU time, which a busy machine does not lengthen.
     """
     taken: list[float] = []
     run = asyncio.Handle._run
 
     def timed(handle: asyncio.Handle) -> None:
+        receives = isinstance(getattr(handle._callback, "__self__", None), asyncio.BaseTransport)
         began = clock()
         run(handle)
-        taken.append(clock() - began)
+        if not receives:
+            taken.append(clock() - began)
 
     asyncio.Handle._run = timed
     try:

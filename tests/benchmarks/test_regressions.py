@@ -1,0 +1,161 @@
+"""What the library costs, as counts and as ratios to aiohttp by itself that no noise can fail.
+
+A ceiling is a little above what was counted when it was written. Lower it when the count has come down; a change that
+needs it raised should be worth it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import tracemalloc
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TypeVar
+
+import aiohttp
+import pytest
+
+from toolhouse_async import AsyncToolhouse, JobProgress, JobToken, PollingPolicy
+
+from . import memory
+from .answers import JOB_ID
+from .contestants import HEADERS, Consume, Contestant, floor, ours, send, text_stream
+from .counts import Counts, count
+from .machine import cores, serving
+from .measures.lines import split_time
+from .plans import Plan
+
+SHORT = Plan("burst", 3)
+TURNS = 10
+T = TypeVar("T")
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """A server in a process of its own."""
+    with serving(cores()[1]) as address:
+        yield address
+
+
+def per_event(url: str, contestant: Contestant, how: str, few: Plan, many: Plan) -> float:
+    """What an event more takes."""
+    less, more = (count(url, contestant, plan, how) for plan in (few, many))
+    return (getattr(more, how) - getattr(less, how)) / (many.count - few.count)
+
+
+@pytest.mark.parametrize("per_chunk", [1, 20])
+@pytest.mark.parametrize(
+    ("contestant", "calls", "instructions"), [(ours, 1.2, 115), (text_stream, 1.2, 125), (send, 0.2, 95)]
+)
+def test_an_event_takes_few_calls_and_instructions_more_than_the_floor(
+    url: str, contestant: Contestant, calls: float, instructions: float, per_chunk: int
+) -> None:
+    for how, ceiling, few in (("calls", calls, 500), ("instructions", instructions, 100)):
+        plans = Plan("burst", few, per_chunk), Plan("burst", few * 4, per_chunk)
+        taken, least = (per_event(url, each, how, *plans) for each in (contestant, floor))
+        assert taken - least <= ceiling, how
+
+
+def test_an_event_that_comes_alone_takes_little_more_than_the_floor(url: str) -> None:
+    few, many = Plan("drip", 10, 1, 4000), Plan("drip", 60, 1, 4000)
+    taken, least = (per_event(url, contestant, "instructions", few, many) for contestant in (ours, floor))
+    assert taken <= least * 1.45
+
+
+def of_a_short_turn(url: str, how: str) -> tuple[Counts, Counts]:
+    """What short turns of ours take, and what those of the floor do."""
+    return count(url, ours, SHORT, how, TURNS), count(url, floor, SHORT, how, TURNS)
+
+
+@pytest.mark.parametrize(("how", "ceiling"), [("calls", 1.6), ("instructions", 1.6)])
+def test_a_short_turn_takes_little_more_than_a_bare_request(url: str, how: str, ceiling: float) -> None:
+    taken, least = of_a_short_turn(url, how)
+    assert getattr(taken, how) <= getattr(least, how) * ceiling
+
+
+def test_a_short_turn_gives_the_event_loop_no_more_to_do_than_a_bare_request(url: str) -> None:
+    taken, least = of_a_short_turn(url, "work")
+    assert (taken.callbacks, taken.tasks) == (least.callbacks, least.tasks)
+    assert taken.timers <= least.timers
+
+
+PAUSE = 0.002
+"""Seconds between polls."""
+
+
+@asynccontextmanager
+async def our_polls(url: str) -> AsyncIterator[Consume]:
+    """A waiter for a job that goes on; the plan's count is that of the polls."""
+    policy = PollingPolicy(min_interval=PAUSE, max_interval=PAUSE, jitter=0)
+    async with AsyncToolhouse("key", base_url=url, polling=policy) as toolhouse:
+
+        async def consume(plan: Plan) -> int:
+            polls = 0
+            waiter = toolhouse.wait_for_job(JobToken(str(plan), "run-1", JOB_ID, time.time()))
+            async for event in waiter:
+                polls += type(event) is JobProgress
+                if polls == plan.count:
+                    break
+            await waiter.aclose()
+            return polls
+
+        yield consume
+
+
+@asynccontextmanager
+async def bare_polls(url: str) -> AsyncIterator[Consume]:
+    """The same requests by aiohttp itself."""
+    async with aiohttp.ClientSession() as session:
+
+        async def consume(plan: Plan) -> int:
+            polls = 0
+            while polls < plan.count:
+                await asyncio.sleep(PAUSE)
+                async with session.get(f"{url}/{plan}/run-1", headers=HEADERS) as response:
+                    await response.read()
+                    polls += "x-toolhouse-job-id" in response.headers
+            return polls
+
+        yield consume
+
+
+@pytest.mark.parametrize(("how", "ceiling"), [("calls", 1.65), ("instructions", 1.55)])
+def test_a_poll_takes_little_more_than_a_bare_request(url: str, how: str, ceiling: float) -> None:
+    few, many = Plan("job", 3), Plan("job", 13)
+    taken, least = (per_event(url, contestant, how, few, many) for contestant in (our_polls, bare_polls))
+    assert taken <= least * ceiling
+
+
+def test_an_idle_open_turn_takes_little_more_memory_than_a_bare_request(url: str) -> None:
+    taken, least = (traced(partial(memory.idle, each, url, 150, "allocated")) for each in (ours, floor))
+    assert taken <= least * 1.6
+
+
+def test_memory_does_not_grow_with_the_events_beyond_their_text(url: str) -> None:
+    samples = traced(partial(memory.long, url, 80_000, "allocated"))
+    assert memory.growth(samples) < 100_000
+
+
+def traced(run: Callable[[], Coroutine[object, object, T]]) -> T:
+    """Run it with the allocations of Python being traced."""
+    tracemalloc.start()
+    try:
+        return asyncio.run(run())
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("line", "total", "read"),
+    [(64, 1 << 21, 1 << 16), (1 << 20, 1 << 23, 1 << 16), (1 << 22, 1 << 22, 1 << 16), (1 << 15, 1 << 15, 1)],
+)
+def test_the_time_to_split_lines_is_linear_in_their_bytes(line: int, total: int, read: int) -> None:
+    ratios: list[float] = []
+    for _ in range(5):  # quadratic time would give 4 every time
+        once, twice = (split_time(line if line < total else size, size, read) for size in (total, total * 2))
+        ratios.append(twice / once)
+        if ratios[-1] <= 2.2:
+            return
+    pytest.fail(f"twice the bytes take {min(ratios):.2f} times the time")
