@@ -194,3 +194,10 @@ def check_bill(bill: dict) -> None:
         left += new
     assert reached == set(parts), f"needed by nothing: {set(parts) - reached}"
     assert all(part["version"] and part["licenses"] for part in parts.values())
+
+
+@nox.session
+def benchmark(session: nox.Session) -> None:
+    """What the library costs, beside aiohttp by itself and other clients; ``--full`` takes as long as the bars ask."""
+    session.install("-e", ".[benchmark]")
+    session.run("python", "-m", "tests.benchmarks", *session.posargs)
