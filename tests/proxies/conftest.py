@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +36,22 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
-@pytest.fixture(scope="session")
-def nginx_program() -> str:
-    """The path of nginx."""
-    folders = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
-    program = shutil.which("nginx", path=folders)
+def need(program: str | None, environment: Mapping[str, str]) -> str:
+    """Return the program; where there is none fail in CI, else skip."""
     if program is None:
-        why = "needs nginx with http_ssl and http_v2 (Debian, Ubuntu: apt-get install nginx-light; macOS has no /proc)"
-        if os.environ.get("CI"):
+        why = "needs nginx on Linux, with http_ssl and http_v2 (Debian: apt-get install nginx-light)"
+        if environment.get("CI"):
             pytest.fail(why)
         pytest.skip(why)
     return program
+
+
+@pytest.fixture(scope="session")
+def nginx_program() -> str:
+    """The path of nginx."""
+    folders = [os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"]
+    is_linux = sys.platform == "linux"  # processes are looked up in /proc
+    return need(shutil.which("nginx", path=os.pathsep.join(folders)) if is_linux else None, os.environ)
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from attrs import frozen
 from tests.faults.support import eventually
 
 _BACKLOG = 511
+_OPEN = ("01", "08")
+"""Linux's numbers for the states ESTABLISHED and CLOSE_WAIT."""
 _TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
@@ -112,6 +114,12 @@ class Nginx:
         """The processes that serve, those that are about to end included."""
         process = self._running()
         return set(map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()))
+
+    @property
+    def connections(self) -> int:
+        """How many connections to it its clients have not closed, those included that it has closed itself."""
+        rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return sum(row[2].endswith(f":{self.port:04X}") and row[3] in _OPEN for row in rows)
 
     def _running(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, "nginx was not started"

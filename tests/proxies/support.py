@@ -36,7 +36,7 @@ QUICK: Mapping[str, Any] = {
 WHOLE = "one two three four"
 
 DEFAULTS = "proxy_buffering on; proxy_http_version 1.0;"
-"""A location as it is when nothing is said of it (newer versions of nginx have another default version)."""
+"""What a location of nginx 1.22 does when nothing is said of it."""
 
 PASS = "proxy_buffering off; proxy_http_version 1.1;"
 """A location that passes words on as they come."""

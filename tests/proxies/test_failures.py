@@ -122,6 +122,7 @@ async def test_a_service_that_is_not_there_is_a_502_that_is_not_sent_again(proxi
     await fails(nginx, toolhouse.run(AGENT, "hi"), 502)
     assert nginx.log.count("Connection refused") == 1
     await nginx.reload(upstream=proxied.server.url)
+    await eventually(lambda: not nginx.connections)
     assert (await toolhouse.run(AGENT, "hi")).text == "hi"
     proxied.accepted("POST hi")
 

@@ -47,7 +47,7 @@ async def test_a_reload_lets_answers_end_and_conversations_go_on(proxied: Proxie
         may_go_on.set()
         result = await turn.result()
         assert (result.text, result.recovered) == (WHOLE, False)
-        await eventually(lambda: old not in nginx.workers)
+        await eventually(lambda: old not in nginx.workers and not nginx.connections)
         async with session.stream("thanks") as turn:
             assert (await turn.result()).text == "thanks"
         assert turn.headers["X-Generation"] == "2"
@@ -56,7 +56,7 @@ async def test_a_reload_lets_answers_end_and_conversations_go_on(proxied: Proxie
 
 async def test_a_reload_that_does_not_wait_for_answers_cuts_them_and_they_are_healed(proxied: Proxied) -> None:
     proxied.pausing()
-    nginx = await proxied.nginx(http="")
+    nginx = await proxied.nginx()
     await nginx.reload(Site(PASS, main="worker_shutdown_timeout 100ms;"))
     toolhouse = await proxied.client(nginx)
     turn = toolhouse.stream(AGENT, WHOLE)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.conversations.support import AGENT, methods
-from toolhouse_async import AsyncToolhouse, BadRequestError, ProtocolError, TLSError
+from tests.conversations.support import AGENT, KEY, methods
+from toolhouse_async import AsyncToolhouse, BadRequestError, ProtocolError, ServerError, TLSError
 
 from .nginx import Nginx
 from .support import PASS, WHOLE, Job, Proxied
@@ -99,3 +99,36 @@ async def test_http_2_is_not_to_be_asked_for(proxied: Proxied, authority: trustm
     with pytest.raises(ProtocolError):
         await toolhouse.run(AGENT, "hi")
     assert methods(proxied.server) == ""
+
+
+async def chained(proxied: Proxied, authority: trustme.CA, trusted: trustme.CA | None = None) -> AsyncToolhouse:
+    """A client of an nginx that talks TLS to a second one, and trusts that authority (by default anybody)."""
+    inner = await secured(proxied, authority, "localhost")
+    verify = ""
+    if trusted is not None:
+        file = proxied.folder / "trusted.pem"
+        trusted.cert_pem.write_to_path(file)
+        verify = f"proxy_ssl_verify on; proxy_ssl_trusted_certificate {file}; proxy_ssl_name localhost;"
+    return await proxied.client(await proxied.nginx(f"{PASS} {verify}", upstream=inner.url))
+
+
+async def test_nginx_can_verify_the_service(proxied: Proxied, authority: trustme.CA) -> None:
+    toolhouse = await chained(proxied, authority, authority)
+    assert (await toolhouse.run(AGENT, WHOLE)).text == WHOLE
+    proxied.accepted(f"POST {WHOLE}")
+
+
+async def test_a_service_that_nginx_does_not_trust_is_a_502(proxied: Proxied, authority: trustme.CA) -> None:
+    toolhouse = await chained(proxied, authority, trustme.CA())
+    with pytest.raises(ServerError) as caught:
+        await toolhouse.run(AGENT, WHOLE)
+    assert caught.value.status == 502
+    assert methods(proxied.server) == ""
+
+
+async def test_nginx_gives_the_key_to_anybody_by_default(proxied: Proxied, authority: trustme.CA) -> None:
+    """A hazard of nginx's defaults: it does not look at certificates of services."""
+    toolhouse = await chained(proxied, authority)
+    assert (await toolhouse.run(AGENT, WHOLE)).text == WHOLE
+    assert proxied.server.requests[0].headers["Authorization"] == f"Bearer {KEY}"
+    proxied.accepted(f"POST {WHOLE}")
