@@ -221,7 +221,7 @@ def test_the_default_base_url() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://localhost:1", "http://app.localhost", "http://127.0.0.1", "http://127.9.9.9:80/x", "http://[::1]:8080"],
+    ["http://localhost:1", "http://127.0.0.1", "http://127.9.9.9:80/x", "http://[::1]:8080"],
 )
 def test_plain_http_to_this_machine(url: str) -> None:
     AsyncToolhouse(KEY, base_url=url)
@@ -229,7 +229,7 @@ def test_plain_http_to_this_machine(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://example.com", "http://10.0.0.1", "http://localhost.example.com", "http://127.0.0.1.example.com",
+    ["http://example.com", "http://app.localhost", "http://10.0.0.1", "http://localhost.example.com", "http://127.0.0.1.example.com",
      "http://0.0.0.0", "HTTP://example.com"],
 )  # fmt: skip
 def test_plain_http_elsewhere(url: str) -> None:

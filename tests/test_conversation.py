@@ -8,7 +8,9 @@ from toolhouse_async._conversation import Conversation, Extras
 
 
 def conversation(run_id: str | None = None) -> Conversation:
-    return Conversation(AsyncToolhouse(KEY)._core, "a", run_id, Extras())
+    core = AsyncToolhouse(KEY)._core
+    core.check_usable()
+    return Conversation(core, "a", run_id, Extras())
 
 
 def test_fields_that_are_set() -> None:

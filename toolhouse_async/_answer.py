@@ -31,15 +31,21 @@ class Answer:
 
     __slots__ = (
         "_connection_closed", "_content", "_failure", "_is_closed", "_max_body", "_on_close", "_reason", "_response",
+        "_time",
         "framed", "job_id", "lookup", "received", "redact", "run_id", "status", "waiting_since",
     )  # fmt: skip
 
     def __init__(
-        self, response: aiohttp.ClientResponse, max_body: int | None, on_close: Callable[[], None] | None
+        self,
+        response: aiohttp.ClientResponse,
+        max_body: int | None,
+        time: Callable[[], float],
+        on_close: Callable[[], None] | None,
     ) -> None:
         self._response = response
         self._content = response.content
         self._max_body = max_body
+        self._time = time
         self._on_close = on_close
         self._failure: str | None = None
         self._reason: str | None = None
@@ -95,7 +101,7 @@ class Answer:
         if self._max_body is not None and self.received > self._max_body:
             raise self._too_large()
         if self._failure is None:
-            self.waiting_since = asyncio.get_running_loop().time()
+            self.waiting_since = self._time()
             try:
                 data = await self._content.readany()
             except (aiohttp.ClientError, OSError, RuntimeError) as error:

@@ -298,7 +298,7 @@ def _shown(url: object) -> str:
 
 
 def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
+    if host == "localhost":  # not what lies below it: many systems ask the network's DNS for that
         return True
     try:
         return ip_address(host).is_loopback

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -106,7 +105,7 @@ class Conversation:
         if run_id is None or run_id == self.run_id:
             return
         if self.run_id is None:
-            self.run.begun = asyncio.get_running_loop().time()
+            self.run.begun = self.core.time()
         self.run_id = run_id
         self.core.name_run(self.run, self.agent_id, run_id)
 

@@ -46,7 +46,7 @@ class Core:
         self.decoder = decoder
         self.live: set[Live] = set()
         self.watch: Watch = Watch()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._runs: WeakValueDictionary[tuple[str, str], Run] = WeakValueDictionary()
         self._polls: WeakValueDictionary[tuple[str, str, PollingPolicy], RunPoll] = WeakValueDictionary()
@@ -70,17 +70,17 @@ class Core:
         """
         self.check_open()
         loop = asyncio.get_running_loop()
-        if self._loop is None:
-            self._loop = loop
-        elif self._loop is not loop:
+        if self.loop is None:
+            self.loop = loop
+        elif self.loop is not loop:
             raise ConfigurationError(
                 "this client belongs to another event loop; create one AsyncToolhouse per event loop"
             )
 
     def time(self) -> float:
         """The time of the client's event loop, which needs not be running."""
-        assert self._loop is not None  # noqa: S101 - asked only by what has begun
-        return self._loop.time()
+        assert self.loop is not None  # noqa: S101 - asked only by what has begun
+        return self.loop.time()
 
     def run_of(self, agent_id: str, run_id: str) -> Run:
         """The shared state of a run."""

@@ -50,13 +50,14 @@ class Engine(ABC):
         """
         if self._busy:
             raise SessionBusyError("another task is reading this turn")
-        task = self.stepped_by = asyncio.current_task()
+        if not self.begun:
+            self._core.check_usable()
+        task = self.stepped_by = asyncio.current_task(self._core.loop)
         assert task is not None  # noqa: S101 - asyncio runs coroutines in tasks alone
         cancelling = task.cancelling()
         self._busy = True
         try:
             if not self.begun:
-                self._core.check_usable()
                 self._core.live.add(self)
                 self.begun = True
                 self._begin()

@@ -68,8 +68,7 @@ class _Response(aiohttp.ClientResponse):
         dispatch.in_flight = True
         protocol = connection.protocol
         if limit is not None and protocol is not None:
-            when = asyncio.get_running_loop().time() + limit
-            watch.at(dispatch, when, lambda: protocol.set_exception(TimeoutError()))
+            watch.at(dispatch, watch.time() + limit, lambda: protocol.set_exception(TimeoutError()))
         try:
             return await super().start(connection)
         except asyncio.CancelledError:
@@ -195,7 +194,7 @@ class Transport:
         try:
             limit = response_timeout or self._timeouts.response
             response = await self._request(request, authorization, dispatch, limit)
-            answer = Answer(response, self._limits.max_body, release)
+            answer = Answer(response, self._limits.max_body, self._watch.time, release)
         except BaseException:
             if release is not None:
                 release()

@@ -14,11 +14,18 @@ class Watch:
     setting and dropping a limit is a change to a dictionary.
     """
 
-    __slots__ = ("_limits", "_timer")
+    __slots__ = ("_limits", "_loop", "_timer")
 
     def __init__(self) -> None:
         self._limits: dict[Hashable, tuple[float, Callable[[], None]]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def time(self) -> float:
+        """The time of the event loop that uses it first."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop.time()
 
     def at(self, key: Hashable, when: float, function: Callable[[], None]) -> None:
         """Have ``function`` called at ``when``, in place of what was set for ``key``."""

@@ -16,12 +16,11 @@ class LineSplitter:
         too_long: Whether a line is longer than ``max_line``; what came before it has been given out.
     """
 
-    __slots__ = ("_max_line", "_pending", "_pending_size", "lines", "too_long")
+    __slots__ = ("_max_line", "_pending", "lines", "too_long")
 
     def __init__(self, max_line: int) -> None:
         self._max_line = max_line
-        self._pending: list[bytes] = []
-        self._pending_size = 0
+        self._pending = bytearray()
         self.lines = 0
         self.too_long = False
 
@@ -30,13 +29,11 @@ class LineSplitter:
         lines = data.split(b"\n")
         tail = lines.pop()
         if lines and self._pending:
-            self._pending.append(lines[0])
-            lines[0] = b"".join(self._pending)
+            self._pending += lines[0]
+            lines[0] = bytes(self._pending)
             self._pending.clear()
-            self._pending_size = 0
         if tail:
-            self._pending.append(tail)
-            self._pending_size += len(tail)
+            self._pending += tail
         if lines:
             if b"\r" in data or lines[0][-1:] == b"\r":
                 lines = [line.removesuffix(b"\r") for line in lines]
@@ -45,7 +42,7 @@ class LineSplitter:
             if len(lines[0]) > self._max_line or len(data) > self._max_line:
                 lines = self._short_enough(lines)
             self.lines += len(lines)
-        if self._pending_size > self._max_line and len(self._last_line()) > self._max_line:
+        if len(self._pending) > self._max_line and len(self._last_line()) > self._max_line:
             self.too_long = True
         return lines
 
@@ -68,7 +65,5 @@ class LineSplitter:
 
     def _last_line(self) -> bytes:
         """What is pending, as a line."""
-        line = b"".join(self._pending)
-        self._pending = [line]
-        line = line.removesuffix(b"\r")
+        line = bytes(self._pending).removesuffix(b"\r")
         return line if self.lines else line.removeprefix(BOM_UTF8)
