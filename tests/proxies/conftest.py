@@ -55,10 +55,12 @@ def nginx_program() -> str:
 
 
 @pytest.fixture
-async def proxied(nginx_program: str, tmp_path: Path) -> AsyncIterator[Proxied]:
-    """An emulator, and nginx before it once the test starts one."""
+async def proxied(nginx_program: str, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Proxied]:
+    """An emulator, and nginx before it once the test starts one; the test must end in ``proxied.accepted(...)``."""
+    failed = request.session.testsfailed
     async with Proxied(nginx_program, tmp_path) as proxied:
         yield proxied
+    assert proxied.is_checked or request.session.testsfailed > failed, "the test does not end in proxied.accepted()"
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from toolhouse_async import (
     PollingPolicy,
     RecoveryPolicy,
     RetryPolicy,
+    TextDelta,
     Turn,
     TurnCompleted,
     TurnResult,
@@ -114,7 +115,8 @@ class Proxied:
         server: The emulator's server.
         servers: It, and others that a test adds.
         folder: Where each nginx has a folder of its own.
-        events: What turns gave that were read with ``read``.
+        events: What the turn gave that was read last.
+        is_checked: Whether ``accepted`` was called.
     """
 
     def __init__(self, program: str, folder: Path) -> None:
@@ -123,7 +125,9 @@ class Proxied:
         self.server: EmulatorServer
         self.servers: list[EmulatorServer] = []
         self.events: list[Event] = []
+        self.is_checked = False
         self._program = program
+        self._turn: Turn | None = None
         self.folder = folder
         self._stack = AsyncExitStack()
 
@@ -160,22 +164,37 @@ class Proxied:
         self.emulator.worker(AGENT)(worker.function)
         return worker
 
+    @property
+    def words(self) -> str:
+        """What was read of the worker's words."""
+        return "".join(event.text for event in self.events if isinstance(event, TextDelta))
+
     def count(self, method: str) -> int:
         """How many requests of ``method`` have come to the emulator."""
         return sum(request.method == method for request in self.server.requests)
 
+    async def read_until(self, turn: Turn, enough: Callable[[], object]) -> None:
+        """Read a turn event by event until it is so; the rest is left to ``read``."""
+        if turn is not self._turn:
+            self._turn, self.events = turn, []
+        while not enough():
+            self.events.append(await anext(turn))
+
     async def read(self, turn: Turn) -> TurnResult:
-        """Read a turn event by event."""
-        self.events = []
-        async for event in turn:
-            self.events.append(event)
+        """Read a turn event by event to its end; its words make up its result."""
+        await self.read_until(turn, lambda: self.events and type(self.events[-1]) is TurnCompleted)
         completed = self.events[-1]
         assert type(completed) is TurnCompleted
+        assert self.words == completed.result.text
         return completed.result
 
-    def accepted(self, *messages: str) -> None:
-        """Every message was accepted exactly once, in this order (of one server), and nothing else was."""
-        if self.servers == [self.server]:
+    def accepted(self, *messages: str, in_order: bool = True) -> None:
+        """Every message was accepted exactly once, in this order, and nothing else was.
+
+        Every test says so in its end. Of several servers, or messages sent at once, nobody knows the order.
+        """
+        self.is_checked = True
+        if in_order and self.servers == [self.server]:
             assert_accepted(self.server, *messages)
             return
         accepted = [request for server in self.servers for request in server.accepted]

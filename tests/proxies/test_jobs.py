@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.conversations.support import AGENT, JOB_HEADER, kinds, methods
+from tests.conversations.support import AGENT, JOB_HEADER, kinds
 from toolhouse_async import ConflictError, JobStarted, JobToken, ServerError, UnexpectedContentError
 
 from .support import DEFAULTS, PASS, SHORT, Job, Proxied
@@ -86,7 +86,7 @@ async def test_a_page_of_its_own_for_a_failed_message_has_no_run_id(proxied: Pro
         await toolhouse.run(AGENT, "hi")
     assert (caught.value.status, caught.value.run_id, caught.value.safe_to_retry) == (502, None, None)
     assert "We will be back" in caught.value.body
-    assert methods(proxied.server) == "POST"
+    proxied.accepted("POST hi")
 
 
 async def test_a_page_that_claims_success_is_not_taken_for_an_answer(proxied: Proxied) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -17,19 +16,21 @@ from toolhouse_async import (
     PollingPolicy,
     RetryPolicy,
     StreamRecovered,
-    TextDelta,
+    Turn,
 )
 
 from .nginx import Site
 from .support import DEFAULTS, PASS, WHOLE, Job, Proxied
 
 
-async def first_half(turn: AsyncIterator[object]) -> None:
+async def first_half(proxied: Proxied, turn: Turn) -> None:
     """Read a turn up to the pause."""
-    said = ""
-    while said != "one two":
-        event = await anext(turn)
-        said += event.text if isinstance(event, TextDelta) else ""
+    await proxied.read_until(turn, lambda: proxied.words == "one two")
+
+
+async def job_started(proxied: Proxied, turn: Turn) -> None:
+    """Read a turn up to its job."""
+    await proxied.read_until(turn, lambda: proxied.events and isinstance(proxied.events[-1], JobStarted))
 
 
 async def test_a_reload_lets_answers_end_and_conversations_go_on(proxied: Proxied) -> None:
@@ -41,11 +42,11 @@ async def test_a_reload_lets_answers_end_and_conversations_go_on(proxied: Proxie
     async with toolhouse.session(AGENT) as session:
         await session.send("hello")
         turn = session.stream(WHOLE)
-        await first_half(turn)
+        await first_half(proxied, turn)
         (old,) = nginx.workers
         await nginx.reload(Site(f"{PASS} add_header X-Generation 2;"))
         may_go_on.set()
-        result = await turn.result()
+        result = await proxied.read(turn)
         assert (result.text, result.recovered) == (WHOLE, False)
         await eventually(lambda: old not in nginx.workers and not nginx.connections)
         async with session.stream("thanks") as turn:
@@ -60,9 +61,9 @@ async def test_a_reload_that_does_not_wait_for_answers_cuts_them_and_they_are_he
     await nginx.reload(Site(PASS, main="worker_shutdown_timeout 100ms;"))
     toolhouse = await proxied.client(nginx)
     turn = toolhouse.stream(AGENT, WHOLE)
-    await first_half(turn)
+    await first_half(proxied, turn)
     await nginx.reload()
-    result = await turn.result()
+    result = await proxied.read(turn)
     assert (result.text, result.recovered) == (WHOLE, True)
     proxied.accepted(f"POST {WHOLE}")
 
@@ -73,7 +74,7 @@ async def test_a_crash_of_the_serving_process_is_healed(proxied: Proxied) -> Non
     toolhouse = await proxied.client(nginx)
     async with toolhouse.session(AGENT) as session:
         turn = session.stream(WHOLE)
-        await first_half(turn)
+        await first_half(proxied, turn)
         await nginx.crash()
         result = await proxied.read(turn)
         assert (result.text, result.recovered) == (WHOLE, True)
@@ -88,7 +89,7 @@ async def test_a_hard_restart_is_healed(proxied: Proxied) -> None:
     nginx = await proxied.nginx()
     toolhouse = await proxied.client(nginx)
     turn = toolhouse.stream(AGENT, WHOLE)
-    await first_half(turn)
+    await first_half(proxied, turn)
     await nginx.kill()
     reading = asyncio.create_task(proxied.read(turn))
     await asyncio.wait([reading], timeout=0.3)  # it tries in vain
@@ -135,8 +136,7 @@ async def test_a_job_is_waited_for_over_a_hard_restart(proxied: Proxied) -> None
     nginx = await proxied.nginx()
     toolhouse = await proxied.client(nginx)
     turn = toolhouse.stream(AGENT, "hi")
-    while not isinstance(await anext(turn), JobStarted):
-        pass
+    await job_started(proxied, turn)
     await nginx.kill()
     reading = asyncio.create_task(proxied.read(turn))
     await asyncio.wait([reading], timeout=0.3)
@@ -152,8 +152,7 @@ async def test_an_nginx_that_stays_away_ends_the_wait_with_a_token_that_waits_on
     impatient = PollingPolicy(min_interval=0.02, max_interval=0.05, failure_budget=2, failure_window=0.2)
     toolhouse = await proxied.client(nginx, polling=impatient)
     turn = toolhouse.stream(AGENT, "hi")
-    while not isinstance(await anext(turn), JobStarted):
-        pass
+    await job_started(proxied, turn)
     await nginx.kill()
     with pytest.raises(ContactLostError) as caught:
         await turn.result()

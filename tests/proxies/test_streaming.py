@@ -73,7 +73,6 @@ async def test_a_long_answer_is_whole_and_in_order(proxied: Proxied, buffering: 
     toolhouse = await proxied.client(await proxied.nginx(f"proxy_buffering {buffering};"))
     result = await proxied.read(toolhouse.stream(AGENT, words))
     assert result.text == words
-    assert "".join(event.text for event in proxied.events if isinstance(event, TextDelta)) == words
     proxied.accepted(f"POST {words}")
 
 
@@ -105,7 +104,6 @@ async def test_a_cut_behind_nginx_is_healed(proxied: Proxied, how: str) -> None:
     cut(proxied, how, LINE)
     toolhouse = await proxied.client(await proxied.nginx(PASS))
     assert (await proxied.read(toolhouse.stream(AGENT, WHOLE))).text == WHOLE
-    assert "".join(event.text for event in proxied.events if isinstance(event, TextDelta)) == WHOLE
     proxied.accepted(f"POST {WHOLE}")
 
 
@@ -171,7 +169,6 @@ async def test_a_reset_behind_nginx_is_seen_by_default(proxied: Proxied, locatio
     toolhouse = await proxied.client(await proxied.nginx(location))
     result = await proxied.read(toolhouse.stream(AGENT, WHOLE))
     assert (result.text, result.recovered) == (WHOLE, True)
-    assert "".join(event.text for event in proxied.events if isinstance(event, TextDelta)) == WHOLE
     proxied.accepted(f"POST {WHOLE}")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.conversations.support import AGENT, KEY, methods
+from tests.conversations.support import AGENT, KEY
 from toolhouse_async import AsyncToolhouse, BadRequestError, ProtocolError, ServerError, TLSError
 
 from .nginx import Nginx
@@ -81,7 +81,8 @@ async def refused(proxied: Proxied, toolhouse: AsyncToolhouse) -> None:
     with pytest.raises(TLSError) as caught:
         await toolhouse.run(AGENT, "hi")
     assert caught.value.safe_to_retry is True
-    assert methods(proxied.server) == ""
+    assert proxied.server.requests == []
+    proxied.accepted()
 
 
 async def test_plain_http_to_the_tls_port_is_a_400(proxied: Proxied, authority: trustme.CA) -> None:
@@ -89,7 +90,8 @@ async def test_plain_http_to_the_tls_port_is_a_400(proxied: Proxied, authority: 
     toolhouse = await proxied.client(nginx, base_url=nginx.url.replace("https", "http"))
     with pytest.raises(BadRequestError, match="plain HTTP request was sent to HTTPS port"):
         await toolhouse.run(AGENT, "hi")
-    assert methods(proxied.server) == ""
+    assert proxied.server.requests == []
+    proxied.accepted()
 
 
 async def test_http_2_is_not_to_be_asked_for(proxied: Proxied, authority: trustme.CA) -> None:
@@ -98,7 +100,8 @@ async def test_http_2_is_not_to_be_asked_for(proxied: Proxied, authority: trustm
     toolhouse = await proxied.client(nginx, ssl_context=trusting(authority, "h2", "http/1.1"))
     with pytest.raises(ProtocolError):
         await toolhouse.run(AGENT, "hi")
-    assert methods(proxied.server) == ""
+    assert proxied.server.requests == []
+    proxied.accepted()
 
 
 async def chained(proxied: Proxied, authority: trustme.CA, trusted: trustme.CA | None = None) -> AsyncToolhouse:
@@ -123,7 +126,8 @@ async def test_a_service_that_nginx_does_not_trust_is_a_502(proxied: Proxied, au
     with pytest.raises(ServerError) as caught:
         await toolhouse.run(AGENT, WHOLE)
     assert caught.value.status == 502
-    assert methods(proxied.server) == ""
+    assert proxied.server.requests == []
+    proxied.accepted()
 
 
 async def test_nginx_gives_the_key_to_anybody_by_default(proxied: Proxied, authority: trustme.CA) -> None:
