@@ -12,7 +12,7 @@ from tests.conversations.support import AGENT, KEY
 from tests.support.answers import unused_port
 from toolhouse_async import AsyncToolhouse, ServerError
 
-from .support import PASS, Proxied
+from .support import PASS, SHORT, WHOLE, Proxied
 
 TWO = "upstream service {{ server {first} max_fails=0; server {second} max_fails=0; }}"
 KEPT = "upstream service { server {upstream}; keepalive 4; }"
@@ -54,6 +54,16 @@ async def test_nginx_sends_a_later_message_to_a_second_server_by_default(proxied
         dies(proxied, "PUT", how)
         assert (await session.send("hi")).text == "hi"  # the client sent it once, and cannot know
         proxied.accepted("POST hello", "PUT hi", "PUT hi")
+
+
+async def test_nginx_sends_a_late_message_to_a_second_server_by_default(proxied: Proxied) -> None:
+    """The same where the first server is only slow, and still at work for the message."""
+    async with two_servers(proxied, f"{BY_NAME} {SHORT}") as toolhouse, toolhouse.session(AGENT) as session:
+        requests = [server.requests for server in proxied.servers]
+        proxied.pausing(lambda: sum(each.method == "PUT" for some in requests for each in some) == 2, first=False)
+        await session.send("hello")
+        assert (await session.send(WHOLE)).text == WHOLE
+        proxied.accepted("POST hello", f"PUT {WHOLE}", f"PUT {WHOLE}")
 
 
 @pytest.mark.parametrize("how", ["fin", "rst"])
