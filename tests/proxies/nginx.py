@@ -181,10 +181,10 @@ class Nginx:
         process.terminate()
         try:
             await eventually(lambda: process.poll() is not None)
-        except TimeoutError:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
         assert process.returncode == 0, f"nginx ended with {process.returncode}:\n{self.log}"
 
 
