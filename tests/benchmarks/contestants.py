@@ -117,19 +117,24 @@ async def openai(url: str) -> AsyncIterator[Consume]:
         yield consume
 
 
+def our_consume(toolhouse: AsyncToolhouse) -> Consume:
+    """``async for event in turn``, by this client."""
+
+    async def consume(plan: Plan) -> int:
+        count = -2  # TurnStarted and TurnCompleted are ours, not the server's
+        async with toolhouse.stream(str(plan), "x") as turn:
+            async for _ in turn:
+                count += 1
+        return count
+
+    return consume
+
+
 @asynccontextmanager
 async def ours(url: str) -> AsyncIterator[Consume]:
     """``async for event in turn``."""
     async with AsyncToolhouse("key", base_url=url) as toolhouse:
-
-        async def consume(plan: Plan) -> int:
-            count = -2  # TurnStarted and TurnCompleted are ours, not the server's
-            async with toolhouse.stream(str(plan), "x") as turn:
-                async for _ in turn:
-                    count += 1
-            return count
-
-        yield consume
+        yield our_consume(toolhouse)
 
 
 @asynccontextmanager

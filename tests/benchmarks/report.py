@@ -44,6 +44,33 @@ class Row:
         return {**asdict(self), "met": self.met}
 
 
+@frozen
+class Curve:
+    """How a figure grows.
+
+    Attributes:
+        name: What grows.
+        x_label: What is drawn from left to right.
+        y_label: What is drawn upwards.
+        xs: The points of the first.
+        lines: For each contestant, the figures at those points.
+    """
+
+    name: str
+    x_label: str
+    y_label: str
+    xs: list[int]
+    lines: dict[str, list[float]]
+
+    def as_rows(self) -> list[Row]:
+        """The points as rows of the table."""
+        return [
+            Row(f"{self.name}: {self.y_label} at {x:,}", name, figure, "")
+            for name, figures in self.lines.items()
+            for x, figure in zip(self.xs, figures, strict=True)
+        ]
+
+
 def table(rows: Iterable[Row]) -> str:
     """The rows as a table of text."""
     head = ("measure", "contestant", "figure", "against", "figure", "ratio", "bar", "met?")

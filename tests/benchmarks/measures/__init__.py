@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import delays, events, lines, space, starting, turns, waiting
-from .measure import Measure
+from . import delays, events, growth, lines, space, starting, turns, waiting
+from .measure import Growth, Measure
 
 MEASURES: dict[str, Measure] = {
     "burst-1": events.burst_1,
@@ -20,4 +20,10 @@ MEASURES: dict[str, Measure] = {
     "to-closed": delays.to_closed,
     "import": starting.importing,
     "client-start": starting.clients,
+}
+CURVES: dict[str, Growth] = {
+    "growth-rate": growth.rate,
+    "growth-turns": growth.turns,
+    "growth-waiters": growth.waiters,
+    "growth-lines": growth.lines,
 }

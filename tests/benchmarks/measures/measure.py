@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-from ..report import Row
+from ..report import Curve, Row
 
 
 @frozen
@@ -28,3 +28,4 @@ class Setting:
 
 
 Measure: TypeAlias = Callable[[Setting], list[Row]]
+Growth: TypeAlias = Callable[[Setting], list[Curve]]

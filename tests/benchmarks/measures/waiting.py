@@ -127,7 +127,8 @@ async def watch(
     return Watched(cpu / len(seen.arrivals) * 1e6, quantiles(late, n=100)[-1] * 1000, seen)
 
 
-def _ids(runs: int) -> list[str]:
+def run_ids(runs: int) -> list[str]:
+    """As many run ids."""
     return [f"run-{number}" for number in range(runs)]
 
 
@@ -143,7 +144,7 @@ def many_runs(setting: Setting) -> list[Row]:
         watched: dict[str, list[Watched]] = {"bare": [], "ours": []}
         for _ in range(max(1, setting.rounds // 3) if setting.full else 1):
             for name, waiting in (("bare", bare), ("ours", ours)):
-                watched[name].append(asyncio.run(watch(setting.url, waiting, _ids(runs), **times)))
+                watched[name].append(asyncio.run(watch(setting.url, waiting, run_ids(runs), **times)))
         rows += _rows(f"{runs:,} waiters, {phase}", watched, steady=phase == "steady")
     return rows
 
