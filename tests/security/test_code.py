@@ -71,8 +71,8 @@ def test_the_core_brings_seven_packages_more() -> None:
                 requirement, _, marker = each.partition(";")
                 if not re.search(r"extra\s*==|python_version\s*<|python_full_version\s*<|platform", marker):
                     left.append(re.split(r"[^\w.-]", requirement)[0])
-    # typing-extensions is needed on older Pythons only by some of them
-    assert found - {"typing-extensions"} == CORE | {
+    # Some of them need typing-extensions, on older Pythons; and the oldest anyio that is allowed needs sniffio.
+    assert found - {"typing-extensions", "sniffio"} == CORE | {
         *("aiohappyeyeballs", "aiosignal", "frozenlist", "idna", "multidict", "propcache", "yarl"),
     }
     assert all(distribution(name).version for name in found)

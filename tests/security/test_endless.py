@@ -68,7 +68,7 @@ HEADS: dict[str, tuple[bytes, bytes, type[ToolhouseError]]] = {
     "one header": (OK + b"X: ", b"x" * 100_000, ProtocolError),
     "status line": (b"HTTP/1.1 200 ", b"x" * 100_000, ProtocolError),
     "early hints": (b"", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 10, ResponseTimeoutError),
-    "blank lines": (b"", b"\r\n" * 50_000, ResponseTimeoutError),
+    "blank lines": (b"", b"\r\n" * 50_000, ToolhouseError),
     "trailers": (CHUNKED + b"0\r\n", b"".join(b"X-%d: y\r\n" % n for n in range(1000)), ProtocolError),
     "chunk extension": (CHUNKED + b"5;", b"x" * 100_000, IdleTimeoutError),
     "chunk size": (CHUNKED, b"0" * 100_000, StreamInterruptedError),
