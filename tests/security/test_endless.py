@@ -30,6 +30,7 @@ from toolhouse_async import (
     TooManyRoundsError,
     UnknownEvent,
 )
+from toolhouse_async._wire.lines import LineSplitter
 
 MIB = 1024 * 1024
 
@@ -158,12 +159,20 @@ async def test_a_hostile_line_takes_bounded_time_and_memory(name: str) -> None:
 
 
 async def test_a_hostile_line_byte_by_byte() -> None:
-    """Bytes that come in tiny pieces and never end a line are held to the limit, and so is what holding them takes."""
+    """Bytes that come in tiny pieces and never end a line are held to the limit."""
     script = _endless(response(headers={RUN: "r1"}, ends=False), b"2\r\nab\r\n" * 2000, 8 * MIB)
     limits = Limits(max_line=MIB // 4)
     async with RawServer(script) as server, client_of(server, limits=limits) as toolhouse:
-        with memory_below(8 * MIB), pytest.raises(ProtocolError, match="longer than"):
+        with memory_below(6 * MIB), pytest.raises(ProtocolError, match="longer than"):
             await toolhouse.run("a", "x", recover=False)
+
+
+def test_the_pieces_of_a_line_take_little_more_than_their_size() -> None:
+    """Pieces of two bytes, each of which would take twenty times as much as an object of its own."""
+    splitter = LineSplitter(4 * MIB)
+    with memory_below(3 * MIB):
+        for number in range(MIB // 2):
+            assert splitter.feed(b"%02x" % (number % 256)) == []
 
 
 # Conversations without an end
