@@ -14,6 +14,12 @@ from matplotlib.figure import Figure
 OURS = "#e4572e"
 COLOURS = {"ours": OURS, "text_stream": OURS, "send()": OURS}
 OTHERS = "#7a8ca3"
+LABELS = {
+    "ours": "ours: async for",
+    "text_stream": "ours: text_stream",
+    "send()": "ours: send()",
+    "floor": "aiohttp, orjson",
+}
 STYLE = {
     "svg.hashsalt": "toolhouse_async",  # so that the same figures give the same file
     "svg.fonttype": "none",
@@ -29,8 +35,12 @@ def bars(axes: Axes, rows: list[dict[str, Any]]) -> None:
     """One bar for each contestant of a measure, the dearest at the top."""
     costs = {row["contestant"]: row["figure"] for row in rows} | {row["against"]: row["other"] for row in rows}
     names = sorted(costs, key=lambda name: costs[name])
-    drawn = axes.barh(names, [costs[name] for name in names], color=[COLOURS.get(name, OTHERS) for name in names])
-    axes.bar_label(drawn, [f"{costs[name]:.2g}" for name in names], padding=3)
+    drawn = axes.barh(
+        [LABELS.get(name, name) for name in names],
+        [costs[name] for name in names],
+        color=[COLOURS.get(name, OTHERS) for name in names],
+    )
+    axes.bar_label(drawn, [f"{costs[name]:,.3g}" for name in names], padding=3)
     axes.set_xscale("log")
     axes.set_xlabel("CPU time for one event, µs")
 

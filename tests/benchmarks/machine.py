@@ -45,8 +45,15 @@ def serving(core: int) -> Iterator[str]:
 
 def in_child(module: str, *arguments: object) -> Any:
     """Run a module of this package in a fresh process and return what it prints as JSON."""
-    command = [sys.executable, "-m", f"tests.benchmarks.{module}", *map(str, arguments)]
-    return orjson.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=ROOT).stdout)
+    return run_python("-m", f"tests.benchmarks.{module}", *map(str, arguments))
+
+
+def run_python(*arguments: str) -> Any:
+    """Run Python in a fresh process, which may keep what it compiles, and return what it prints as JSON."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=ROOT, env=environment)
+    return orjson.loads(done.stdout)
 
 
 def described() -> dict[str, object]:

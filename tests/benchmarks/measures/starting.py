@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from statistics import median
 
-import orjson
-
-from ..machine import ROOT, in_child
+from ..machine import in_child, run_python
 from ..report import Row
 from ..rounds import Figures, ratio
 from .measure import Setting
@@ -32,8 +28,7 @@ def importing(setting: Setting) -> list[Row]:
     for number in range(-1, setting.rounds * 2):
         for name, modules in IMPORTS.items():
             code = TIMED.format(modules=modules, optional=OPTIONAL)
-            output = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True, cwd=ROOT).stdout
-            taken, loaded = orjson.loads(output)
+            taken, loaded = run_python("-c", code)
             extras.update(loaded)
             if number >= 0:
                 figures[name].append(taken)
