@@ -26,8 +26,8 @@ from .measure import Setting
 ANSWER = Plan("job", pause=20_000)
 """A job that goes on for ever; each poll is answered after 20 ms."""
 POLICY = PollingPolicy()
-BIN = 100_000_000
-"""Nanoseconds in which arrivals are counted together to find bursts."""
+SECOND = 1_000_000_000
+"""Nanoseconds in which arrivals are counted together to find bursts; in less, a hitch of the machine would be one."""
 
 Wait: TypeAlias = Callable[[str, float], Coroutine[object, object, object]]
 """Waits for the job of a run that has been running for some seconds."""
@@ -84,8 +84,8 @@ class Watched:
 
     @property
     def burst(self) -> float:
-        """The fullest tenth of a second against the mean one."""
-        bins = Counter(arrival // BIN for arrival in self.seen.arrivals)
+        """The fullest second against the mean one."""
+        bins = Counter(arrival // SECOND for arrival in self.seen.arrivals)
         whole = [bins[number] for number in range(min(bins) + 1, max(bins))]
         return max(whole) * len(whole) / sum(whole)
 
@@ -169,10 +169,10 @@ def _rows(measure: str, watched: dict[str, list[Watched]], *, steady: bool) -> l
             bar=POLICY.max_in_flight,
         ),
         Row(
-            f"{measure}: fullest 0.1 s by the mean", "ours", middle("ours", lambda each: each.burst), "×",
-            bar=2.0 if steady else None,
+            f"{measure}: fullest second by the mean", "ours", middle("ours", lambda each: each.burst), "×",
+            bar=1.5 if steady else None,
         ),
-        Row(f"{measure}: fullest 0.1 s by the mean", "bare aiohttp", middle("bare", lambda each: each.burst), "×"),
+        Row(f"{measure}: fullest second by the mean", "bare aiohttp", middle("bare", lambda each: each.burst), "×"),
     ]  # fmt: skip
 
 
