@@ -24,7 +24,7 @@ class Answer:
         framed: Whether the end of the body will be proven by its framing.
         run_id: The run id in its headers, if there is one.
         job_id: The job in its headers, if there is one.
-        redact: Blacks the key out of what the answer said.
+        redactor: What blacks the key out of a text.
         received: Bytes of the body read so far.
         waiting_since: The loop's time at which the reader began to wait for bytes, ``None`` while it does not.
     """
@@ -32,7 +32,7 @@ class Answer:
     __slots__ = (
         "_connection_closed", "_content", "_failure", "_is_closed", "_max_body", "_on_close", "_reason", "_response",
         "_time",
-        "framed", "job_id", "lookup", "received", "redact", "run_id", "status", "waiting_since",
+        "framed", "job_id", "lookup", "received", "redactor", "run_id", "status", "waiting_since",
     )  # fmt: skip
 
     def __init__(
@@ -59,7 +59,7 @@ class Answer:
         )
         self.run_id: str | None = None
         self.job_id: str | None = None
-        self.redact: Callable[[str], str] = str
+        self.redactor: Callable[[str], str] | None = None
         self.received: int = 0
         self.waiting_since: float | None = None
         connection = response.connection
@@ -88,6 +88,10 @@ class Answer:
     def headers(self) -> Headers:
         """The headers as an independent mapping."""
         return Headers(self._response.headers.items())
+
+    def redact(self, text: str) -> str:
+        """Black the key out of what the answer said."""
+        return text if self.redactor is None else self.redactor(text)
 
     async def read(self) -> bytes:
         """Return the next bytes of the body; ``b""`` at its end.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import inspect
 import json
 import os
@@ -62,10 +61,12 @@ class Secret:
 
     def redact(self, text: str) -> str:
         """Black the key out of a text from outside, which may be JSON, HTML or a URL, and cut within the key."""
+        from html import escape  # here, since few programs ever need it
+
         key = self.__value
         if len(key) < _SECRET_LENGTH:
             return text
-        spellings = {key, json.dumps(key)[1:-1], key.replace("/", "\\/"), html.escape(key), quote(key, safe="")}
+        spellings = {key, json.dumps(key)[1:-1], key.replace("/", "\\/"), escape(key), quote(key, safe="")}
         for spelling in sorted(spellings, key=len, reverse=True):
             text = text.replace(spelling, _REDACTED)
         for size in range(len(key) - 1, _SECRET_LENGTH - 1, -1):

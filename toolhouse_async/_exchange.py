@@ -143,7 +143,8 @@ class Exchange(Healer):
         token = self.conversation.job = self.token if background else None
         error = self._fold.error
         if error is not None and not background:
-            redact = str if self._stream is None else self._stream.answer.redact
+            assert self._stream is not None  # noqa: S101 - the error came by it
+            redact = self._stream.answer.redact
             code = redact(error.code) if isinstance(error.code, str) else error.code
             said = redact(error.message)[:1000]
             raise WorkerError(f"the worker reported an error: {said}", partial=self.partial, code=code)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from attrs import evolve
-
 from ._polling import tolerated
 from ._wire.history import find_reply, has_arrived
 from ._wire.pauses import next_poll
@@ -95,7 +93,7 @@ class Healing:
         self.history = history
         self.arrived = has_arrived(history, self._place)
         # A message of unknown fate that turns out to be there is not an earlier one in the same words.
-        place = evolve(self._place, repeated=False) if self._tells_arrival and self.arrived else self._place
+        place = self._place._replace(repeated=False) if self._tells_arrival and self.arrived else self._place
         self._stands_open = False
         reply = find_reply(history, place, self._partial, open_end=self._open_end)
         if reply is None and self._may_stand_open and history and history[-1].role not in ("user", "assistant"):

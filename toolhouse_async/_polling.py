@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, NamedTuple
 
 import anyio
-from attrs import frozen
 
 from ._log import log
 from ._results import JobStatus
@@ -46,8 +45,7 @@ def tolerated(error: ToolhouseError) -> bool:
     return isinstance(error, TransportError | ProtocolError)
 
 
-@frozen
-class Report:
+class Report(NamedTuple):
     """What one poll found.
 
     Attributes:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
-
-from attrs import frozen
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from .errors import SessionBusyError
 
@@ -26,8 +24,7 @@ class Holder(Protocol):
         ...
 
 
-@frozen
-class Uncertain:
+class Uncertain(NamedTuple):
     """A message of which nobody knows whether the service accepted it.
 
     Attributes:

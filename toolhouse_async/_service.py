@@ -131,7 +131,7 @@ class Service:
             raise await self._refused(request, answer, secret)
         reads = request.method == "GET"
         answer.job_id = job_id_of(answer.lookup)
-        answer.redact = secret.redact
+        answer.redactor = secret.redact
         try:
             answer.run_id = request.run_id if reads else run_id_of(answer.lookup)
         except ProtocolError as error:

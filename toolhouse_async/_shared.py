@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from copy import copy
 from typing import Any, Final
 
@@ -171,10 +171,9 @@ class Tap:
         """The job in the answer's headers."""
         return self.shared.current.job_id
 
-    @property
-    def redact(self) -> Callable[[str], str]:
-        """Blacks the key out."""
-        return self.shared.current.redact
+    def redact(self, text: str) -> str:
+        """Black the key out of what the answer said."""
+        return self.shared.current.redact(text)
 
     @property
     def headers(self) -> Mapping[str, str]:

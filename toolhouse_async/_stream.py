@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final, Literal, Protocol
 
 from ._answer import Cut
@@ -32,9 +32,8 @@ class Body(Protocol):
         """The job in its headers, if there is one."""
         ...
 
-    @property
-    def redact(self) -> Callable[[str], str]:
-        """Blacks the key out of what the answer said."""
+    def redact(self, text: str) -> str:
+        """Black the key out of what the answer said."""
         ...
 
     @property

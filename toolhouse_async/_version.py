@@ -1,5 +1,3 @@
-"""The version, as the package's metadata has it."""
+"""The version: the one place that says it."""
 
-from importlib.metadata import version
-
-__version__ = version("toolhouse-async")
+__version__ = "0.1.0"

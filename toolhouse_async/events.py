@@ -8,6 +8,7 @@ works whatever the size or depth of the data. Treat events as read-only.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from attrs import define, field, fields
@@ -15,8 +16,6 @@ from attrs import define, field, fields
 from ._nested import flatten, short, unflatten
 
 if TYPE_CHECKING:
-    from attrs import AttrsInstance
-
     from ._results import TurnResult
 
 __all__ = [
@@ -37,8 +36,13 @@ __all__ = [
 ]
 
 
-@define
+_Key: TypeAlias = Callable[[Any], Any] | None
+
+
+@define(repr=False, eq=False)
 class _Base:
+    """What all events have in common, written once: the same made for each would be half of the package's import."""
+
     line: bytes = field(default=b"", kw_only=True, eq=False, repr=False)
 
     @property
@@ -48,9 +52,34 @@ class _Base:
 
         return parse_line(self.line)
 
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={how(getattr(self, name))}" for name, how, _ in _shape(type(self)) if how)
+        return f"{type(self).__name__}({shown})"
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(key(getattr(self, name)) == key(getattr(other, name)) for name, _, key in _shape(type(self)) if key)
+
     def __reduce__(self) -> tuple[Any, ...]:
-        names = [each.name for each in fields(cast("type[AttrsInstance]", type(self)))]
+        names = [name for name, _, _ in _shape(type(self))]
         return _rebuild, (type(self), names, [flatten(getattr(self, name)) for name in names])
+
+
+def _shape(cls: type) -> tuple[tuple[str, _Key, _Key], ...]:
+    """The fields of an event: name, how it is shown, and what is compared; ``None`` for not at all."""
+    return tuple(
+        (each.name, _key(each.repr, repr), _key(each.eq and (each.eq_key or True), _itself))
+        for each in cast("tuple[Any, ...]", fields(cls))
+    )
+
+
+def _key(setting: Any, default: Callable[[Any], Any]) -> _Key:
+    return setting if callable(setting) else default if setting else None
+
+
+def _itself(value: object) -> object:
+    return value
 
 
 def _rebuild(cls: type[_Base], names: list[str], values: list[tuple[Any, ...]]) -> _Base:
@@ -60,7 +89,7 @@ def _rebuild(cls: type[_Base], names: list[str], values: list[tuple[Any, ...]]) 
     return event
 
 
-@define
+@define(repr=False, eq=False)
 class TurnStarted(_Base):
     """The service accepted the message; the run id is known from here on."""
 
@@ -68,14 +97,14 @@ class TurnStarted(_Base):
     run_id: str | None = field(repr=short)
 
 
-@define
+@define(repr=False, eq=False)
 class TextDelta(_Base):
     """A piece of the worker's answer, in order."""
 
     text: str = field(repr=short)
 
 
-@define
+@define(repr=False, eq=False)
 class ToolCall(_Base):
     """The worker calls a tool; ``arguments`` is parsed where it is JSON text."""
 
@@ -84,7 +113,7 @@ class ToolCall(_Base):
     arguments: Any = field(default=None, repr=short, eq=flatten)
 
 
-@define
+@define(repr=False, eq=False)
 class ToolResult(_Base):
     """A tool's answer to the call with the same ``id``."""
 
@@ -94,7 +123,7 @@ class ToolResult(_Base):
     is_error: bool = False
 
 
-@define
+@define(repr=False, eq=False)
 class ErrorEvent(_Base):
     """The worker reports an error; reading goes on, and the turn ends with ``WorkerError``."""
 
@@ -102,7 +131,7 @@ class ErrorEvent(_Base):
     code: str | int | None = field(default=None, repr=short)
 
 
-@define
+@define(repr=False, eq=False)
 class UnknownEvent(_Base):
     """Valid JSON of a shape that the decoding table does not know, with all its data."""
 
@@ -110,7 +139,7 @@ class UnknownEvent(_Base):
     data: Any = field(repr=short, eq=flatten)
 
 
-@define
+@define(repr=False, eq=False)
 class MalformedLine(_Base):
     """A line that is not JSON: its bytes, its number in the stream counted from 1, and why."""
 
@@ -119,14 +148,14 @@ class MalformedLine(_Base):
     reason: str = field(repr=short)
 
 
-@define
+@define(repr=False, eq=False)
 class JobStarted(_Base):
     """A background job runs; the turn waits for it."""
 
     job_id: str = field(repr=short)
 
 
-@define
+@define(repr=False, eq=False)
 class JobProgress(_Base):
     """A poll found the job still running: seconds since it started, polls so far, seconds to the next poll."""
 
@@ -136,7 +165,7 @@ class JobProgress(_Base):
     next_poll: float
 
 
-@define
+@define(repr=False, eq=False)
 class JobFinished(_Base):
     """The job is over, finished or failed: the API does not say which."""
 
@@ -145,7 +174,7 @@ class JobFinished(_Base):
     polls: int
 
 
-@define
+@define(repr=False, eq=False)
 class TurnResumed(_Base):
     """The run goes on after a job; ``round`` counts the resumes of this turn from 1."""
 
@@ -153,7 +182,7 @@ class TurnResumed(_Base):
     round: int
 
 
-@define
+@define(repr=False, eq=False)
 class StreamRecovered(_Base):
     """A cut answer was healed from the history.
 
@@ -164,7 +193,7 @@ class StreamRecovered(_Base):
     missing: str = field(repr=short)
 
 
-@define
+@define(repr=False, eq=False)
 class TurnCompleted(_Base):
     """The turn is complete: always the last event of a turn that succeeded."""
 

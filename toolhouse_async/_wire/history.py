@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-from attrs import frozen
+from typing import Any, NamedTuple
 
 from .._results import Message
 from ..errors import UnexpectedContentError
@@ -34,8 +32,7 @@ def _message(entry: Any) -> Message:
     return Message(role if isinstance(role, str) else "", entry.get("content"), entry)
 
 
-@frozen
-class Place:
+class Place(NamedTuple):
     """Where in a history the answer to a message begins.
 
     Attributes:

@@ -9,16 +9,14 @@ from typing import Any, Final
 
 import orjson
 
-_ESCAPE: Final = re.compile(
-    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
-    re.DOTALL,
-)
-_FENCE: Final = re.compile(r"[ \t]*(`{3,}|~{3,})[^`]*")
-_TOKEN: Final = re.compile(
+# Compiled when first used (``re`` keeps them), since few programs ever are that far.
+_ESCAPE: Final = r"(?s)\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
+_FENCE: Final = r"[ \t]*(`{3,}|~{3,})[^`]*"
+_LEXEME: Final = (
     r'[ \t\r\n]*+(?:([{}\[\]:,])|("[^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+")'
     r"|-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?|true|false|null|NaN|-?Infinity)"
 )
-_OPENING: Final = re.compile(r"[{\[]")
+_OPENING: Final = r"[{\[]"
 
 
 def loads(data: bytes) -> Any:
@@ -37,7 +35,7 @@ def loads(data: bytes) -> Any:
     try:
         text = data.removeprefix(BOM_UTF8).decode("utf-8", "surrogatepass")
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return json.loads(_ESCAPE.sub(_mend_escape, text))
+        return json.loads(re.sub(_ESCAPE, _mend_escape, text))
     except RecursionError:
         reason = "nested too deeply"
     except ValueError as error:
@@ -108,7 +106,7 @@ def _fenced(text: str) -> list[str]:
     fence, content = "", list[str]()
     for line in text.split("\n"):
         if not fence:
-            opening = _FENCE.fullmatch(line)
+            opening = re.fullmatch(_FENCE, line)
             fence, content = (opening[1] if opening else ""), []
         elif line.strip().startswith(fence) and not line.strip().strip(fence[0]):
             contents.append("\n".join(content))
@@ -126,7 +124,8 @@ def _values_in_prose(text: str) -> list[tuple[int, int]]:
     """
     found: list[tuple[int, int]] = []
     at = 0
-    while opening := _OPENING.search(text, at):
+    opening_at = re.compile(_OPENING).search
+    while opening := opening_at(text, at):
         at = _read_value(text, opening.start(), found)
     return found
 
@@ -135,7 +134,8 @@ def _read_value(text: str, at: int, found: list[tuple[int, int]]) -> int:
     """Read one object or array from ``at``, note it in ``found``, and return where to go on."""
     stack: list[tuple[int, bool, int]] = []  # where it opened, whether an object, how much was found before it
     wants, last_string = "value", -1
-    while token := _TOKEN.match(text, at):
+    token_at = re.compile(_LEXEME).match
+    while token := token_at(text, at):
         mark, string = token.groups()
         is_object = bool(stack) and stack[-1][1]
         if mark in ("{", "[") and wants in ("value", "value or ]"):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
-
-from attrs import frozen
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ..errors import ConfigurationError
 from .jsontext import dumps
@@ -13,8 +11,7 @@ from .jsontext import dumps
 Format: TypeAlias = Literal["ndjson", "text"]
 
 
-@frozen
-class Request:
+class Request(NamedTuple):
     """One HTTP request, without the key.
 
     Attributes:
