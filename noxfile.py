@@ -88,9 +88,10 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session
 def uvloop(session: nox.Session) -> None:
-    """The table of faults on uvloop too, in real time."""
+    """The table of faults and the tests behind nginx on uvloop too, in real time."""
     session.install("-e", ".[test]", "uvloop>=0.21")
-    session.run("pytest", "-p", "no:randomly", "tests/faults", *session.posargs, env={"TOOLHOUSE_TEST_UVLOOP": "1"})
+    paths = ("tests/faults", "tests/proxies")
+    session.run("pytest", "-n", "auto", *paths, *session.posargs, env={"TOOLHOUSE_TEST_UVLOOP": "1"})
 
 
 @nox.session
@@ -112,7 +113,7 @@ def coverage(session: nox.Session) -> None:
     """The tests, with every line and branch of the core covered."""
     session.install("-e", ".[test]")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", "-n", "auto", *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report", "--fail-under=100", "--omit=*/testing/*,*/_cli/*")
 
