@@ -10,6 +10,7 @@ from ..rounds import Figures, ratio
 from .measure import Setting
 
 TURNS = 1000
+EVENTS = 1_000_000
 HOW = {"resident": "rss", "allocated by Python": "allocated"}
 MB = 1e6
 
@@ -33,9 +34,8 @@ def idle_turns(setting: Setting) -> list[Row]:
 
 def long_turn(setting: Setting) -> list[Row]:
     """How much more a turn takes in its second half than in its first, beside the words that it keeps."""
-    events = 1_000_000 if setting.full else 200_000
     rows: list[Row] = []
     for words, how in HOW.items():
-        growth = in_child("memory", "ours", setting.url, 1, events, how)
-        rows.append(Row(f"growth over {events:,} events beside the text, {words}", "ours", growth / MB, "MB", bar=1.0))
+        growth = in_child("memory", "ours", setting.url, 1, EVENTS, how)
+        rows.append(Row(f"growth over {EVENTS:,} events beside the text, {words}", "ours", growth / MB, "MB", bar=1.0))
     return rows
