@@ -41,7 +41,7 @@ def main() -> int:
         gc.collect()
         sys.stderr.write(f"{name} …\n")
         with serving(core) as url:
-            setting = Setting(url, core, arguments.rounds, arguments.full)
+            setting = Setting(url, arguments.rounds, arguments.full)
             if name in MEASURES:
                 rows += MEASURES[name](setting)
             else:

@@ -16,13 +16,11 @@ class Setting:
 
     Attributes:
         url: The server.
-        core: The server's core, for a measure that starts a server of its own.
         rounds: Rounds to measure.
         full: Whether to take the time that the bars are meant for, rather than a quick look.
     """
 
     url: str
-    core: int
     rounds: int
     full: bool
 
