@@ -337,3 +337,28 @@ async def test_repeated_headers_are_kept_apart_and_names_are_of_any_case(session
         assert answer.headers.getall("X-A", []) == ["1", "2"]
         assert answer.headers.getall("X-B", []) == []
         assert answer.version == (1, 1)
+
+
+# An answer's head
+
+
+class _Held(aiohttp.ClientResponse):
+    """A response that hands its connection on to the test."""
+
+    connections: list[Any] = []
+
+    async def start(self, connection: Any) -> aiohttp.ClientResponse:
+        self.connections.append(connection)
+        return await super().start(connection)
+
+
+async def silent(reader: asyncio.StreamReader, writer: object, request: object) -> None:
+    await silence(reader)
+
+
+async def test_an_error_set_on_the_connection_ends_the_wait_for_a_head() -> None:
+    async with RawServer(silent) as server, aiohttp.ClientSession(response_class=_Held) as session:
+        asyncio.get_running_loop().call_later(5, lambda: _Held.connections[-1].protocol.set_exception(TimeoutError()))
+        with pytest.raises(TimeoutError) as caught:
+            await session.post(server.url, data=b"x")
+        assert not isinstance(caught.value, aiohttp.ClientError)
