@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from attrs import frozen
 
@@ -46,6 +46,25 @@ class Extras:
 NO_EXTRAS: Final = Extras()
 
 
+class Journal(Protocol):
+    """Who writes down where a conversation stands, so that another process can go on with it.
+
+    What it awaits holds up the turn; what it raises ends the turn.
+    """
+
+    async def sending(self, place: Place) -> None:
+        """The user's message is about to be sent; ``place`` is where its answer will stand."""
+        ...
+
+    async def answered(self) -> None:
+        """The service has accepted a message or a resume; the conversation's run id is known."""
+        ...
+
+    async def waiting(self, token: JobToken) -> None:
+        """A background job is running."""
+        ...
+
+
 class Conversation:
     """The ids of a conversation and the run they lead to.
 
@@ -55,6 +74,7 @@ class Conversation:
         job: The job that a turn left running, if one did.
         is_nameless: Whether it was begun by an answer without a run id, so that it cannot be continued.
         open_turns: Turns that have begun and are not over.
+        journal: Who writes down where it stands, if anybody does.
     """
 
     def __init__(self, core: Core, agent_id: str, run_id: str | None, extras: Extras) -> None:
@@ -66,6 +86,7 @@ class Conversation:
         self.job: JobToken | None = None
         self.is_nameless: bool = False
         self.open_turns: set[Live] = set()
+        self.journal: Journal | None = None
         self._closed = False
         if run_id is not None:
             self.run_id = check_id(run_id, "run id")

@@ -34,7 +34,7 @@ from .errors import (
 from .events import TurnCompleted, TurnResumed, TurnStarted
 
 if TYPE_CHECKING:
-    from ._conversation import Conversation
+    from ._conversation import Conversation, Journal
     from ._options import Options
     from ._settings import PollingPolicy
 
@@ -134,9 +134,17 @@ class Exchange(Healer):
             case _:
                 signal = await self._recovering()
         if signal is not None:
+            if self.conversation.journal is not None:
+                await self._write_down(self.conversation.journal, signal)
             self.state = step(self.state, signal)
             if self.state is State.DONE:
                 self._complete(signal)
+
+    async def _write_down(self, journal: Journal, signal: Signal) -> None:
+        if signal is Signal.ANSWERED:
+            await journal.answered()
+        elif signal in (Signal.JOB, Signal.LEFT) and self.token is not None:
+            await journal.waiting(self.token)
 
     def _complete(self, signal: Signal) -> None:
         background = signal is Signal.LEFT
@@ -244,6 +252,8 @@ class Exchange(Healer):
         request = requests.send(conversation.agent_id, conversation.run_id, self._options.format, self._fields())
         self._place = conversation.place_of(words, self._known)
         self._known = None
+        if self._unsent and conversation.journal is not None:
+            await conversation.journal.sending(self._place)
         send = self._core.service.send(request, self._deadline, self._dispatch if self._unsent else None)
         if self._wait is not None:
             shared = SharedResume(send, format=self._options.format, place=self._place)
