@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 import aiohttp
 
 from ._wire.answers import HeaderLookup, Headers, is_framed
 from .errors import BodyTooLargeError
+
+PIECE: Final = 32 * 1024
+"""Bytes of a body that are handed out at once: what they hold must be dealt with in one step of the event loop."""
 
 
 class Cut(Exception):  # noqa: N818 - a signal inside the library, never seen outside
@@ -30,8 +34,8 @@ class Answer:
     """
 
     __slots__ = (
-        "_connection_closed", "_content", "_failure", "_is_closed", "_max_body", "_on_close", "_reason", "_response",
-        "_time",
+        "_connection_closed", "_content", "_failure", "_is_behind", "_is_closed", "_max_body", "_on_close", "_reason",
+        "_response", "_time",
         "framed", "job_id", "lookup", "received", "redactor", "run_id", "status", "waiting_since",
     )  # fmt: skip
 
@@ -50,6 +54,7 @@ class Answer:
         self._failure: str | None = None
         self._reason: str | None = None
         self._connection_closed: asyncio.Future[None] | None = None
+        self._is_behind = False
         self._is_closed = False
         self.status: int = response.status
         self.lookup: HeaderLookup = response.headers
@@ -104,21 +109,27 @@ class Answer:
         """
         if self._max_body is not None and self.received > self._max_body:
             raise self._too_large()
+        content = self._content
+        if self._is_behind:
+            await asyncio.sleep(0)  # what is here already would else be read without ever letting others run
         if self._failure is None:
             self.waiting_since = self._time()
             try:
-                data = await self._content.readany()
+                data = await content.read(PIECE)
             except (aiohttp.ClientError, OSError, RuntimeError) as error:
                 self._failure = self._reason or (
                     f"the connection was lost: {error.strerror}"
                     if isinstance(error, OSError)
                     else "the connection ended before the body's framing did"
                 )
-                data = self.rest()
+                data = self._covered(PIECE)
             finally:
                 self.waiting_since = None
-            if data or self._failure is None:
-                return self._within_limit(data)
+        else:
+            data = self._covered(PIECE)
+        self._is_behind = len(data) == PIECE
+        if data or self._failure is None:
+            return self._within_limit(data)
         raise Cut(self._failure)
 
     @property
@@ -141,10 +152,13 @@ class Answer:
 
     def rest(self) -> bytes:
         """Return what was received and not yet read, also after a failure."""
-        content = self._content
+        return self._covered(-1)
+
+    def _covered(self, most: int) -> bytes:
+        """Bytes that were received before the failure: at most so many, or all."""
         # The reader refuses to give out its buffer while it holds an exception; the tests guard this.
-        content.set_exception(None)  # type: ignore[arg-type]
-        return content.read_nowait()
+        self._content.set_exception(None)  # type: ignore[arg-type]
+        return self._content.read_nowait(most)
 
     def fail(self, reason: str) -> None:
         """End the body here: the reader gets what was received, then :class:`Cut`."""

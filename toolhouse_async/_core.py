@@ -6,8 +6,6 @@ import asyncio
 from typing import Protocol
 from weakref import WeakValueDictionary
 
-import anyio
-
 from ._polling import RunPoll
 from ._run import Run
 from ._service import Service
@@ -50,7 +48,7 @@ class Core:
         self._closed = False
         self._runs: WeakValueDictionary[tuple[str, str], Run] = WeakValueDictionary()
         self._polls: WeakValueDictionary[tuple[str, str, PollingPolicy], RunPoll] = WeakValueDictionary()
-        self._poll_slots = anyio.CapacityLimiter(polling.max_in_flight)
+        self._poll_slots = asyncio.Semaphore(polling.max_in_flight)
 
     def check_open(self) -> None:
         """Check that the client is open.

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Final, NamedTuple
 
-import anyio
-
 from ._log import log
 from ._results import JobStatus
 from ._service import Service
@@ -74,7 +72,7 @@ class RunPoll:
         agent_id: str,
         run_id: str,
         policy: PollingPolicy,
-        slots: anyio.CapacityLimiter,
+        slots: asyncio.Semaphore,
         *,
         elapsed: float,
         run_begun: float | None,

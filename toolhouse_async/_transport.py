@@ -144,7 +144,7 @@ class Transport:
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
         self._watch = Watch()
         self._closing: asyncio.Future[None] | None = None
-        self._free = anyio.Semaphore(limits.max_connections, fast_acquire=True)
+        self._free = asyncio.Semaphore(limits.max_connections)
 
     def _session(self, *, reads: bool) -> aiohttp.ClientSession:
         session = self._sessions.get(reads)
@@ -207,13 +207,11 @@ class Transport:
         return answer
 
     async def _take_place(self) -> None:
-        try:
-            self._free.acquire_nowait()
-        except anyio.WouldBlock:
-            with anyio.move_on_after(self._timeouts.pool):
-                await self._free.acquire()
-                return
-        else:
+        if not self._free.locked():
+            await self._free.acquire()
+            return
+        with anyio.move_on_after(self._timeouts.pool):
+            await self._free.acquire()
             return
         raise ConnectTimeoutError(
             f"none of {self._limits.max_connections} connections became free "
