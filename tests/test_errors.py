@@ -47,6 +47,8 @@ ToolhouseError
         TooManyRoundsError
     TurnTimeoutError TimeoutError
     WorkerError
+    StoreError
+        LeaseLostError
 """
 ALL = [getattr(errors, name) for name in errors.__all__]
 TOKEN = JobToken("agent", "run", "job", 5.0)

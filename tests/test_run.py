@@ -88,7 +88,7 @@ async def test_waiting_for_oneself_is_refused() -> None:
 async def test_who_waits_for_the_run_and_inherits_a_resume_goes_on_without_the_run() -> None:
     run, sender, waiting, other = Run(), Holder(), Holder(), Holder()
     await run.acquire(sender)
-    run.waiting |= {sender, waiting}
+    run.waiting |= dict.fromkeys([sender, waiting])
     task, behind = await waits(run, waiting), await waits(run, other)
     resume: Any = object()
     run.share(resume, sender)
@@ -108,7 +108,7 @@ async def test_who_waits_for_the_run_and_inherits_a_resume_goes_on_without_the_r
 async def test_who_has_just_been_cancelled_inherits_nothing_that_hurts() -> None:
     run, sender, waiting = Run(), Holder(), Holder()
     await run.acquire(sender)
-    run.waiting |= {waiting}
+    run.waiting |= dict.fromkeys([waiting])
     task = await waits(run, waiting)
     task.cancel()
     resume: Any = object()
@@ -122,7 +122,7 @@ async def test_who_has_just_been_cancelled_inherits_nothing_that_hurts() -> None
 async def test_who_is_cancelled_just_when_they_inherit() -> None:
     run, sender, waiting = Run(), Holder(), Holder()
     await run.acquire(sender)
-    run.waiting |= {waiting}
+    run.waiting |= dict.fromkeys([waiting])
     task = await waits(run, waiting)
     resume: Any = object()
     run.share(resume, sender)

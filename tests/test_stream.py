@@ -74,9 +74,23 @@ def stream_of(
     return EventStream(body, format_, decoder or EventDecoder(), LIMIT, fold), fold
 
 
+async def read_once(stream: EventStream, events: deque[Event]) -> bool:
+    """Read as an exchange does; whether there may be more."""
+    try:
+        data = await stream.answer.read()
+    except Cut:
+        stream.cut(events)
+        raise
+    if data:
+        stream.feed(data, events)
+    else:
+        stream.end(events)
+    return bool(data)
+
+
 async def read(stream: EventStream) -> list[Event]:
     events: deque[Event] = deque()
-    while await stream.read_into(events):
+    while await read_once(stream, events):
         pass
     return list(events)
 
@@ -84,7 +98,7 @@ async def read(stream: EventStream) -> list[Event]:
 async def read_until(error: type[Exception], stream: EventStream) -> tuple[list[Event], Any]:
     events: deque[Event] = deque()
     with pytest.raises(error) as caught:
-        while await stream.read_into(events):
+        while await read_once(stream, events):
             pass
     return list(events), caught.value
 
@@ -216,14 +230,14 @@ async def test_the_rest_for_a_reader_who_stops(format_: Literal["ndjson", "text"
     whole = ndjson(text("a"), text("b"))
     stream, fold = stream_of(Pieces(whole, b'{"type": "heartbeat"}'), format_)
     events: deque[Event] = deque()
-    stream.rest_into(events)
+    stream.feed_rest(events)
     if format_ == "ndjson":
         assert list(events) == [TextDelta("a"), TextDelta("b"), UnknownEvent("heartbeat", {"type": "heartbeat"})]
         assert fold.round_text == "ab"
     else:
         assert fold.round_text == whole.decode() + '{"type": "heartbeat"}'
     events.clear()
-    stream.rest_into(events)
+    stream.feed_rest(events)
     assert not events
 
 
@@ -231,6 +245,6 @@ async def test_a_rest_that_cannot_be_read_is_logged(caplog: pytest.LogCaptureFix
     caplog.set_level("INFO", "toolhouse_async")
     stream, _ = stream_of(Pieces(ndjson(text("a")) + b"x" * (LIMIT + 1), X_Toolhouse_Run_ID="r1"))
     events: deque[Event] = deque()
-    stream.rest_into(events)
+    stream.feed_rest(events)
     assert list(events) == [TextDelta("a")]
     assert "the rest was not read" in caplog.text

@@ -9,6 +9,8 @@ One ``async for`` over typed events carries a turn through streaming, background
                     ...
 """
 
+import typing as _typing
+
 from ._client import AsyncToolhouse
 from ._jobs import BackgroundJobWaiter
 from ._map import MapIterator
@@ -32,6 +34,7 @@ from .errors import (
     IdleTimeoutError,
     JobError,
     JobWaitTimeoutError,
+    LeaseLostError,
     LineTooLongError,
     MalformedEventError,
     NotFoundError,
@@ -45,6 +48,7 @@ from .errors import (
     ResumeUncertainError,
     ServerError,
     SessionBusyError,
+    StoreError,
     StreamInterruptedError,
     TLSError,
     ToolhouseError,
@@ -72,6 +76,9 @@ from .events import (
     UnknownEvent,
 )
 
+if _typing.TYPE_CHECKING:
+    from .manager import SessionManager
+
 __all__ = [
     "APIStatusError",
     "AsyncToolhouse",
@@ -96,6 +103,7 @@ __all__ = [
     "JobStatus",
     "JobToken",
     "JobWaitTimeoutError",
+    "LeaseLostError",
     "Limits",
     "LineTooLongError",
     "MalformedEventError",
@@ -118,6 +126,8 @@ __all__ = [
     "ServerError",
     "Session",
     "SessionBusyError",
+    "SessionManager",
+    "StoreError",
     "StreamInterruptedError",
     "StreamRecovered",
     "TLSError",
@@ -142,3 +152,13 @@ __all__ = [
     "WorkerError",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Load what not every program needs, on its first use."""
+    if name != "SessionManager":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .manager import SessionManager
+
+    globals()[name] = SessionManager
+    return SessionManager

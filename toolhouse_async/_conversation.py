@@ -9,7 +9,7 @@ from attrs import frozen
 
 from ._core import Core, Live
 from ._results import JobStatus, JobToken, Message
-from ._run import Run
+from ._run import Run, Uncertain
 from ._wire.history import Place
 from ._wire.ids import check_id
 from .errors import ClosedError, ConfigurationError, ProtocolError
@@ -52,8 +52,8 @@ class Journal(Protocol):
     What it awaits holds up the turn; what it raises ends the turn.
     """
 
-    async def sending(self, place: Place) -> None:
-        """The user's message is about to be sent; ``place`` is where its answer will stand."""
+    async def sending(self, place: Place, *, resumes: bool) -> None:
+        """A message is about to be sent, the user's or a resume; ``place`` is where its answer will stand."""
         ...
 
     async def answered(self) -> None:
@@ -62,6 +62,14 @@ class Journal(Protocol):
 
     async def waiting(self, token: JobToken) -> None:
         """A background job is running."""
+        ...
+
+    def completed(self) -> None:
+        """The turn has come to its end, and nothing is left open."""
+        ...
+
+    def begin_anew(self) -> bool:
+        """The service does not know the run: forget it if that is wanted, and say whether it was."""
         ...
 
 
@@ -77,6 +85,19 @@ class Conversation:
         journal: Who writes down where it stands, if anybody does.
     """
 
+    __slots__ = (
+        "_closed",
+        "agent_id",
+        "core",
+        "extras",
+        "is_nameless",
+        "job",
+        "journal",
+        "open_turns",
+        "run",
+        "run_id",
+    )
+
     def __init__(self, core: Core, agent_id: str, run_id: str | None, extras: Extras) -> None:
         self.core = core
         self.agent_id = agent_id
@@ -91,6 +112,23 @@ class Conversation:
         if run_id is not None:
             self.run_id = check_id(run_id, "run id")
             self.run = core.run_of(agent_id, run_id)
+
+    def restore(
+        self, run_id: str | None, said: Mapping[str, int] | None, uncertain: Uncertain | None, job: JobToken | None
+    ) -> None:
+        """Go on where another process left off, or with nothing.
+
+        Args:
+            run_id: The conversation.
+            said: What the run was told before, as :attr:`Run.all_said` has it.
+            uncertain: A message of unknown fate.
+            job: A job that was left running.
+        """
+        self.run_id, self.job, self.is_nameless = run_id, job, False
+        self.run = Run() if run_id is None else self.core.run_of(self.agent_id, run_id)
+        if run_id is not None and said is not None:
+            self.run.restore(said)
+        self.run.uncertain = uncertain
 
     def check_open(self) -> None:
         """Check that the session is open.

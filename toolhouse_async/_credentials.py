@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeAlias
 from urllib.parse import quote
 
@@ -33,7 +33,7 @@ class _Unshown(str):
 class Secret:
     """A key that only :meth:`header` gives out; ``""`` is the absence of one."""
 
-    __slots__ = ("__value",)
+    __slots__ = ("__header", "__value")
 
     def __init__(self, value: object) -> None:
         if not isinstance(value, str):
@@ -44,6 +44,7 @@ class Secret:
                 "copy it again, without quotes or a trailing newline"
             )
         self.__value = value
+        self.__header: Mapping[str, str] = {"Authorization": _Unshown(f"Bearer {value}")} if value else {}
 
     def __repr__(self) -> str:
         return f"Secret({_REDACTED if self.__value else ''})"
@@ -51,9 +52,9 @@ class Secret:
     def __reduce__(self) -> str:
         raise TypeError("a key is not pickled")
 
-    def header(self) -> dict[str, str]:
+    def header(self) -> Mapping[str, str]:
         """The ``Authorization`` header; none for a public worker."""
-        return {"Authorization": _Unshown(f"Bearer {self.__value}")} if self.__value else {}
+        return self.__header
 
     def is_in(self, text: str | None) -> bool:
         """Whether a text holds the key as it is."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from ._core import Core
 from ._results import TurnResult
+from ._wire.steps import Signal
 from .errors import SessionBusyError, ToolhouseError
 from .events import Event
 
@@ -27,6 +29,19 @@ class Engine(ABC):
         begun: Whether a step was ever made.
         stepped_by: The task that stepped it last.
     """
+
+    __slots__ = (
+        "_busy",
+        "_core",
+        "_interruption",
+        "_stopping",
+        "begun",
+        "error",
+        "events",
+        "is_over",
+        "result",
+        "stepped_by",
+    )
 
     def __init__(self, core: Core) -> None:
         self.events: deque[Event] = deque()
@@ -51,17 +66,15 @@ class Engine(ABC):
         if self._busy:
             raise SessionBusyError("another task is reading this turn")
         if not self.begun:
-            self._core.check_usable()
+            self._open()
         task = self.stepped_by = asyncio.current_task(self._core.loop)
         assert task is not None  # noqa: S101 - asyncio runs coroutines in tasks alone
         cancelling = task.cancelling()
         self._busy = True
         try:
-            if not self.begun:
-                self._core.live.add(self)
-                self.begun = True
-                self._begin()
-            await self._step()
+            signal = await self._step()
+            if signal is not None:
+                await self._follow(signal)
         except ToolhouseError as error:
             self._fail(error if self._interruption is None else self._interruption())
         except asyncio.CancelledError:
@@ -78,6 +91,12 @@ class Engine(ABC):
                 task.uncancel()
         if self._interruption is not None and not self.is_over:
             self._fail(self._interruption())
+
+    def _open(self) -> None:
+        self._core.check_usable()
+        self._begin()
+        self._core.live.add(self)
+        self.begun = True
 
     def interrupt(self, error: ToolhouseError) -> None:
         """End with ``error`` from any task: at once where a step is under way. Events not taken are dropped."""
@@ -110,8 +129,12 @@ class Engine(ABC):
         """Prepare what needs the event loop; called once, before the first step."""
 
     @abstractmethod
-    async def _step(self) -> None:
-        """Make one step."""
+    def _step(self) -> Coroutine[Any, Any, Signal | None]:
+        """Make one step, and say what happened if that leads on."""
+
+    @abstractmethod
+    async def _follow(self, signal: Signal) -> None:
+        """Go where a step has led."""
 
     @abstractmethod
     def _let_go(self) -> None:

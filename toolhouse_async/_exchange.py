@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ._answer import Answer, Cut
-from ._healer import Healer
-from ._results import JobStatus, JobToken, TurnResult
+from ._jobsteps import JobSteps
+from ._results import JobStatus, TurnResult
 from ._run import Uncertain
-from ._shared import SharedResume, Tap
+from ._shared import SharedResume
 from ._stream import EventStream
 from ._transport import Dispatch
-from ._waiting import Wait, too_many_jobs
 from ._wire import requests
 from ._wire.answers import Headers, run_id_of
 from ._wire.history import Place
-from ._wire.pauses import CONFLICT_PAUSES
 from ._wire.requests import Format
 from ._wire.steps import Signal, State, step
 from .errors import (
     ConflictError,
     JobError,
+    NotFoundError,
     OutcomeUnknownError,
     ProtocolError,
     ToolhouseError,
@@ -39,12 +36,14 @@ if TYPE_CHECKING:
     from ._settings import PollingPolicy
 
 
-class Exchange(Healer):
+class Exchange(JobSteps):
     """One turn in motion."""
 
     result: TurnResult | None
     state: State
     status: JobStatus | None
+
+    __slots__ = ("_accepted_at", "_dispatch", "_message")
 
     def __init__(
         self,
@@ -68,40 +67,15 @@ class Exchange(Healer):
             timeout: Seconds for all of it.
         """
         super().__init__(conversation, options, begin, polling, timeout)
-        self.only_waits = False
         self._message = message
-        self._unsent = begin is State.SENDING  # whether the user's message is still to be accepted
         self._dispatch = Dispatch()  # how far the user's message has come
         self._accepted_at: Place | None = None  # where its answer begins, once it is accepted
         self._uncertain = conversation.run.uncertain if begin is State.RECOVERING else None
-        self._conflict: ConflictError | None = None
-        self._conflicts = 0
-        self._left = conversation.job if begin is State.WAITING else None
-        self._wait: Wait | None = None
-        self._jobs = 0
-        self._round = self._left.round if self._left else 0
-        self._tap: Tap | None = None  # a resume that is shared with others
 
     @property
     def headers(self) -> Mapping[str, str]:
         """The headers of the latest answer."""
         return Headers() if self._stream is None else self._stream.answer.headers
-
-    @property
-    def job_id(self) -> str | None:
-        """The job that is being waited for, or was left running."""
-        if self.state is State.WAITING and self._wait is not None:
-            return self._wait.job_id
-        return None if self.conversation.job is None else self.conversation.job.job_id
-
-    @property
-    def token(self) -> JobToken | None:
-        """What waits for the job under way, if one is."""
-        wait, run_id = self._wait, self.conversation.run_id
-        if wait is None or wait.job_id is None or run_id is None:
-            return self._left
-        began = max(0.0, time.time() - wait.elapsed)
-        return JobToken(self.conversation.agent_id, run_id, wait.job_id, began, self._options.format, self._round)
 
     def _begin(self) -> None:
         if self.state is not State.WAITING:
@@ -112,39 +86,34 @@ class Exchange(Healer):
             if self.state is not State.WAITING:
                 self._arm_deadline()
 
-    def _arm_deadline(self) -> None:
-        if self._deadline is not None:
-            self._core.watch.at(self._at_deadline, self._deadline, self._at_deadline)
+    def _step(self) -> Coroutine[Any, Any, Signal | None]:
+        return _STEPS[self.state](self)
 
-    def _at_deadline(self) -> None:
-        self._stop(self._too_late)
-
-    async def _step(self) -> None:
-        match self.state:
-            case State.STREAMING:
-                signal = await self._streaming()
-            case State.SENDING:
-                signal = await self._sending()
-            case State.WAITING:
-                signal = await self._waiting()
-            case State.PROBING:
-                signal = await self._probing()
-            case State.SETTLING:
-                signal = await self._settling()
-            case _:
-                signal = await self._recovering()
-        if signal is not None:
-            if self.conversation.journal is not None:
-                await self._write_down(self.conversation.journal, signal)
-            self.state = step(self.state, signal)
-            if self.state is State.DONE:
-                self._complete(signal)
+    async def _follow(self, signal: Signal) -> None:
+        if self.conversation.journal is not None:
+            await self._write_down(self.conversation.journal, signal)
+        self.state = step(self.state, signal)
+        if self.state is State.DONE:
+            self._complete(signal)
 
     async def _write_down(self, journal: Journal, signal: Signal) -> None:
         if signal is Signal.ANSWERED:
             await journal.answered()
         elif signal in (Signal.JOB, Signal.LEFT) and self.token is not None:
             await journal.waiting(self.token)
+        elif signal is not Signal.ABSENT and step(self.state, signal) is State.DONE:
+            journal.completed()
+
+    def _begins_anew(self) -> bool:
+        """Whether the message goes to a new run, the service not knowing the old one any more."""
+        conversation, run = self.conversation, self.conversation.run
+        if self.state is not State.SENDING or not self._unsent or conversation.journal is None:
+            return False
+        if conversation.run_id is None or not conversation.journal.begin_anew():
+            return False
+        self._dispatch.in_flight = False
+        run.release(self)
+        return True
 
     def _complete(self, signal: Signal) -> None:
         background = signal is Signal.LEFT
@@ -163,6 +132,8 @@ class Exchange(Healer):
         self.close()
 
     def _fail(self, error: ToolhouseError) -> None:
+        if isinstance(error, NotFoundError) and self._begins_anew():
+            return
         error.run_id = error.run_id or self.conversation.run_id
         if self._accepted_at is not None:
             error.safe_to_retry = False
@@ -190,13 +161,13 @@ class Exchange(Healer):
             self._stream.answer.close()
         self._core.watch.drop(self._watch_idle)
         self._core.watch.drop(self._at_deadline)
-        run.waiting.discard(self)
+        run.waiting.pop(self, None)
         run.release(self)
         self.conversation.open_turns.discard(self)
 
     def _too_late(self) -> ToolhouseError:
         if self._stream is not None and self.state is State.STREAMING:
-            self._stream.rest_into(self.events)
+            self._stream.feed_rest(self.events)
         token = self.conversation.job = self.token if self.state is State.WAITING else None
         goes_on = "; a job is running, and the token waits for it" if token else ""
         return TurnTimeoutError(
@@ -219,7 +190,7 @@ class Exchange(Healer):
             self._dispatch.in_flight = False
             self._drop_tap()
             if not self._unsent:
-                conversation.run.waiting.add(self)
+                conversation.run.waiting[self] = None
             if conversation.run_id is None or (self._unsent and self._options.on_conflict == "raise"):
                 raise
             self._conflict = conflict
@@ -252,8 +223,8 @@ class Exchange(Healer):
         request = requests.send(conversation.agent_id, conversation.run_id, self._options.format, self._fields())
         self._place = conversation.place_of(words, self._known)
         self._known = None
-        if self._unsent and conversation.journal is not None:
-            await conversation.journal.sending(self._place)
+        if conversation.journal is not None:
+            await conversation.journal.sending(self._place, resumes=not self._unsent)
         send = self._core.service.send(request, self._deadline, self._dispatch if self._unsent else None)
         if self._wait is not None:
             shared = SharedResume(send, format=self._options.format, place=self._place)
@@ -313,10 +284,16 @@ class Exchange(Healer):
         stream = self._stream
         assert stream is not None  # noqa: S101 - the state says so
         try:
-            if await stream.read_into(self.events):
-                return None
+            data = await stream.answer.read()
         except Cut as cut:
+            stream.cut(self.events)
             self._cut = str(cut)
+        else:
+            if data:
+                stream.feed(data, self.events)
+                if not stream.answer.at_end:
+                    return None
+            stream.end(self.events)
         stream.answer.close()
         self._tap = None
         self._core.watch.drop(self._watch_idle)
@@ -339,71 +316,12 @@ class Exchange(Healer):
             return False
         return not self._fold.round_text or self._fold.unanswered_call
 
-    async def _probing(self) -> Signal | None:
-        status = await self._read()
-        if status.job_id is not None:
-            return self._job(status.job_id)
-        if self._conflicts == len(CONFLICT_PAUSES):
-            assert self._conflict is not None  # noqa: S101 - it led here
-            raise self._conflict
-        pause = CONFLICT_PAUSES[self._conflicts]
-        self._conflicts += 1
-        self._known = status.history
-        await asyncio.sleep(pause)
-        return Signal.NO_JOB
 
-    def _job(self, job_id: str) -> Signal:
-        before = self._wait
-        missed = before is not None and before.job_id == job_id  # a poll did not see it, and it is not new
-        self._wait = self._new_wait(job_id, before.elapsed if before is not None and missed else 0.0)
-        self._wait.begin(self.events)
-        if self._options.background == "detach" and not self._unsent:
-            if self._cut is not None:
-                token = self.conversation.job = self.token
-                raise self._interrupted(self._received("background", token))
-            return Signal.LEFT
-        self._jobs += 1
-        if self._jobs > self._polling.max_rounds:
-            raise too_many_jobs(self._polling)
-        return Signal.JOB
-
-    def _new_wait(self, job_id: str | None, elapsed: float, *, until: float | None = None) -> Wait:
-        conversation = self.conversation
-        if not self._unsent and not self.only_waits:
-            conversation.run.waiting.add(self)
-        poll = self._core.poll_of(
-            conversation.run, conversation.agent_id, conversation.known_run_id(), self._polling, elapsed
-        )
-        return Wait(poll, self._polling, job_id, elapsed=elapsed, until=until)
-
-    async def _waiting(self) -> Signal | None:
-        wait = self._wait
-        if wait is None:
-            left = self._left
-            elapsed = 0.0 if left is None else max(0.0, time.time() - left.started)
-            wait = self._wait = self._new_wait(left.job_id if left else None, elapsed, until=self._deadline)
-            wait.begin(self.events)
-            resuming = self.conversation.run.resuming
-            if resuming and resuming.may_join and not self.only_waits and (not left or resuming.job_id != left.job_id):
-                self.conversation.run.waiting.discard(self)
-                self.inherit(resuming)
-                wait.finish(self.events, self._fold.jobs)
-                return self._over()
-            return None
-        status = await wait.next(self.events, self._fold.jobs)
-        if self._tap is not None and status is None:
-            wait.finish(self.events, self._fold.jobs)  # the run has been resumed: the job is over
-        elif status is None:
-            return None
-        else:
-            self.status = status
-            self._known = status.history
-        return self._over()
-
-    def _over(self) -> Signal:
-        self._arm_deadline()
-        if self._resumes:
-            return Signal.OVER_CUT
-        if not self._unsent:
-            self._fold.next_round()
-        return Signal.OVER
+_STEPS: Final[Mapping[State, Callable[[Exchange], Coroutine[Any, Any, Signal | None]]]] = {
+    State.SENDING: Exchange._sending,  # noqa: SLF001
+    State.STREAMING: Exchange._streaming,  # noqa: SLF001
+    State.PROBING: Exchange._probing,  # noqa: SLF001
+    State.WAITING: Exchange._waiting,  # noqa: SLF001
+    State.SETTLING: Exchange._settling,  # noqa: SLF001
+    State.RECOVERING: Exchange._recovering,  # noqa: SLF001
+}

@@ -42,6 +42,26 @@ class Healer(Engine):
         status: What the last good reading of the run said.
     """
 
+    __slots__ = (
+        "_cut",
+        "_deadline",
+        "_fold",
+        "_healing",
+        "_idle",
+        "_known",
+        "_lost",
+        "_options",
+        "_place",
+        "_polling",
+        "_resumes",
+        "_stream",
+        "_timeout",
+        "_uncertain",
+        "conversation",
+        "state",
+        "status",
+    )
+
     def __init__(
         self,
         conversation: Conversation,
@@ -212,9 +232,16 @@ class Healer(Engine):
         if uncertain is None or not uncertain.bars:
             return
         if conversation.run_id is None:
+            run.uncertain = uncertain._replace(told=True)
             raise OutcomeUnknownError(
                 "nobody can know whether the message was accepted that was to start this conversation; "
-                "begin another session to say it anew"
+                "begin another session (or SessionManager.forget() the key) to say it anew"
+            )
+        if not uncertain.told:
+            run.uncertain = uncertain._replace(told=True)
+            raise OutcomeUnknownError(
+                "a process ended while it was sending a message of this conversation, and nobody knows whether it was "
+                "accepted: await session.reconcile() finds out; this message was not sent"
             )
         check = Healing(
             self._core, self._polling, uncertain.place, "", open_end=False, may_stand_open=False, since=uncertain.since

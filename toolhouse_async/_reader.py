@@ -15,6 +15,8 @@ from .events import Event
 class EventReader:
     """An async iterator of events that opens at its first step and closes itself at the end or on an error."""
 
+    __slots__ = ("__weakref__", "_engine", "_events", "_raised")
+
     def __init__(self, engine: Exchange) -> None:
         self._engine = engine
         self._events = engine.events

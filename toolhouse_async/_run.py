@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import math
+from binascii import b2a_base64
+from collections.abc import Mapping
+from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from .errors import SessionBusyError
@@ -32,11 +35,18 @@ class Uncertain(NamedTuple):
         since: The loop's time at which its fate became unknown.
         bars: Whether nothing more is sent before it is settled: so where the library said that nobody knows, not where
             the user gave it up (cancelled, closed, timed out) or was told of a refusal (5xx).
+        told: Whether anybody was told; not where the process died that was sending it.
     """
 
     place: Place
     since: float
     bars: bool
+    told: bool = True
+
+
+def _key(words: str | None) -> str:
+    """What stands for a message, in any process: its words may be long."""
+    return b2a_base64(blake2b((words or "").encode("utf-8", "replace"), digest_size=9).digest(), newline=False).decode()
 
 
 class Run:
@@ -49,28 +59,40 @@ class Run:
         resuming: The latest resume.
     """
 
+    __slots__ = ("__weakref__", "_holder", "_queue", "_said", "begun", "resuming", "uncertain", "waiting")
+
     def __init__(self) -> None:
         self.begun: float | None = None
         self.uncertain: Uncertain | None = None
-        self.waiting: set[Holder] = set()
+        self.waiting: dict[Holder, None] = {}  # a dictionary, since an empty set is larger
         self.resuming: SharedResume | None = None
-        self._said: dict[int, int] = {}
+        self._said: dict[str, int] = {}
         self._holder: Holder | None = None
-        self._queue: deque[tuple[asyncio.Future[None], Holder]] = deque()
+        self._queue: list[tuple[asyncio.Future[None], Holder]] = []
 
     def said(self, words: str | None) -> None:
         """Note a message that the service accepted."""
-        key = hash(words or "")
+        key = _key(words)
         self._said[key] = self._said.get(key, 0) + 1
 
     def times_said(self, words: str | None) -> int | None:
         """How often the same words were said in this conversation before; ``None`` if others may have said them."""
-        return None if self.begun is None else self._said.get(hash(words or ""), 0)
+        return None if self.begun is None else self._said.get(_key(words), 0)
+
+    @property
+    def all_said(self) -> Mapping[str, int] | None:
+        """How often each message was said, by its key; ``None`` if others may have said some."""
+        return None if self.begun is None else self._said
+
+    def restore(self, said: Mapping[str, int]) -> None:
+        """Go on with a run of which another client knew all that was said."""
+        self.begun = -math.inf
+        self._said = dict(said)
 
     def share(self, resume: SharedResume, sender: Holder) -> None:
         """Let all who wait take part in a resume that ``sender`` sends, also those in the queue for the run."""
         self.resuming = resume
-        for exchange in self.waiting - {sender}:
+        for exchange in [holder for holder in self.waiting if holder is not sender]:
             exchange.inherit(resume)
             for entry in [entry for entry in self._queue if entry[1] is exchange]:
                 self._queue.remove(entry)
@@ -118,7 +140,7 @@ class Run:
             return
         self._holder = None
         while self._queue and self._holder is None:
-            place, successor = self._queue.popleft()
+            place, successor = self._queue.pop(0)
             if not place.done():  # else its task is being cancelled
                 self._holder = successor
                 place.set_result(None)

@@ -24,6 +24,8 @@ class Session:
     open turns.
     """
 
+    __slots__ = ("__weakref__", "_conversation")
+
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
 

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final, Literal, Protocol
 
-from ._answer import Cut
 from ._log import log
 from ._wire.decode import EventDecoder
 from ._wire.fold import Fold
@@ -74,12 +73,22 @@ class Body(Protocol):
 
 
 class EventStream:
-    """Reads an answer and adds its events to a list and a fold.
+    """Makes an answer's bytes into events, which it adds to a list and a fold; reads nothing itself.
 
     Attributes:
         answer: The answer being read.
         odd_end: Whether the body ended within a character or a line that is not JSON.
     """
+
+    __slots__ = (
+        "_characters",
+        "_decoder",
+        "_fold",
+        "_max_line",
+        "_splitter",
+        "answer",
+        "odd_end",
+    )
 
     def __init__(
         self,
@@ -106,44 +115,13 @@ class EventStream:
         """Whether the end of the body shows that this is the whole of it."""
         return self.answer.framed and not self.odd_end
 
-    async def read_into(self, events: deque[Event]) -> bool:
-        """Read once and add what that gives to ``events``; whether there may be more.
-
-        A cancelled call loses nothing.
+    def feed(self, data: bytes, events: deque[Event]) -> None:
+        """Add what the next bytes give to ``events``.
 
         Raises:
-            Cut: The body ended too early; what it held has been added in earlier calls.
             LineTooLongError: A line is above the limit; what came before it has been added.
             MalformedEventError: The decoder is strict; what came before the line has been added.
-            BodyTooLargeError: The body is above the limit.
         """
-        try:
-            data = await self.answer.read()
-        except Cut:
-            self._add_cut_line(events)
-            raise
-        if data:
-            self._add(data, events)
-            if not self.answer.at_end:
-                return True
-        if self._characters is not None:
-            self.odd_end = bool(self._characters.getstate()[0])
-        elif self._splitter is not None:
-            malformed = self._fold.malformed
-            self._add_lines(self._splitter.finish(), events)
-            self.odd_end = self._fold.malformed != malformed
-        return False
-
-    def rest_into(self, events: deque[Event]) -> None:
-        """Add what was received and not read yet; for a reader who stops."""
-        try:
-            if data := self.answer.rest():
-                self._add(data, events)
-            self._add_cut_line(events)
-        except ProtocolError as error:
-            log.info("run %s: the rest was not read: %s", self.answer.run_id, error)
-
-    def _add(self, data: bytes, events: deque[Event]) -> None:
         if self._characters is not None:
             if text := self._characters.decode(data):
                 delta = TextDelta(text)
@@ -158,6 +136,33 @@ class EventStream:
                 run_id=self.answer.run_id,
             )
 
+    def end(self, events: deque[Event]) -> None:
+        """The body is at its end: add a last line without a newline.
+
+        Raises:
+            MalformedEventError: As for :meth:`feed`.
+        """
+        if self._characters is not None:
+            self.odd_end = bool(self._characters.getstate()[0])
+        elif self._splitter is not None and (lines := self._splitter.finish()):
+            malformed = self._fold.malformed
+            self._add_lines(lines, events)
+            self.odd_end = self._fold.malformed != malformed
+
+    def cut(self, events: deque[Event]) -> None:
+        """The body was cut: add a last line that is complete but for its newline; half an object is no event."""
+        if self._splitter is not None:
+            self._add_lines([line for line in self._splitter.finish() if type(parse_line(line)) is dict], events)
+
+    def feed_rest(self, events: deque[Event]) -> None:
+        """Add what was received and not read yet; for a reader who stops."""
+        try:
+            if data := self.answer.rest():
+                self.feed(data, events)
+            self.cut(events)
+        except ProtocolError as error:
+            log.info("run %s: the rest was not read: %s", self.answer.run_id, error)
+
     def _add_lines(self, lines: list[bytes], events: deque[Event]) -> None:
         if not lines:
             return
@@ -171,8 +176,3 @@ class EventStream:
             events.extend(added)
         if self._fold.malformed != malformed:
             log.warning("run %s: %d lines are not JSON", self.answer.run_id, self._fold.malformed - malformed)
-
-    def _add_cut_line(self, events: deque[Event]) -> None:
-        """Deliver a last line that is complete but for its newline; half an object is no event."""
-        if self._splitter is not None:
-            self._add_lines([line for line in self._splitter.finish() if type(parse_line(line)) is dict], events)

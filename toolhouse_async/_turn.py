@@ -22,6 +22,8 @@ class Turn(EventReader):
     then or not; ``run_id`` is set if the service had answered.
     """
 
+    __slots__ = ()
+
     async def __aenter__(self) -> Self:
         engine = self._engine
         while not self._events and not engine.is_over:
@@ -67,6 +69,8 @@ class Turn(EventReader):
 
 class _TextStream:
     """The text of a turn's events."""
+
+    __slots__ = ("_events", "_more")
 
     def __init__(self, events: deque[Event], more: Callable[[], Awaitable[None]]) -> None:
         self._events = events

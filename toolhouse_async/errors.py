@@ -35,7 +35,9 @@
     │  ├─ ResumeUncertainError
     │  └─ TooManyRoundsError
     ├─ TurnTimeoutError (TimeoutError)           .partial .token
-    └─ WorkerError                               the worker reported an error; .partial
+    ├─ WorkerError                               the worker reported an error; .partial
+    └─ StoreError                                a session store failed; .partial
+       └─ LeaseLostError                         another process has the key by now
 
 Errors hold plain values only, so they pickle and keep no connection, request header or key alive.
 """
@@ -62,6 +64,7 @@ __all__ = [
     "IdleTimeoutError",
     "JobError",
     "JobWaitTimeoutError",
+    "LeaseLostError",
     "LineTooLongError",
     "MalformedEventError",
     "NotFoundError",
@@ -75,6 +78,7 @@ __all__ = [
     "ResumeUncertainError",
     "ServerError",
     "SessionBusyError",
+    "StoreError",
     "StreamInterruptedError",
     "TLSError",
     "TooManyRoundsError",
@@ -351,3 +355,15 @@ class WorkerError(_WithPartial):
     ) -> None:
         super().__init__(message, run_id=run_id, headers=headers, safe_to_retry=safe_to_retry, partial=partial)
         self.code = code
+
+
+class StoreError(_WithPartial):
+    """A session store failed, also when asked again, or holds what nobody can read.
+
+    Attributes:
+        partial: The turn's result, where only what came of it could not be saved.
+    """
+
+
+class LeaseLostError(StoreError):
+    """Another process has taken the key, or an operator has unlocked it: this one saves and sends nothing more."""

@@ -24,6 +24,20 @@ class Fold:
         malformed: Lines that were not JSON.
     """
 
+    __slots__ = (
+        "_calls",
+        "_joined",
+        "_last_call",
+        "_parts",
+        "_rounds",
+        "_waiting",
+        "error",
+        "jobs",
+        "malformed",
+        "recovered",
+        "unknown",
+    )
+
     def __init__(self) -> None:
         self._rounds: list[str] = []  # rounds that are over
         self._joined: list[str] = []  # the words of the round under way …

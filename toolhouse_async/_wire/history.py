@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any, NamedTuple
 
+from .._nested import flatten
 from .._results import Message
 from ..errors import UnexpectedContentError
 from .jsontext import loads
@@ -38,14 +40,14 @@ class Place(NamedTuple):
     Attributes:
         words: The message as it was sent, ``None`` if there was none.
         length: Entries that stood there just before it was sent, ``None`` where that was not known.
-        last: The last of those entries, by which a shifted history is noticed.
+        last: The last of those entries, by which a shifted history is noticed; or its fingerprint.
         repeated: Whether the same words may have been sent earlier in the conversation.
         said_before: How often they were, ``None`` where that is not known.
     """
 
     words: str | None
     length: int | None = None
-    last: Message | None = None
+    last: Message | str | None = None
     repeated: bool = True
     said_before: int | None = None
 
@@ -54,7 +56,15 @@ def _trusts_length(history: Sequence[Message], place: Place) -> bool:
     """Whether the history still begins as it did when its length was noted: it may have been shortened since."""
     if place.length is None or place.length > len(history):
         return False
-    return place.last is None or history[place.length - 1] == place.last
+    if place.last is None or place.length == 0:
+        return True
+    last = history[place.length - 1]
+    return last == place.last if isinstance(place.last, Message) else fingerprint(last) == place.last
+
+
+def fingerprint(entry: Message) -> str:
+    """What stands for an entry of a history where the whole of it is too large to keep."""
+    return sha256(repr(flatten(entry.raw)).encode("utf-8", "replace")).hexdigest()
 
 
 def entries_after(history: Sequence[Message], place: Place) -> Sequence[Message] | None:
