@@ -22,6 +22,7 @@ ANYWHERE = {"anyio", "attr", "attrs", "orjson"}
 """Libraries that every module may import …"""
 
 ONLY_IN = {
+    "aiosqlite": ("stores",),
     "aiohttp": ("_answer", "_transport", "testing"),
     "cattrs": ("_parse",),
     "click": ("_cli",),

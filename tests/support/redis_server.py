@@ -1,0 +1,89 @@
+"""A Redis server of the tests' own: on a socket of theirs, with nothing kept and nothing of the system's settings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+READY = 10.0
+"""Seconds that it may take to start."""
+
+
+class RedisServer:
+    """A running server.
+
+    Args:
+        program: The path of redis-server.
+        folder: A folder for its socket and log; a short path, since sockets have short names.
+    """
+
+    def __init__(self, program: str, folder: Path) -> None:
+        self._program = program
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"unix://{folder}/redis.sock"
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The server's process."""
+        assert self._process is not None, "the server was not started"
+        return self._process
+
+    def start(self) -> None:
+        """Start it, and return once it serves; what it held is gone."""
+        socket, log = self._folder / "redis.sock", self._folder / "redis.log"
+        socket.unlink(missing_ok=True)
+        settings = {
+            "port": "0",
+            "unixsocket": str(socket),
+            "save": "",
+            "appendonly": "no",
+            "dir": str(self._folder),
+            "logfile": str(log),
+        }
+        self._process = subprocess.Popen(
+            [self._program, *(word for name, value in settings.items() for word in (f"--{name}", value))],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        give_up = time.monotonic() + READY
+        while not socket.exists():
+            assert self._process.poll() is None, log.read_text()
+            assert time.monotonic() < give_up, log.read_text()
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """End it at once. Idempotent."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def pause(self) -> None:
+        """Let it answer nobody."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it answer again."""
+        self.process.send_signal(signal.SIGCONT)
+
+
+def find_redis(environment: Mapping[str, str] = os.environ) -> str:
+    """Return the path of redis-server; where there is none fail in CI, else skip."""
+    folders = [environment.get("PATH", os.defpath), "/usr/bin", "/usr/sbin", "/usr/local/bin"]
+    program = shutil.which("redis-server", path=os.pathsep.join(folders))
+    if program is None:
+        why = "needs redis-server (Debian: apt-get install redis-server)"
+        if environment.get("CI"):
+            pytest.fail(why)
+        pytest.skip(why)
+    return program

@@ -1,0 +1,116 @@
+"""The stores that tests run against, and stores that fail when they are told to."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from toolhouse_async import StoreError
+from toolhouse_async.stores import MemorySessionStore, Reading, RedisSessionStore, SessionStore, SQLiteSessionStore
+
+from .redis_server import RedisServer, find_redis
+
+KINDS = ("memory", "sqlite", "redis")
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A server for all tests of this process; each uses a prefix of its own."""
+    program = find_redis()
+    folder = Path(tempfile.mkdtemp(prefix="redis"))
+    server = RedisServer(program, folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
+
+
+class Place:
+    """One place where sessions are kept, which several stores can open, as several processes do."""
+
+    def __init__(self, kind: str, folder: Path, request: pytest.FixtureRequest) -> None:
+        self.kind = kind
+        self._path = folder / "sessions.db"
+        self._memory = MemorySessionStore()
+        self._prefix = uuid4().hex
+        self._url = request.getfixturevalue("redis_server").url if kind == "redis" else ""
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Any]:
+        """A store."""
+        if self.kind == "memory":
+            yield self._memory
+        elif self.kind == "sqlite":
+            async with SQLiteSessionStore(self._path) as store:
+                yield store
+        else:
+            async with RedisSessionStore(self._url, prefix=self._prefix) as store:
+                yield store
+
+
+@pytest.fixture(params=KINDS)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """A place of each kind, with nothing in it."""
+    return Place(request.param, tmp_path, request)
+
+
+class Troubled:
+    """Another store, as it looks through a bad connection.
+
+    Attributes:
+        down: Whether it fails.
+        failures: How many of the next calls fail.
+        swaps: How many changes were asked for.
+        is_mute: Whether a change is made whose answer is lost.
+        ahead: Seconds by which its clock is ahead.
+        held: What changes wait for, if they do.
+    """
+
+    def __init__(self, store: SessionStore) -> None:
+        self.store = store
+        self.down = False
+        self.failures = 0
+        self.swaps = 0
+        self.is_mute = False
+        self.ahead = 0.0
+        self.held: asyncio.Event | None = None
+
+    def _fail(self) -> None:
+        if self.failures:
+            self.failures -= 1
+        elif not self.down:
+            return
+        raise StoreError("the store is down")
+
+    async def read(self, key: str) -> Reading:
+        self._fail()
+        value, time = await self.store.read(key)
+        return Reading(value, time + self.ahead)
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None) -> bool:
+        self.swaps += 1
+        if self.held is not None:
+            await self.held.wait()
+        self._fail()
+        done = await self.store.swap(key, old, new)
+        if self.is_mute:
+            raise StoreError("the answer was lost")
+        return done
+
+    async def entries(self, prefix: str) -> AsyncIterator[tuple[str, bytes]]:
+        self._fail()
+        async for entry in self.store.entries(prefix):
+            yield entry
+
+    async def aclose(self) -> None:
+        await self.store.aclose()

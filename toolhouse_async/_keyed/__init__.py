@@ -1,0 +1,1 @@
+"""What a manager of keyed sessions is made of."""

@@ -1,0 +1,284 @@
+"""One use of one key: its conversation, and what of it is written down when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, evolve, field
+
+from .._log import log
+from .._run import Uncertain
+from .._wire.records import Unsettled
+from ..errors import ClosedError, LeaseLostError, StoreError
+from .gates import Gates, Owner
+from .lease import PATIENCE, Lease
+
+if TYPE_CHECKING:
+    from .._conversation import Conversation
+    from .._results import JobToken
+    from .._wire.history import Place
+    from ..stores import SessionStore
+
+
+@define(eq=False)
+class House:
+    """What all uses of one manager's keys share.
+
+    Attributes:
+        agent_id: The worker.
+        store: Where keys are kept.
+        ttl: Seconds of silence after which a conversation starts afresh.
+        restarts: Whether a conversation begins anew that the service does not know.
+        length: Seconds of a lease.
+        gates: The order of this process's tasks.
+        live: The uses under way.
+        tasks: What goes on in the background.
+        is_closed: Whether no more may begin.
+    """
+
+    agent_id: str
+    store: SessionStore
+    ttl: float | None
+    restarts: bool
+    length: float
+    gates: Gates = field(factory=Gates)
+    live: set[Checkout] = field(factory=set["Checkout"])
+    tasks: set[asyncio.Task[Any]] = field(factory=set["asyncio.Task[Any]"])
+    is_closed: bool = False
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run something in the background, which :meth:`settle` waits for."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    def name(self, key: str) -> str:
+        """The name of a key in the store: workers may share one."""
+        return f"{self.agent_id}/{key}"
+
+    def check_open(self) -> None:
+        """Check that the manager is open.
+
+        Raises:
+            ClosedError: It was closed.
+        """
+        if self.is_closed:
+            raise ClosedError("the session manager is closed")
+
+    async def settle(self) -> None:
+        """Wait until nothing goes on in the background."""
+        while self.tasks:
+            await asyncio.wait(self.tasks)
+
+
+class Checkout:
+    """One use of one key, from asking for it to letting it go. It is its conversation's journal.
+
+    Attributes:
+        key: The key, as the user has it.
+        conversation: The conversation; where it stands is known once the key is ours.
+        keeps_token: Whether a job that is over counts as open until its answer was delivered.
+    """
+
+    def __init__(self, house: House, key: str, conversation: Conversation) -> None:
+        self.key = key
+        self.conversation = conversation
+        self.keeps_token: bool = False
+        self._house = house
+        self._lease = Lease(house.store, house.name(key), house.length, spawn=house.spawn, on_lost=self._on_lost)
+        self._leaving: asyncio.Task[StoreError | None] | None = None
+        self._is_sent = False  # whether a message of the user's is on its way
+        self._gone: tuple[str | None, dict[str, int] | None] | None = None  # the run that the service does not know
+        conversation.journal = self
+
+    async def enter(self, owner: Owner, *, unless_alive: bool = False) -> bool:
+        """Wait for the key, and load its conversation.
+
+        Args:
+            owner: Which task would have to go on for the key to be let go.
+            unless_alive: Give up where another process is certainly at work with it.
+
+        Returns:
+            Whether it is ours.
+
+        Raises:
+            SessionBusyError: The task has the key already.
+            StoreError: The store failed.
+            ClosedError: The manager is closed.
+
+        A cancelled call gives up its place.
+        """
+        house = self._house
+        house.check_open()
+        await house.gates.enter(self.key, owner)
+        try:
+            house.check_open()
+            is_ours = await self._lease.acquire(unless_alive=unless_alive)
+        except BaseException:
+            house.gates.leave(self.key)
+            raise
+        if not is_ours:
+            house.gates.leave(self.key)
+            return False
+        house.live.add(self)
+        self._load()
+        return True
+
+    def _load(self) -> None:
+        house, lease = self._house, self._lease
+        record = lease.record
+        if (house.ttl is not None and lease.idle > house.ttl) or (
+            house.restarts and record.run_id is None and record.unsettled is not None and record.unsettled.told
+        ):
+            record = lease.record = record.begun_anew()
+        unsettled, uncertain = record.unsettled, None
+        if unsettled is not None:
+            # The message may have been sent at any time until the lease ended.
+            since = asyncio.get_running_loop().time() - lease.idle
+            uncertain = Uncertain(unsettled.place, since, unsettled.bars, unsettled.told)
+        self.conversation.restore(record.run_id, record.said, uncertain, record.token)
+        self.conversation.is_nameless = record.nameless and not house.restarts
+
+    @property
+    def pending(self) -> JobToken | None:
+        """The job whose answer nobody has."""
+        return self._lease.record.token
+
+    @property
+    def unsettled(self) -> Unsettled | None:
+        """The message whose answer nobody may have seen."""
+        return self._lease.record.unsettled
+
+    def _on_lost(self, error: LeaseLostError) -> None:
+        for turn in list(self.conversation.open_turns):
+            turn.interrupt(LeaseLostError(f"{error}; the turn was ended", run_id=self.conversation.run_id))
+
+    # What its conversation tells
+
+    async def sending(self, place: Place, *, resumes: bool) -> None:
+        """Note what is about to be sent; without that nothing is."""
+        self._note(unsettled=Unsettled(place, bars=not resumes, told=resumes, resumes=resumes))
+        try:
+            await self._lease.save(patience=min(self._house.length, PATIENCE))
+        except StoreError as error:
+            error.safe_to_retry = True
+            raise
+        self._is_sent = not resumes
+
+    async def answered(self) -> None:
+        """Note the run id."""
+        unsettled = self._lease.record.unsettled
+        if unsettled is not None:
+            self._note(unsettled=evolve(unsettled, bars=False, told=True))
+        if self._is_sent:
+            self._is_sent = False
+            self._note(token=None)
+        await self._save_soon()
+
+    async def waiting(self, token: JobToken) -> None:
+        """Note the job."""
+        if self._is_sent:  # and was refused for it
+            self._is_sent = False
+            self._note(unsettled=None)
+        self._note(token=token)
+        await self._save_soon()
+
+    def completed(self) -> None:
+        """Note that nothing is left open; the next note takes it along."""
+        if not self.keeps_token:
+            self.delivered()
+
+    def delivered(self) -> None:
+        """Note that the answer is where it belongs."""
+        self._note(unsettled=None, token=None)
+
+    def begin_anew(self) -> bool:
+        """Forget a run that the service does not know, where the manager was told to."""
+        conversation = self.conversation
+        if not self._house.restarts:
+            return False
+        log.info("the service does not know run %s of a key: its conversation begins anew", conversation.run_id)
+        said = conversation.run.all_said
+        self._gone = (conversation.run_id, None if said is None else dict(said))
+        conversation.restore(None, None, None, None)
+        self._lease.record = self._lease.record.begun_anew()
+        return True
+
+    def _note(self, **fields: Any) -> None:
+        conversation = self.conversation
+        said = conversation.run.all_said
+        if conversation.run_id is None:
+            said = {}
+        self._lease.change(
+            run_id=conversation.run_id,
+            nameless=conversation.is_nameless,
+            said=None if said is None else dict(said),
+            **fields,
+        )
+
+    async def _save_soon(self) -> None:
+        """Save, but let no answer wait for a store that fails: it is asked again at each renewal and at the end."""
+        try:
+            await self._lease.save()
+        except LeaseLostError:
+            raise
+        except StoreError as error:
+            log.warning("a session could not be saved, and will be later: %s", error)
+            self._lease.renew_soon()
+
+    # Its end
+
+    def leave(self) -> None:
+        """Begin to let the key go, in the background."""
+        if self._leaving is None:
+            self._house.gates.disown(self.key)
+            self._leaving = self._house.spawn(self._leave())
+
+    async def left(self) -> StoreError | None:
+        """Wait until the key is let go; why the end of its conversation could not be written down, if so.
+
+        Cancelling the call does not cancel that.
+        """
+        return None if self._leaving is None else await asyncio.shield(self._leaving)
+
+    async def _leave(self) -> StoreError | None:
+        try:
+            self._note(unsettled=self._left_open())
+            if self._gone is not None and self.conversation.run_id is None:
+                self._lease.change(run_id=self._gone[0], said=self._gone[1])  # it could not begin anew either
+            await self._lease.release()
+        except LeaseLostError as error:
+            return None if self._lease.is_saved else error
+        except StoreError as error:
+            log.error("a session could not be saved: %s", error)
+            return error
+        finally:
+            self._house.live.discard(self)
+            self._house.gates.leave(self.key)
+        return None
+
+    def _left_open(self) -> Unsettled | None:
+        """What the conversation leaves open, in the end."""
+        unsettled, uncertain = self._lease.record.unsettled, self.conversation.run.uncertain
+        if unsettled is not None and unsettled.resumes:
+            return unsettled
+        return (
+            None
+            if uncertain is None
+            else Unsettled(uncertain.place, bars=uncertain.bars, told=uncertain.told, resumes=False)
+        )
+
+    async def forget(self) -> None:
+        """Take the entry away, and let the key go.
+
+        Raises:
+            StoreError: That failed.
+        """
+        try:
+            await self._lease.delete()
+        finally:
+            self._house.live.discard(self)
+            self._house.gates.leave(self.key)

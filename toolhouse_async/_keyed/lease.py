@@ -1,0 +1,311 @@
+"""The right to one key: asked for, renewed, written through, let go."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from uuid import uuid4
+
+from attrs import evolve
+
+from .._log import log
+from .._wire import records
+from .._wire.records import Record
+from ..errors import LeaseLostError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from ..stores import SessionStore
+
+T = TypeVar("T")
+
+LOOK: Final = 0.02
+"""Seconds between the first looks at a key that somebody else has."""
+LAZY_LOOK: Final = 0.5
+"""Seconds between looks when it lasts."""
+RETRY: Final = 0.05
+"""Seconds until a store that failed is asked again, the first time."""
+LAZY_RETRY: Final = 1.0
+"""Seconds when it lasts."""
+PATIENCE: Final = 10.0
+"""Seconds for which a store that fails is asked again, where the lease is not shorter."""
+
+WHO: Final = f"{socket.gethostname()}:{os.getpid()}"
+
+
+async def patiently(ask: Callable[[], Awaitable[T]], patience: float) -> T:
+    """Ask a store, and again for so many seconds where it fails.
+
+    Raises:
+        StoreError: It fails still.
+    """
+    loop = asyncio.get_running_loop()
+    give_up, pause = loop.time() + patience, RETRY
+    while True:
+        try:
+            return await ask()
+        except LeaseLostError:
+            raise
+        except StoreError as error:
+            if loop.time() + pause > give_up:
+                raise
+            log.info("the session store failed (%s); again in %.2f s", error, pause)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LAZY_RETRY)
+
+
+class Lease:
+    """One claim to one key. Its number is what fences: every change needs the entry to bear it.
+
+    Attributes:
+        record: Where the conversation stands, as this process knows it; written by :meth:`save`.
+        idle: Seconds for which the key had been free when it was taken.
+        error: Why it was lost, if it was.
+        is_saved: Whether all had been written down before it was.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        key: str,
+        length: float,
+        *,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        on_lost: Callable[[LeaseLostError], None],
+    ) -> None:
+        """Prepare to ask for a key.
+
+        Args:
+            store: Where its entry stands.
+            key: Its whole name there.
+            length: Seconds for which the lease lasts unless it is renewed.
+            spawn: Runs a task in the background.
+            on_lost: Called once if it is lost.
+        """
+        self._store = store
+        self._key = key
+        self._length = length
+        self._patience = min(length, PATIENCE)
+        self._spawn = spawn
+        self._on_lost = on_lost
+        self._number = uuid4().hex
+        self._known: bytes | None = None  # the entry as it stands, for all that is known
+        self._ahead = 0.0  # by how much the store's clock is ahead of the loop's
+        self._renewed_at = 0.0
+        self._writing = asyncio.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+        self.record = self._saved = Record()
+        self.idle = 0.0
+        self.error: LeaseLostError | None = None
+        self.is_saved = False
+
+    async def acquire(self, *, unless_alive: bool = False) -> bool:
+        """Wait until the key is ours.
+
+        Args:
+            unless_alive: Give up once it is certain that its holder lives: who has renewed it is at work.
+
+        Returns:
+            Whether it is.
+
+        Raises:
+            StoreError: The store failed for longer than it was given.
+
+        A cancelled call gives up its place, in the background.
+        """
+        try:
+            return await self._acquire(unless_alive=unless_alive)
+        except BaseException:
+            self._spawn(self._abandon())
+            raise
+
+    async def _acquire(self, *, unless_alive: bool) -> bool:
+        loop = asyncio.get_running_loop()
+        seen: tuple[str, float] | None = None
+        since, pause = loop.time(), LOOK
+        while True:
+            reading = await patiently(self._read, self._patience)
+            found = records.loads(reading)
+            now = self._now()
+            sight = (found.holder, found.until)
+            if sight != seen:
+                is_alive = seen is not None and found.holder == seen[0] != ""
+                if unless_alive and is_alive:
+                    await self._abandon()
+                    return False
+                seen, since = sight, loop.time()
+            # Whoever has not renewed for the length of their lease has failed, whatever has become of the clock.
+            is_stale = loop.time() - since > found.length
+            claimed = records.claimed(found, self._number, now, who=WHO, length=self._length, is_stale=is_stale)
+            is_ours = claimed.holder == self._number
+            if (is_ours or self._keeps_place(found, now)) and not await self._put(reading, claimed):
+                continue  # somebody else was quicker: look again at once
+            if is_ours:
+                self.record = self._saved = claimed
+                self.idle = max(0.0, now - claimed.idle_since)
+                self._arm()
+                return True
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads the looks, nothing secret
+            pause = min(pause * 1.5, LAZY_LOOK, self._length / 10)
+
+    def _keeps_place(self, found: Record, now: float) -> bool:
+        """Whether a place in the queue is to be taken or kept."""
+        until = next((waiter.until for waiter in found.queue if waiter.number == self._number), 0.0)
+        return until - now < self._length / 6
+
+    async def _read(self) -> bytes | None:
+        reading = await self._store.read(self._key)
+        self._ahead = reading.time - asyncio.get_running_loop().time()
+        return reading.value
+
+    def _now(self) -> float:
+        return max(0.0, asyncio.get_running_loop().time() + self._ahead)
+
+    async def _put(self, known: bytes | None, record: Record) -> bool:
+        data = records.dumps(record)
+        done = await patiently(lambda: self._swap(known, data), self._patience)
+        if done:
+            self._known = data
+            self._renewed_at = asyncio.get_running_loop().time()
+        return done
+
+    async def _swap(self, known: bytes | None, data: bytes | None) -> bool:
+        """Change the entry; also where an earlier try had done so, and its answer was lost."""
+        return await self._store.swap(self._key, known, data) or await self._read() == data
+
+    def change(self, **fields: Any) -> None:
+        """Change where the conversation stands; :meth:`save` writes it."""
+        self.record = evolve(self.record, **fields)
+
+    async def save(self, *, patience: float = 0.0) -> None:
+        """Write down where the conversation stands, and renew the lease.
+
+        Args:
+            patience: Seconds for which a store that fails is asked again.
+
+        Raises:
+            LeaseLostError: Somebody else has the key.
+            StoreError: The store failed.
+        """
+        await patiently(self._save, patience)
+
+    async def _save(self) -> None:
+        async with self._writing:
+            while not await self._write(lambda: records.renewed(self.record, self._now())):
+                continue
+
+    async def _write(self, make: Callable[[], Record]) -> bool:
+        """Try to write; ``False`` if the queue has changed meanwhile."""
+        if self.error is not None:
+            raise self.error
+        record = make()
+        data = records.dumps(record)
+        if await self._store.swap(self._key, self._known, data):
+            self._known, self._saved = data, record
+            self._renewed_at = asyncio.get_running_loop().time()
+            return True
+        standing = await self._read()
+        if standing == data:
+            self._known, self._saved = data, record
+            return True
+        found = Record() if standing is None else records.loads(standing)
+        if found.holder != self._number:
+            self.is_saved = record.is_like(self._saved) or records.loads(data).is_like(found)
+            raise self._lost(found)
+        self._known = standing
+        self.record = evolve(self.record, queue=found.queue)
+        return False
+
+    def _lost(self, found: Record) -> LeaseLostError:
+        by = f"{found.who} has it now" if found.who else "nobody has it now: it was unlocked or forgotten"
+        self.error = LeaseLostError(f"the lease of the key was lost: {by}")
+        self._disarm()
+        # Not at once: the task of a turn that finds it out by itself is not to be cancelled for it.
+        asyncio.get_running_loop().call_soon(self._on_lost, self.error)
+        return self.error
+
+    async def release(self) -> None:
+        """Write down where the conversation stands, and let the key go.
+
+        Raises:
+            StoreError: That could not be written; the lease will end by itself.
+        """
+        self._disarm()
+        await patiently(self._release, self._patience)
+
+    async def _release(self) -> None:
+        async with self._writing:
+            while not await self._write(lambda: records.released(self.record, self._now())):
+                continue
+
+    async def delete(self) -> None:
+        """Take the entry away, and the key with it.
+
+        Raises:
+            StoreError: The store failed.
+        """
+        self._disarm()
+        await patiently(self._delete, self._patience)
+
+    async def _delete(self) -> None:
+        async with self._writing:
+            while not await self._store.swap(self._key, self._known, None):
+                self._known = await self._read()
+                if self._known is None:
+                    return
+                found = records.loads(self._known)
+                if found.holder != self._number:
+                    raise self._lost(found)
+
+    async def _abandon(self) -> None:
+        with suppress(StoreError):  # then the lease or the place ends by itself
+            while True:
+                standing = await self._read()
+                if standing is None:
+                    return
+                found = records.loads(standing)
+                if found.holder != self._number and self._number not in [waiter.number for waiter in found.queue]:
+                    return
+                left = records.abandoned(found, self._number, self._now())
+                if await self._store.swap(self._key, standing, records.dumps(left)):
+                    return
+
+    def _arm(self) -> None:
+        """See to it that the lease is renewed each third of its length; saving does that too."""
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_at(self._renewed_at + self._length / 3, self._at_third)
+
+    def renew_soon(self) -> None:
+        """Save again in a moment, in the background."""
+        self._disarm()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(RETRY, lambda: self._spawn(self._renew()))
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _at_third(self) -> None:
+        if asyncio.get_running_loop().time() < self._renewed_at + self._length / 3 - 1e-6:
+            self._arm()
+        else:
+            self._spawn(self._renew())
+
+    async def _renew(self) -> None:
+        timer = self._timer
+        try:
+            await self.save(patience=self._length / 2)
+        except LeaseLostError:
+            return  # whoever has the key was told
+        except StoreError as error:
+            log.warning("the lease of a key could not be renewed: %s", error)
+            self._renewed_at = asyncio.get_running_loop().time() - self._length / 4
+        if self._timer is timer and timer is not None:  # not released meanwhile
+            self._arm()

@@ -1,0 +1,397 @@
+"""Conversations by keys of your own: for bots and web applications, any number of tasks and processes."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, Unpack
+
+from attrs import frozen
+
+from ._keyed.checkout import Checkout, House
+from ._keyed.pending import finish
+from ._keyed.turn import KeyedExchange, KeyedTurn
+from ._log import log
+from ._options import TurnOptions, check_message
+from ._results import TurnResult
+from ._session import Session, make_options
+from ._turn import Turn
+from ._wire import records
+from ._wire.records import Record
+from .errors import ConfigurationError, StoreError
+from .stores import MemorySessionStore, SessionStore
+
+if TYPE_CHECKING:
+    from ._client import AsyncToolhouse
+    from ._settings import PollingPolicy
+
+__all__ = ["CheckedOutSession", "Resumed", "SessionInfo", "SessionManager"]
+
+Deliver: TypeAlias = Callable[[str, TurnResult], Awaitable[None]]
+"""What takes the answer of a job that another process had left."""
+
+JOBS: Final = 100
+"""Jobs that one ``resume_pending()`` waits for at once."""
+
+
+@frozen
+class SessionInfo:
+    """What a manager's store says of one key.
+
+    Attributes:
+        key: The key.
+        run_id: Its conversation; ``None`` before the first answer.
+        holder: The host and process that has the key now, as ``host:pid``; ``None`` if nobody has.
+        lease: Seconds until its lease ends, unless it is renewed; 0 without a holder.
+        idle: Seconds since the key was last let go; 0 while somebody has it.
+        waiting: Processes that wait for the key.
+        pending: Whether a background job is open, for ``resume_pending()``.
+        unknown: Whether nobody knows if its last message was accepted.
+    """
+
+    key: str
+    run_id: str | None
+    holder: str | None
+    lease: float
+    idle: float
+    waiting: int
+    pending: bool
+    unknown: bool
+
+
+@frozen
+class Resumed:
+    """A job that ``resume_pending()`` took over: its key, and its answer or its error."""
+
+    key: str
+    result: TurnResult | None = None
+    error: Exception | None = None
+
+
+class SessionManager:
+    """Maps keys of yours - a chat, a user, a ticket - to conversations with one worker.
+
+    Order per key: whoever uses a key first has it first, and the next waits, in this process and in all others that
+    use the same store; keys never wait for each other. A conversation's run id is saved as soon as the service has
+    given it, a background job while it runs. So another process can go on where this one was stopped, and what was
+    just being sent then is reported by ``OutcomeUnknownError`` at the key's next use, never sent again.
+
+    Nothing is held for a key that is not in use. Use it as an async context manager, or call :meth:`aclose`, to let go
+    of all keys at the end; otherwise their leases end by themselves.
+
+    Args:
+        toolhouse: The client. It must outlive the manager.
+        agent_id: The worker's id or URL. Workers may share a store, each has keys of its own.
+        store: Where sessions are kept; default in memory. The manager does not close it.
+        ttl: Seconds of silence after which a key starts a new conversation; ``None``: never.
+        on_missing: What to do about a conversation that the service no longer knows: ``"raise"``
+            :class:`~toolhouse_async.NotFoundError`, or ``"restart"`` it with the message at hand. The latter also
+            starts anew, once it has been reported, where the first message's fate is unknown.
+        lease: Seconds after which others may take a key whose process has stopped. It is renewed each third of it.
+        **session_options: ``toolhouse_id``, ``vars`` and ``bundle``, as for :meth:`AsyncToolhouse.session`.
+
+    Raises:
+        ConfigurationError: An argument is wrong.
+    """
+
+    def __init__(
+        self,
+        toolhouse: AsyncToolhouse,
+        agent_id: str,
+        *,
+        store: SessionStore | None = None,
+        ttl: float | None = None,
+        on_missing: Literal["raise", "restart"] = "raise",
+        lease: float = 30,
+        **session_options: Any,
+    ) -> None:
+        _check_seconds(lease, "lease")
+        if ttl is not None:
+            _check_seconds(ttl, "ttl")
+        if on_missing not in ("raise", "restart"):
+            raise ConfigurationError(f"on_missing must be 'raise' or 'restart', not {on_missing!r:.80}")
+        unknown = session_options.keys() - {"toolhouse_id", "vars", "bundle"}
+        if unknown:
+            raise ConfigurationError(f"unknown session options: {', '.join(sorted(unknown))}")
+        self._toolhouse = toolhouse
+        self._options = session_options
+        self._agent_id = toolhouse.session(agent_id, **session_options).agent_id
+        self._house = House(
+            self._agent_id,
+            MemorySessionStore() if store is None else store,
+            ttl,
+            on_missing == "restart",
+            float(lease),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<SessionManager of agent {self._agent_id} in {self._house.store!r:.200}>"
+
+    def checkout(self, key: str) -> CheckedOutSession:
+        """Have a key for the length of an ``async with`` block, which gives its :class:`~toolhouse_async.Session`.
+
+        The block begins when the key is ours, and its session ends with it. Any number of turns may be made in it, and
+        ``session.reconcile()`` settles what another process left of unknown outcome.
+
+        Raises:
+            ConfigurationError: ``key`` is no string.
+            SessionBusyError: On entering: this task has the key already.
+            StoreError: On entering or leaving: the store failed.
+            LeaseLostError: On leaving: another process took the key before all was saved.
+
+        A cancelled wait leaves the queue. Cancelled inside, the key is let go as at the block's end.
+        """
+        return CheckedOutSession(*self._checkout(key))
+
+    def stream(self, key: str, message: str | None = None, **turn_options: Unpack[TurnOptions]) -> Turn:
+        """Prepare a turn of a key's conversation; it waits for the key at its first step, and lets it go at its end.
+
+        Args:
+            key: Any string.
+            message: What to say.
+            **turn_options: See :class:`~toolhouse_async.TurnOptions`; ``timeout`` includes the wait for the key.
+
+        Raises:
+            ConfigurationError: An argument is wrong.
+
+        Besides what turns raise, its steps raise ``SessionBusyError``, ``StoreError`` and ``LeaseLostError`` as
+        :meth:`checkout` does. A store that fails in mid-turn costs no words: it is asked again, and what could not be
+        saved is reported when the turn is over.
+        """
+        check_message(message)
+        options = make_options(turn_options)
+        checkout, _ = self._checkout(key)
+        return KeyedTurn(KeyedExchange(checkout, options, message=message))
+
+    async def send(self, key: str, message: str | None = None, **turn_options: Unpack[TurnOptions]) -> TurnResult:
+        """Make a whole turn of a key's conversation and return its result. Arguments as for :meth:`stream`.
+
+        Raises:
+            ToolhouseError: The turn failed.
+            OutcomeUnknownError: This message's or an earlier one's fate is unknown; ``session.reconcile()`` of a
+                :meth:`checkout` settles it.
+            StoreError: The store failed: before anything was sent (``safe_to_retry``), or with the result as
+                ``partial``.
+
+        Cancelling closes the turn, and lets the key go in the background; the message was sent by then or not.
+        """
+        return await self.stream(key, message, **turn_options).result()
+
+    async def forget(self, key: str) -> None:
+        """Forget a key once nobody has it, so that its next message begins a new conversation.
+
+        The old one stays at the service.
+
+        Raises:
+            StoreError: The store failed.
+            SessionBusyError: This task has the key itself.
+
+        May be cancelled and repeated at will.
+        """
+        checkout, _ = self._checkout(key)
+        try:
+            await checkout.enter(asyncio.current_task)
+        except StoreError:
+            await self._clear(self._house.name(key))
+        else:
+            await checkout.forget()
+
+    async def _clear(self, name: str) -> None:
+        """Take an entry away that nobody can read, and so nobody has.
+
+        Raises:
+            StoreError: It is not that, but the store.
+        """
+        store = self._house.store
+        standing = (await store.read(name)).value
+        try:
+            records.loads(standing)
+        except StoreError:
+            await store.swap(name, standing, None)
+        else:
+            raise StoreError("the store failed; try again", safe_to_retry=True)
+
+    async def resume_pending(
+        self,
+        deliver: Deliver | None = None,
+        *,
+        resume_message: str = "",
+        polling: PollingPolicy | None = None,
+        timeout: float | None = None,
+    ) -> list[Resumed]:
+        """Take over the background jobs that stopped processes have left: wait for each, and resume its run.
+
+        Call it when your program starts. Of several processes exactly one takes each job; one that is at work
+        elsewhere is left alone, which takes up to a lease to find out. Answers come as they are ready.
+
+        Args:
+            deliver: Is awaited with key and answer, the key still being ours. The job stays open until it returns: if
+                it raises, or the process is stopped in it, the next call brings the same answer again.
+            resume_message: What the automatic resume says.
+            polling: How to poll; default as the client does.
+            timeout: Seconds for each job.
+
+        Returns:
+            What this call took over, each with its answer or its error; one failure never ends the others.
+
+        Raises:
+            StoreError: The store's entries cannot be read.
+
+        A cancelled call leaves the jobs open that it had not finished.
+        """
+        keys = [info.key async for info in self.sessions() if info.pending]
+        slots = asyncio.Semaphore(JOBS)
+        taken: list[Resumed] = []
+
+        async def take(key: str) -> None:
+            async with slots:
+                checkout, session = self._checkout(key)
+                waiter = finish(self._house, checkout, session, resume_message, polling, timeout, deliver)
+                try:
+                    result = await waiter
+                except Exception as error:  # noqa: BLE001 - also what deliver() raises; it is returned
+                    taken.append(Resumed(key, error=error))
+                else:
+                    if result is not None:
+                        taken.append(Resumed(key, result))
+
+        async with asyncio.TaskGroup() as tasks:
+            for key in keys:
+                tasks.create_task(take(key))
+        return taken
+
+    async def sessions(self) -> AsyncIterator[SessionInfo]:
+        """Go through all keys that the store has for this worker, in any order: for operators.
+
+        Raises:
+            StoreError: The store failed. An entry that cannot be read is logged and passed over.
+        """
+        prefix = self._house.name("")
+        now = (await self._house.store.read(prefix)).time
+        async for name, value in self._house.store.entries(prefix):
+            try:
+                record = records.loads(value)
+            except StoreError as error:
+                log.warning("key %.200r is passed over: %s", name, error)
+                continue
+            yield _info(name[len(prefix) :], record, now)
+
+    async def unlock(self, key: str) -> bool:
+        """Take a key from whoever has it, and empty its queue: for operators who know that its process is gone.
+
+        Leases do that by themselves. A process that lives all the same gets ``LeaseLostError``; what it was sending
+        counts as of unknown outcome.
+
+        Returns:
+            Whether somebody had it.
+
+        Raises:
+            StoreError: The store failed.
+        """
+        name, store = self._house.name(_checked_key(key)), self._house.store
+        while True:
+            reading = await store.read(name)
+            record = records.loads(reading.value)
+            if not record.holder:
+                return False
+            free = records.unlocked(record, reading.time)
+            if await store.swap(name, reading.value, records.dumps(free)):
+                return True
+
+    async def forget_idle(self, seconds: float) -> int:
+        """Forget all keys that nobody has used for so long, and whose last job is not open: for operators.
+
+        Returns:
+            How many.
+
+        Raises:
+            StoreError: The store failed.
+        """
+        _check_seconds(seconds, "seconds")
+        count = 0
+        async for info in self.sessions():
+            if info.holder is None and info.idle > seconds and not info.pending:
+                name = self._house.name(info.key)
+                reading = await self._house.store.read(name)
+                found = _info(info.key, records.loads(reading.value), reading.time)
+                if found.holder is None and found.idle > seconds and not found.pending:
+                    count += await self._house.store.swap(name, reading.value, None)
+        return count
+
+    async def aclose(self) -> None:
+        """End the turns under way with ``ClosedError``, and let their keys go. Idempotent.
+
+        Waits until that is saved; a store that fails is asked again for some seconds. A :meth:`checkout` of another
+        task is let go by that task.
+        """
+        self._house.is_closed = True
+        for checkout in list(self._house.live):
+            checkout.conversation.close()
+        await asyncio.sleep(0)  # those who were reading let go in their next step
+        await self._house.settle()
+
+    def _checkout(self, key: str) -> tuple[Checkout, Session]:
+        self._house.check_open()
+        session = self._toolhouse.session(self._agent_id, **self._options)
+        conversation = session._conversation  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        return Checkout(self._house, _checked_key(key), conversation), session
+
+
+class CheckedOutSession:
+    """The ``async with`` block of :meth:`SessionManager.checkout`."""
+
+    def __init__(self, checkout: Checkout, session: Session) -> None:
+        self._checkout = checkout
+        self._session = session
+
+    async def __aenter__(self) -> Session:
+        task = asyncio.current_task()
+        await self._checkout.enter(lambda: task)
+        return self._session
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._checkout.conversation.close()
+        self._checkout.leave()
+        if kind is not None and not issubclass(kind, Exception):
+            return  # cancelled: the key is let go in the background
+        failed = await self._checkout.left()
+        if failed is not None and error is None:
+            raise failed
+
+
+def _info(key: str, record: Record, now: float) -> SessionInfo:
+    is_held = bool(record.holder) and record.until > now
+    unsettled = record.unsettled
+    return SessionInfo(
+        key,
+        record.run_id,
+        record.who if is_held else None,
+        record.until - now if is_held else 0.0,
+        0.0 if is_held else max(0.0, now - record.until),
+        sum(waiter.until > now for waiter in record.queue),
+        record.token is not None,
+        unsettled is not None and unsettled.bars and not is_held,
+    )
+
+
+def _checked_key(key: str) -> str:
+    if not isinstance(key, str):
+        raise ConfigurationError(f"a key must be a string, not {type(key).__name__}")
+    return key
+
+
+def _check_seconds(value: object, what: str) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+        raise ConfigurationError(f"{what} must be seconds above zero, not {value!r:.80}")

@@ -1,0 +1,207 @@
+"""A store in a file, for the processes of one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from ..errors import ClosedError, ConfigurationError, StoreError
+from ._protocol import Reading
+
+try:
+    import aiosqlite
+except ImportError:
+    raise ConfigurationError("SQLiteSessionStore needs aiosqlite: pip install 'toolhouse-async[sqlite]'") from None
+
+T = TypeVar("T")
+
+BUSY: Final = 10.0
+"""Seconds to wait for another process that is writing."""
+PAGE: Final = 500
+APPLICATION: Final = 0x74686173
+"""What marks the file as ours, in SQLite's own field for that."""
+MIGRATIONS: Final = ("CREATE TABLE sessions (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",)
+"""What leads from each version of the schema to the next; the file's ``user_version`` counts those that were made."""
+
+
+class SQLiteSessionStore:
+    """Keeps sessions in a SQLite file: for any number of processes on one machine. Needs the extra ``[sqlite]``.
+
+    The file is made where there is none, readable by its owner alone, and brought up to this version's schema; a file
+    of a later version is refused. It is in WAL mode, so readers and the writer do not wait for each other, and its
+    folder must be on a disk of this machine, not on a network's. Every change is on the disk before it is answered.
+    Its clock is the machine's: if that is set forward by more than a lease, leases end early; if it is set back, they
+    end by how long they have not been renewed.
+
+    It is opened at its first use and closed by :meth:`aclose`, ``async with``, or with its event loop.
+
+    Args:
+        path: The file; its folder must exist. ``":memory:"`` is refused: see :class:`MemorySessionStore`.
+
+    Raises:
+        ConfigurationError: ``path`` is no path of a file, or aiosqlite is not installed.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        text = os.fspath(path)
+        if not isinstance(text, str) or not text or text == ":memory:" or "\0" in text:
+            raise ConfigurationError(f"path must be the path of a file, not {path!r:.200}")
+        self._path = Path(text)
+        self._opening = asyncio.Lock()
+        self._life: AsyncGenerator[aiosqlite.Connection, None] | None = None
+        self._connection: aiosqlite.Connection | None = None
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        await self._open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<SQLiteSessionStore {self._path}>"
+
+    async def read(self, key: str) -> Reading:
+        """See :meth:`SessionStore.read`."""
+        rows = await self._execute("SELECT value FROM sessions WHERE key = ?", _encoded(key))
+        return Reading(rows[0][0] if rows else None, time.time())
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None) -> bool:
+        """See :meth:`SessionStore.swap`. Each is one statement, and thereby one transaction."""
+        name = _encoded(key)
+        if old is None and new is None:
+            return not await self._execute("SELECT 1 FROM sessions WHERE key = ?", name)
+        if old is None:
+            made = "INSERT INTO sessions (key, value) VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING 1"
+            return bool(await self._execute(made, name, new))
+        if new is None:
+            return bool(await self._execute("DELETE FROM sessions WHERE key = ? AND value = ? RETURNING 1", name, old))
+        changed = "UPDATE sessions SET value = ? WHERE key = ? AND value = ? RETURNING 1"
+        return bool(await self._execute(changed, new, name, old))
+
+    async def entries(self, prefix: str) -> AsyncIterator[tuple[str, bytes]]:
+        """See :meth:`SessionStore.entries`. In the order of the keys' UTF-8."""
+        start = _encoded(prefix)
+        page = "SELECT key, value FROM sessions WHERE key >= ? ORDER BY key LIMIT ?"
+        last = start
+        while rows := await self._execute(page, last, PAGE):
+            for key, value in rows:
+                if not key.startswith(start):
+                    return
+                yield key.decode("utf-8", "surrogatepass"), value
+            last = rows[-1][0] + b"\0"
+            if len(rows) < PAGE:
+                return
+
+    async def aclose(self) -> None:
+        """See :meth:`SessionStore.aclose`. Later calls are refused with ``ClosedError``."""
+        self._closed = True
+        async with self._opening:
+            life, self._life, self._connection = self._life, None, None
+            if life is not None:
+                await life.aclose()
+
+    async def _execute(self, statement: str, *values: object) -> list[Any]:
+        connection = self._connection or await self._open()
+        return list(await _translated(partial(connection.execute_fetchall, statement, values)))
+
+    async def _open(self) -> aiosqlite.Connection:
+        async with self._opening:
+            if self._closed:
+                raise ClosedError("the store is closed")
+            if self._connection is not None:
+                return self._connection
+            # An event loop closes the asynchronous generators that are left when it ends, and the file with them.
+            self._life = self._living()
+            connection: aiosqlite.Connection = await _translated(partial(anext, self._life))
+            self._connection = connection
+            return connection
+
+    async def _living(self) -> AsyncGenerator[aiosqlite.Connection, None]:
+        async with aiosqlite.connect(self._private(), timeout=BUSY, isolation_level=None) as connection:
+            await _prepare(connection)
+            try:
+                yield connection
+            finally:
+                self._connection = None
+
+    def _private(self) -> Path:
+        """The file, made for its owner alone where there is none; SQLite gives those beside it the same mode."""
+        try:
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise StoreError(f"{self._path} cannot be made: {error.strerror}", safe_to_retry=True) from None
+        return self._path
+
+
+async def _prepare(connection: aiosqlite.Connection) -> None:
+    """Set the connection up, and bring the file up to this version."""
+    await _use_wal(connection)
+    await connection.execute_fetchall("PRAGMA synchronous = FULL")
+    await connection.execute_fetchall("BEGIN IMMEDIATE")
+    try:
+        ((application,),) = await connection.execute_fetchall("PRAGMA application_id")
+        ((version,),) = await connection.execute_fetchall("PRAGMA user_version")
+        ((tables,),) = await connection.execute_fetchall("SELECT count(*) FROM sqlite_schema")
+        _check_file(application, version, tables)
+        for statement in MIGRATIONS[version:]:
+            await connection.execute_fetchall(statement)
+        if version < len(MIGRATIONS):
+            await connection.execute_fetchall(f"PRAGMA application_id = {APPLICATION}")
+            await connection.execute_fetchall(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    except BaseException:
+        await connection.rollback()
+        raise
+    await connection.commit()
+
+
+def _check_file(application: int, version: int, tables: int) -> None:
+    if application != APPLICATION and tables:
+        raise StoreError("the file is a database of something else", safe_to_retry=True)
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"the file is of version {version}, and this library knows {len(MIGRATIONS)}", safe_to_retry=True
+        )
+
+
+async def _use_wal(connection: aiosqlite.Connection) -> None:
+    """Set the file to WAL mode; SQLite itself does not wait where another process is just doing the same."""
+    give_up = time.monotonic() + BUSY
+    while True:
+        try:
+            await connection.execute_fetchall("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > give_up:
+                raise
+        else:
+            return
+        await asyncio.sleep(0.02)
+
+
+async def _translated(call: Callable[[], Awaitable[T]]) -> T:
+    """Make a call whose failure is the store's."""
+    try:
+        return await call()
+    except sqlite3.Error as error:
+        why = f"{type(error).__name__}: {error}"
+    except ValueError as error:  # what aiosqlite says of a closed connection
+        if isinstance(error, ConfigurationError):
+            raise
+        why = str(error)
+    raise StoreError(f"SQLite: {why}")
+
+
+def _encoded(key: str) -> bytes:
+    return key.encode("utf-8", "surrogatepass")
