@@ -13,7 +13,7 @@ from pathlib import Path
 import nox
 
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
-EXTRAS_NOBODY_NEEDS = ("cattrs", "click", "pytest", "redis", "rich")
+EXTRAS_NOBODY_NEEDS = ("aiosqlite", "cattrs", "click", "pytest", "redis", "rich")
 
 
 def answers(python: str, version: str) -> bool:
