@@ -32,19 +32,11 @@ class EventReader:
         """
         events = self._events
         while not events:
-            await self._more()
+            if self._engine.is_over:
+                self._raise_once()
+                raise StopAsyncIteration
+            await self._engine.advance()
         return events.popleft()
-
-    async def _more(self) -> None:
-        """Make a step that may add events.
-
-        Raises:
-            StopAsyncIteration: It is over.
-        """
-        if self._engine.is_over:
-            self._raise_once()
-            raise StopAsyncIteration
-        await self._engine.advance()
 
     def _raise_once(self) -> None:
         """Raise the error that it ended with to the reader, unless they have had it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -64,17 +64,17 @@ class Turn(EventReader):
     @property
     def text_stream(self) -> AsyncIterator[str]:
         """The words alone, piece by piece, to the end of the turn; it takes the events that it passes over."""
-        return _TextStream(self._events, self._more)
+        return _TextStream(self, self._events)
 
 
 class _TextStream:
     """The text of a turn's events."""
 
-    __slots__ = ("_events", "_more")
+    __slots__ = ("_events", "_turn")
 
-    def __init__(self, events: deque[Event], more: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, turn: Turn, events: deque[Event]) -> None:
+        self._turn = turn
         self._events = events
-        self._more = more
 
     def __aiter__(self) -> Self:
         return self
@@ -86,4 +86,6 @@ class _TextStream:
                 event = events.popleft()
                 if type(event) is TextDelta:
                     return event.text
-            await self._more()
+            event = await self._turn.__anext__()  # the first of what comes next
+            if type(event) is TextDelta:
+                return event.text
