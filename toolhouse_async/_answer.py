@@ -133,6 +133,11 @@ class Answer:
         raise Cut(self._failure)
 
     @property
+    def is_received(self) -> bool:
+        """Whether all of the body has been received: its connection is free, read or not."""
+        return self._content.is_eof()
+
+    @property
     def at_end(self) -> bool:
         """Whether the body ended well and was read to its end, so that the next reading gives nothing."""
         return self._content.at_eof() and (self._max_body is None or self.received <= self._max_body)

@@ -229,6 +229,8 @@ class Service:
 
     async def _drain(self, answer: Answer) -> None:
         """Read a body that nobody needs, to keep the connection, if it is small and comes at once."""
+        if answer.is_received:
+            return
         try:
             async with asyncio.timeout(DRAIN_TIMEOUT):
                 await answer.read_all(SMALL_BODY)
