@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import types
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Literal
@@ -24,13 +23,6 @@ How = Literal["early", "late", "again", "scope", "timeout"]
 """
 PROMPT = 0.5
 """Seconds that the end may come behind the cancellation: a tick of the coarse clock, no timer of the library."""
-
-
-class CoarseTimeLoop(VirtualTimeLoop):
-    """Rings its timers at whole half seconds only, so that many cases share one jump of the clock."""
-
-    def call_at(self, when: float, *args: Any, **options: Any) -> asyncio.TimerHandle:
-        return super().call_at(math.ceil(when * 2) / 2, *args, **options)
 
 
 class TickingLoop(VirtualTimeLoop):

@@ -7,10 +7,11 @@ from typing import Any, get_args
 
 import pytest
 
+from tests.support.virtual_time import CoarseTimeLoop
 from toolhouse_async.testing import EmulatorServer
 
 from .checks import go_on, judge, was_told_once
-from .stepping import CoarseTimeLoop, How, Outcome, cancelled_at
+from .stepping import How, Outcome, cancelled_at
 from .world import SCENARIOS, World, answer_to, case_of
 
 HOURS = 3600.0

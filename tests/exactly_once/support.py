@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.conversations.support import JOB_HEADER, RUN, RUN_HEADER, Reply, broken_off, now, said
 from tests.support.raw_server import fin, ndjson, response, rst
-from tests.support.virtual_time import VirtualTimeLoop
 
 ENDS: dict[str, Callable[..., None]] = {"fin": fin, "rst": rst}
-
-
-class CoarseTimeLoop(VirtualTimeLoop):
-    """Rings its timers at whole half seconds only, so that many conversations share one jump of the clock."""
-
-    def call_at(self, when: float, *args: Any, **options: Any) -> asyncio.TimerHandle:
-        return super().call_at(math.ceil(when * 2) / 2, *args, **options)
 
 
 def answer(family: str, *words: str, job: str | None = None, run: str | None = RUN, **framing: Any) -> bytes:

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from tests.conversations.support import AGENT, JOB, assistant, history, now, user
-from tests.exactly_once.support import CoarseTimeLoop, answer
+from tests.exactly_once.support import answer
 from tests.support.raw_server import RawServer, Request
+from tests.support.virtual_time import CoarseTimeLoop
 from toolhouse_async import AsyncToolhouse, JobToken, PollingPolicy
 
 MANY = 10_000 if os.environ.get("TOOLHOUSE_TEST_ALL") else 2000

@@ -9,8 +9,8 @@ import pytest
 from attrs import define, field
 
 from tests.conversations.support import AGENT, KEY
-from tests.exactly_once.support import CoarseTimeLoop
 from tests.support.proxy import Cut, Proxy
+from tests.support.virtual_time import CoarseTimeLoop
 from toolhouse_async import AsyncToolhouse, PollingPolicy, RecoveryPolicy, ToolhouseError
 from toolhouse_async.testing import WorkersEmulator
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.cancellation.stepping import CoarseTimeLoop
+from tests.support.virtual_time import CoarseTimeLoop
 
 from .drill import Drill
 

@@ -103,3 +103,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
             for thread in threading.enumerate()
             if getattr(thread, "loop", None) is self and hasattr(thread, "idle_workers")
         )
+
+
+class CoarseTimeLoop(VirtualTimeLoop):
+    """Rings its timers at whole half seconds only, so that many cases share one jump of the clock."""
+
+    def call_at(self, when: float, *args: Any, **options: Any) -> asyncio.TimerHandle:
+        return super().call_at(math.ceil(when * 2) / 2, *args, **options)
