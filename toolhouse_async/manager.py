@@ -73,10 +73,11 @@ class Resumed:
 class SessionManager:
     """Maps keys of yours - a chat, a user, a ticket - to conversations with one worker.
 
-    Order per key: whoever uses a key first has it first, and the next waits, in this process and in all others that
-    use the same store; keys never wait for each other. A conversation's run id is saved as soon as the service has
-    given it, a background job while it runs. So another process can go on where this one was stopped, and what was
-    just being sent then is reported by ``OutcomeUnknownError`` at the key's next use, never sent again.
+    One use of a key at a time, in all processes that use the same store: within a process in order of asking, and
+    processes that want the same key take turns. Keys never wait for each other. A conversation's run id is saved as
+    soon as the service has given it, a background job while it runs. So another process can go on where this one was
+    stopped, and what was just being sent then is reported by ``OutcomeUnknownError`` at the key's next use, never sent
+    again.
 
     Nothing is held for a key that is not in use. Use it as an async context manager, or call :meth:`aclose`, to let go
     of all keys at the end; otherwise their leases end by themselves.
@@ -199,8 +200,9 @@ class SessionManager:
         May be cancelled and repeated at will.
         """
         checkout, _ = self._checkout(key)
+        task = asyncio.current_task()
         try:
-            await checkout.enter(asyncio.current_task)
+            await checkout.enter(lambda: task)
         except StoreError:
             await self._clear(self._house.name(key))
         else:

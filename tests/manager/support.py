@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from tests.support.stores import Troubled
-from toolhouse_async import AsyncToolhouse, PollingPolicy, RecoveryPolicy, SessionManager
+from toolhouse_async import AsyncToolhouse, PollingPolicy, RecoveryPolicy, SessionManager, Timeouts
 from toolhouse_async.stores import MemorySessionStore
 from toolhouse_async.testing import EmulatorServer, WorkersEmulator
 
@@ -58,7 +58,12 @@ class World:
 
 def client_of(server: EmulatorServer, **options: Any) -> AsyncToolhouse:
     """A client whose waits are short."""
-    options = {"polling": QUICK, "recovery": RecoveryPolicy(quiet=1, deadline=20), **options}
+    options = {
+        "polling": QUICK,
+        "recovery": RecoveryPolicy(quiet=1, deadline=20),
+        "timeouts": Timeouts(idle=None),
+        **options,
+    }
     return AsyncToolhouse("key", base_url=server.url, **options)
 
 

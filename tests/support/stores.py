@@ -65,7 +65,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
 
 class Troubled:
-    """Another store, as it looks through a bad connection.
+    """Another store, as it looks through a connection that may be bad.
 
     Attributes:
         down: Whether it fails.
@@ -93,16 +93,20 @@ class Troubled:
         raise StoreError("the store is down")
 
     async def read(self, key: str) -> Reading:
+        await asyncio.sleep(0)
         self._fail()
         value, time = await self.store.read(key)
+        await asyncio.sleep(0)
         return Reading(value, time + self.ahead)
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None) -> bool:
         self.swaps += 1
         if self.held is not None:
             await self.held.wait()
+        await asyncio.sleep(0)
         self._fail()
         done = await self.store.swap(key, old, new)
+        await asyncio.sleep(0)
         if self.is_mute:
             raise StoreError("the answer was lost")
         return done

@@ -279,6 +279,8 @@ class Checkout:
         """
         try:
             await self._lease.delete()
-        finally:
-            self._house.live.discard(self)
-            self._house.gates.leave(self.key)
+        except BaseException:
+            self.leave()
+            raise
+        self._house.live.discard(self)
+        self._house.gates.leave(self.key)

@@ -1,0 +1,798 @@
+"""What a manager does about time, errors and those who stop without a word; in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+
+from tests.support.stores import Troubled
+from toolhouse_async import (
+    AsyncToolhouse,
+    ClosedError,
+    ConfigurationError,
+    JobStarted,
+    LeaseLostError,
+    NotFoundError,
+    OutcomeUnknownError,
+    SessionBusyError,
+    SessionManager,
+    StoreError,
+    TextDelta,
+    TurnCompleted,
+    TurnTimeoutError,
+)
+from toolhouse_async.stores import MemorySessionStore
+
+from .support import AGENT, World, client_of, processes
+
+
+async def listed(process: Any) -> Any:
+    """The only key that there is."""
+    (info,) = [info async for info in process.manager.sessions()]
+    return info
+
+
+async def stopped_while_sending(world: World, server: Any, process: Any, *, accepted: bool = True) -> None:
+    """Stop a process while its message ``lost`` is on its way."""
+    fault = world.emulator.faults.add(cut="silence", accept=accepted)
+    sending = asyncio.ensure_future(process.manager.send("k", "lost"))
+    while not fault.hits:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.01)
+    await process.stop()
+    await asyncio.gather(sending, return_exceptions=True)
+
+
+# Time
+
+
+async def test_a_conversation_starts_afresh_after_silence() -> None:
+    async with processes(ttl=60) as (world, _, one):
+        for pause, text in ((0, "1:x"), (59, "2:x"), (59, "3:x"), (61, "1:x"), (1, "2:x")):
+            await asyncio.sleep(pause)
+            assert (await one.manager.send("k", "x")).text == text
+        assert sorted(map(len, world.told.values())) == [2, 3]
+
+
+async def test_a_long_turn_is_no_silence() -> None:
+    async with processes(ttl=60) as (world, _, one):
+        slow = asyncio.ensure_future(one.manager.send("k", "slow"))
+        await asyncio.sleep(600)
+        world.go_on.set()
+        await slow
+        assert (await one.manager.send("k", "x")).text == "2:x"
+
+
+async def test_without_ttl_nothing_is_forgotten() -> None:
+    async with processes() as (_, _, one):
+        await one.manager.send("k", "x")
+        await asyncio.sleep(1e6)
+        assert (await one.manager.send("k", "x")).text == "2:x"
+
+
+async def test_a_lease_is_renewed_for_as_long_as_it_takes() -> None:
+    async with processes(2, lease=30) as (world, _, one, two):
+        slow = asyncio.ensure_future(one.manager.send("k", "slow"))
+        await world.is_slow.wait()
+        other = asyncio.ensure_future(two.manager.send("k", "x"))
+        before = one.store.swaps
+        await asyncio.sleep(600)
+        assert not other.done()
+        assert one.store.swaps - before <= 2 * 600 / 10 + 5  # each third of it, and once more for the other's place
+        world.go_on.set()
+        assert ((await slow).text, (await other).text) == ("1:slow", "2:x")
+
+
+async def test_a_key_is_stuck_no_longer_than_its_lease() -> None:
+    async with processes(2, lease=30) as (_, _, one, two):
+        await one.manager.send("k", "x")
+        checkout = one.manager.checkout("k")
+        await checkout.__aenter__()
+        await asyncio.sleep(25)
+        await one.stop()
+        started = asyncio.get_running_loop().time()
+        assert (await two.manager.send("k", "x")).text == "2:x"
+        assert asyncio.get_running_loop().time() - started <= 31
+        one.store.down = False
+        with pytest.raises(ClosedError):
+            await one.manager.send("k", "x")
+        await checkout.__aexit__(None, None, None)  # nothing was to be saved
+
+
+@pytest.mark.parametrize("ahead", [-1e6, 1e6])
+async def test_a_clock_that_is_set(ahead: float) -> None:
+    """Set back it must not lock a key for ever; set forward, whoever lost the key so is told."""
+    async with processes(2, lease=30) as (world, _, one, two):
+        slow = asyncio.ensure_future(one.manager.send("k", "slow"))
+        await world.is_slow.wait()
+        one.store.ahead, two.store.ahead = 0, ahead
+        if ahead < 0:
+            await one.stop()
+        started = asyncio.get_running_loop().time()
+        async with two.manager.checkout("k"):
+            pass
+        assert asyncio.get_running_loop().time() - started <= 32
+        world.go_on.set()
+        with pytest.raises((LeaseLostError, ClosedError)):
+            await slow
+
+
+# Who waits for whom
+
+
+async def test_processes_that_want_the_same_key_take_turns() -> None:
+    async with processes(2) as (world, _, one, two):
+        slow = asyncio.ensure_future(one.manager.send("k", "slow"))
+        await world.is_slow.wait()
+        calls = [asyncio.ensure_future(two.manager.send("k", f"b{number}")) for number in range(3)]
+        await asyncio.sleep(5)
+        calls += [asyncio.ensure_future(one.manager.send("k", f"a{number}")) for number in range(3)]
+        world.go_on.set()
+        await asyncio.gather(slow, *calls)
+        assert world.accepted == ["slow", "b0", "a0", "b1", "a1", "b2", "a2"]
+
+
+async def test_keys_do_not_wait_for_each_other() -> None:
+    async with processes() as (world, _, one):
+        slow = asyncio.ensure_future(one.manager.send("a", "slow"))
+        await world.is_slow.wait()
+        assert [(await one.manager.send(f"b{n}", "x")).text for n in range(5)] == ["1:x"] * 5
+        assert not slow.done()
+        world.go_on.set()
+        await slow
+
+
+async def test_a_task_does_not_wait_for_itself() -> None:
+    async with processes() as (_, _, one):
+        async with one.manager.checkout("k") as session:
+            for call in (one.manager.send("k", "x"), one.manager.forget("k"), one.manager.stream("k", "x").result()):
+                with pytest.raises(SessionBusyError):
+                    await call
+            await session.send("x")
+        async with one.manager.stream("k", "x") as turn:
+            with pytest.raises(SessionBusyError):
+                await one.manager.send("k", "x")
+            await turn.result()
+        assert (await one.manager.send("k", "x")).text == "3:x"
+
+
+async def test_another_task_may_end_what_one_has_begun() -> None:
+    async with processes() as (_, _, one):
+        turn = one.manager.stream("k", "x")
+        await anext(turn)
+        other = asyncio.ensure_future(one.manager.send("k", "y"))
+        await asyncio.ensure_future(turn.result())
+        assert (await other).text == "2:y"
+
+
+async def test_a_key_that_is_being_forgotten_is_waited_for() -> None:
+    async with processes() as (_, _, one):
+        await one.manager.send("k", "x")
+        one.store.held = asyncio.Event()
+        forgetting = asyncio.ensure_future(one.manager.forget("k"))
+        await asyncio.sleep(1)
+        sending = asyncio.ensure_future(one.manager.send("k", "x"))
+        await asyncio.sleep(1)
+        one.store.held.set()
+        await forgetting
+        assert (await sending).text == "1:x"
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_whoever_gives_up_leaves_the_queue(place: int) -> None:
+    async with processes(4) as (world, _, one, *others):
+        slow = asyncio.ensure_future(one.manager.send("k", "slow"))
+        await world.is_slow.wait()
+        waiting = []
+        for process, words in zip(others, "012", strict=True):
+            waiting.append(asyncio.ensure_future(process.manager.send("k", words)))
+            await asyncio.sleep(2)
+        waiting[place].cancel()
+        await asyncio.sleep(1)
+        world.go_on.set()
+        started = asyncio.get_running_loop().time()
+        await asyncio.gather(slow, *waiting, return_exceptions=True)
+        assert asyncio.get_running_loop().time() - started < 3
+        assert world.accepted == ["slow", *(words for words in "012" if words != str(place))]
+
+
+async def test_the_time_of_a_turn_includes_the_wait_for_its_key() -> None:
+    async with processes() as (world, _, one):
+        async with one.manager.checkout("k"):
+            turn = asyncio.ensure_future(one.manager.send("k", "x", timeout=5))
+            await asyncio.sleep(6)
+            with pytest.raises(TurnTimeoutError):
+                await turn
+        assert world.accepted == []
+        assert (await one.manager.send("k", "x")).text == "1:x"
+
+
+async def test_many_tasks_on_many_keys() -> None:
+    chance = random.Random(5)
+    async with processes(3) as (world, _, *made):
+        world.emulator.while_answering = "conflict"
+        calls = [
+            made[chance.randrange(3)].manager.send(f"k{chance.randrange(20)}", f"m{number}", on_conflict="raise")
+            for number in range(300)
+        ]
+        await asyncio.gather(*calls)
+        assert len(world.told) == 20
+        assert sorted(world.accepted) == sorted(f"m{number}" for number in range(300))
+
+
+# Stopped without a word
+
+
+async def test_what_was_being_sent_is_of_unknown_outcome_until_it_is_settled() -> None:
+    async with processes(2) as (world, server, one, two):
+        await one.manager.send("k", "x")
+        await stopped_while_sending(world, server, one)
+        requests = len(server.requests)
+        with pytest.raises(OutcomeUnknownError, match="reconcile") as caught:
+            await two.manager.send("k", "y")
+        assert caught.value.safe_to_retry is None
+        assert len(server.requests) == requests
+        async with two.manager.checkout("k") as session:
+            result = await session.reconcile()
+            assert result.text == "2:lost"
+        assert (await two.manager.send("k", "y")).text == "3:y"
+        assert world.accepted == ["x", "lost", "y"]
+
+
+async def test_once_it_was_reported_the_history_decides() -> None:
+    """As in a session of its own: an earlier message that did arrive is reported again, until it is settled."""
+    async with processes(2) as (world, server, one, two):
+        await one.manager.send("k", "x")
+        await stopped_while_sending(world, server, one)
+        for match, safe in (("a process ended", None), ("did arrive", False), ("did arrive", False)):
+            with pytest.raises(OutcomeUnknownError, match=match) as caught:
+                await two.manager.send("k", "y")
+            assert caught.value.safe_to_retry is safe
+        assert world.accepted == ["x", "lost"]
+
+
+@pytest.mark.parametrize("reconciles", [True, False])
+async def test_what_did_not_arrive_may_be_said_again(reconciles: bool) -> None:
+    async with processes(2) as (world, server, one, two):
+        await one.manager.send("k", "x")
+        await stopped_while_sending(world, server, one, accepted=False)
+        with pytest.raises(OutcomeUnknownError):
+            await two.manager.send("k", "y")
+        if reconciles:
+            async with two.manager.checkout("k") as session:
+                assert await session.reconcile() is None
+        assert (await two.manager.send("k", "y")).text == "2:y"
+        assert world.accepted == ["x", "y"]
+
+
+async def test_words_that_were_said_before_can_be_told_apart() -> None:
+    """Of a conversation that managers alone have held it is known how often each thing was said."""
+    async with processes(3) as (world, server, one, two, three):
+        for process in (one, two, one):
+            await process.manager.send("k", "lost")
+        await stopped_while_sending(world, server, one)
+        async with two.manager.checkout("k") as session:
+            assert (await session.reconcile()).text == "4:lost"
+        await stopped_while_sending(world, server, two, accepted=False)
+        async with three.manager.checkout("k") as session:
+            assert await session.reconcile() is None
+        assert world.accepted == ["lost"] * 4
+
+
+async def test_looking_at_a_key_settles_nothing() -> None:
+    async with processes(2) as (world, server, one, two):
+        await one.manager.send("k", "x")
+        await stopped_while_sending(world, server, one)
+        async with two.manager.checkout("k") as session:
+            assert session.run_id is not None
+        assert (await listed(two)).unknown
+        with pytest.raises(OutcomeUnknownError):
+            await two.manager.send("k", "y")
+
+
+@pytest.mark.parametrize("how", ["forget", "restart"])
+async def test_a_first_message_of_unknown_outcome(how: str) -> None:
+    async with processes(2, on_missing="restart" if how == "restart" else "raise") as (world, server, one, two):
+        await stopped_while_sending(world, server, one)
+        with pytest.raises(OutcomeUnknownError, match="forget"):
+            await two.manager.send("k", "y")
+        if how == "forget":
+            for _ in range(2):
+                with pytest.raises(OutcomeUnknownError, match="forget"):
+                    await two.manager.send("k", "y")
+            async with two.manager.checkout("k") as session:
+                with pytest.raises(OutcomeUnknownError):
+                    await session.reconcile()
+            await two.manager.forget("k")
+        assert (await two.manager.send("k", "y")).text == "1:y"
+        assert world.accepted == ["lost", "y"]
+
+
+async def test_stopped_while_the_answer_streams() -> None:
+    """The message has arrived for certain: the conversation goes on, and the answer can still be had."""
+    async with processes(2) as (world, _, one, two):
+        slow = asyncio.ensure_future(one.manager.send("k", "slow"))
+        await world.is_slow.wait()
+        await asyncio.sleep(1)
+        await one.stop()
+        await asyncio.gather(slow, return_exceptions=True)
+        world.go_on.set()
+        async with two.manager.checkout("k") as session:
+            assert (await session.reconcile()).text == "1:slow"
+        assert (await two.manager.send("k", "x")).text == "2:x"
+
+
+# Jobs
+
+
+async def with_a_job(process: Any) -> None:
+    """Stop a process that waits for a job."""
+    waiting = asyncio.ensure_future(process.manager.send("k", "job"))
+    while not (await listed(process)).pending if [i async for i in process.manager.sessions()] else True:
+        await asyncio.sleep(0.01)
+    await process.stop()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def test_a_job_is_taken_over_after_a_restart() -> None:
+    async with processes(2) as (world, _, one, two):
+        await with_a_job(one)
+        world.go_on.set()
+        (resumed,) = await two.manager.resume_pending()
+        assert (resumed.key, resumed.error, resumed.result.text) == ("k", None, "[computed]2:")
+        assert world.accepted == ["job", ""]
+        assert await two.manager.resume_pending() == []
+        assert (await two.manager.send("k", "x")).text == "3:x"
+
+
+async def test_a_job_whose_process_lives_is_left_to_it() -> None:
+    async with processes(2) as (world, _, one, two):
+        waiting = asyncio.ensure_future(one.manager.send("k", "job"))
+        await asyncio.sleep(1)
+        started = asyncio.get_running_loop().time()
+        assert await two.manager.resume_pending() == []
+        assert await one.manager.resume_pending() == []
+        assert asyncio.get_running_loop().time() - started <= 30
+        world.go_on.set()
+        assert (await waiting).text == "1:job[computed]2:"
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+async def test_stopped_while_it_resumes(accepted: bool) -> None:
+    async with processes(2) as (world, _, one, two):
+        fault = world.emulator.faults.add(method="PUT", cut="silence", accept=accepted)
+        waiting = asyncio.ensure_future(one.manager.send("k", "job"))
+        world.go_on.set()
+        while not fault.hits:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)
+        await one.stop()
+        await asyncio.gather(waiting, return_exceptions=True)
+        (resumed,) = await two.manager.resume_pending()
+        assert (resumed.error, resumed.result.text) == (None, "[computed]2:")
+        assert world.accepted == ["job", ""]
+
+
+async def test_stopped_while_the_answer_to_the_resume_streams() -> None:
+    async with processes(2) as (world, _, one, two):
+        world.go_on.set()
+        fault = world.emulator.faults.add(method="PUT", cut="silence", cut_after=1)
+        waiting = asyncio.ensure_future(one.manager.send("k", "job"))
+        while not fault.hits:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)
+        await one.stop()
+        await asyncio.gather(waiting, return_exceptions=True)
+        (resumed,) = await two.manager.resume_pending()
+        assert (resumed.error, resumed.result.text) == (None, "[computed]2:")
+        assert world.accepted == ["job", ""]
+
+
+async def test_an_answer_is_delivered_until_it_has_arrived() -> None:
+    async with processes(2) as (world, _, one, two):
+        await with_a_job(one)
+        world.go_on.set()
+        delivered: list[Any] = []
+
+        async def deliver(key: str, result: Any) -> None:
+            delivered.append((key, result.text))
+            await asyncio.sleep(100)  # the lease is renewed meanwhile
+            if len(delivered) == 1:
+                raise LookupError("the chat is down")
+
+        (resumed,) = await two.manager.resume_pending(deliver)
+        assert isinstance(resumed.error, LookupError)
+        assert (await listed(two)).pending
+        (resumed,) = await two.manager.resume_pending(deliver)
+        assert resumed.error is None
+        assert delivered == [("k", "[computed]2:")] * 2
+        assert not (await listed(two)).pending
+        assert world.accepted == ["job", ""]
+
+
+async def test_a_message_of_unknown_outcome_is_not_covered_by_a_resume() -> None:
+    async with processes(2) as (world, server, one, two):
+        await one.manager.send("k", "job", background="detach")
+        world.go_on.set()
+        await stopped_while_sending(world, server, one)
+        (resumed,) = await two.manager.resume_pending()
+        assert isinstance(resumed.error, OutcomeUnknownError)
+        async with two.manager.checkout("k") as session:
+            assert (await session.reconcile()).text == "[computed]2:lost"
+        assert world.accepted == ["job", "lost"]
+
+
+async def test_a_message_in_place_of_the_resume() -> None:
+    async with processes() as (world, _, one):
+        await one.manager.send("k", "job", background="detach")
+        world.go_on.set()
+        assert (await one.manager.send("k", "x")).text == "[computed]2:x"
+        assert await one.manager.resume_pending() == []
+        assert world.accepted == ["job", "x"]
+
+
+async def test_a_checked_out_session_knows_its_job() -> None:
+    async with processes(2) as (world, _, one, two):
+        await one.manager.send("k", "job", background="detach")
+        world.go_on.set()
+        async with two.manager.checkout("k") as session:
+            assert (await session.wait_for_job()).text == "[computed]2:"
+        assert await one.manager.resume_pending() == []
+
+
+async def test_one_failure_does_not_end_the_others() -> None:
+    async with processes() as (world, _, one):
+        for key in "abc":
+            await one.manager.send(key, "job", background="detach")
+        world.go_on.set()
+        world.emulator.faults.add(method="PUT", status=403)
+        resumed = await one.manager.resume_pending()
+        assert sorted(each.key for each in resumed) == ["a", "b", "c"]
+        assert len([each for each in resumed if each.error]) == 1
+        (again,) = await one.manager.resume_pending()
+        assert again.result.text == "[computed]2:"
+
+
+# Runs that the service does not know
+
+
+async def gone(world: World) -> None:
+    world.emulator._runs.clear()
+
+
+async def test_a_run_that_is_gone_is_an_error() -> None:
+    async with processes() as (world, _, one):
+        await one.manager.send("k", "x")
+        await gone(world)
+        for _ in range(2):
+            with pytest.raises(NotFoundError):
+                await one.manager.send("k", "x")
+        await one.manager.forget("k")
+        assert (await one.manager.send("k", "x")).text == "1:x"
+
+
+async def test_a_run_that_is_gone_begins_anew() -> None:
+    async with processes(on_missing="restart") as (world, _, one):
+        await one.manager.send("k", "x")
+        await gone(world)
+        assert (await one.manager.send("k", "y")).text == "1:y"
+        assert (await one.manager.send("k", "y")).text == "2:y"
+        await gone(world)
+        async with one.manager.checkout("k") as session:
+            assert (await session.send("z")).text == "1:z"
+            assert (await session.send("z")).text == "2:z"
+        assert (await listed(one)).run_id in world.told
+
+
+async def test_an_uncertain_run_that_is_gone_begins_anew() -> None:
+    async with processes(2, on_missing="restart") as (world, server, one, two):
+        await one.manager.send("k", "x")
+        await stopped_while_sending(world, server, one)
+        with pytest.raises(OutcomeUnknownError):
+            await two.manager.send("k", "y")
+        await gone(world)
+        assert (await two.manager.send("k", "y")).text == "1:y"
+
+
+async def test_a_worker_that_is_gone_costs_no_run() -> None:
+    async with processes(on_missing="restart") as (world, _, one):
+        await one.manager.send("k", "x")
+        worker = world.emulator.workers.pop(AGENT)
+        with pytest.raises(NotFoundError):
+            await one.manager.send("k", "x")
+        world.emulator.workers[AGENT] = worker
+        assert (await one.manager.send("k", "x")).text == "2:x"
+
+
+# A store that fails
+
+
+async def test_a_store_that_is_down_before_anything_was_sent() -> None:
+    async with processes() as (world, _, one):
+        one.store.down = True
+        with pytest.raises(StoreError) as caught:
+            await one.manager.send("k", "x")
+        assert caught.value.safe_to_retry is True
+        assert world.accepted == []
+        one.store.down = False
+        assert (await one.manager.send("k", "x")).text == "1:x"
+
+
+async def test_a_store_that_fails_for_a_moment_is_asked_again() -> None:
+    async with processes() as (_, _, one):
+        for failures in range(1, 6):
+            one.store.failures = failures
+            assert (await one.manager.send("k", "x")).text == f"{failures}:x"
+
+
+async def test_a_store_that_is_down_while_an_answer_streams_costs_no_words() -> None:
+    async with processes(2) as (world, _, one, two):
+        seen = []
+        async with one.manager.stream("k", "slow") as turn:
+            async for event in turn:
+                seen.append(event)
+                one.store.down = True
+                asyncio.get_running_loop().call_later(5, setattr, one.store, "down", False)
+                world.go_on.set()
+        assert "".join(event.text for event in seen if isinstance(event, TextDelta)) == "1:slow"
+        assert isinstance(seen[-1], TurnCompleted)
+        assert (await two.manager.send("k", "x")).text == "2:x"
+
+
+async def test_a_store_that_stays_down_is_reported_behind_the_answer() -> None:
+    async with processes(2) as (world, _, one, two):
+        seen = []
+        turn = one.manager.stream("k", "slow")
+        with pytest.raises(StoreError) as caught:
+            async for event in turn:
+                seen.append(event)
+                one.store.down = True
+                world.go_on.set()
+        assert isinstance(seen[-1], TurnCompleted)
+        assert caught.value.partial.text == "1:slow"
+        assert caught.value.safe_to_retry is False
+        one.store.down = False
+        assert (await two.manager.send("k", "x")).text == "2:x"  # the run id had been saved
+
+
+async def test_the_result_of_a_send_that_could_not_be_saved_is_in_the_error() -> None:
+    async with processes() as (world, _, one):
+        sending = asyncio.ensure_future(one.manager.send("k", "slow"))
+        await world.is_slow.wait()
+        one.store.down = True
+        world.go_on.set()
+        with pytest.raises(StoreError) as caught:
+            await sending
+        assert caught.value.partial.text == "1:slow"
+
+
+async def test_a_change_whose_answer_is_lost_is_none_of_another() -> None:
+    async with processes() as (world, _, one):
+        await one.manager.send("k", "x")
+        slow = asyncio.ensure_future(one.manager.send("k", "slow"))
+        await world.is_slow.wait()
+        one.store.is_mute = True
+        await asyncio.sleep(60)
+        one.store.is_mute = False
+        world.go_on.set()
+        assert (await slow).text == "2:slow"
+        assert (await one.manager.send("k", "x")).text == "3:x"
+
+
+async def test_what_nobody_can_read_is_reported_and_can_be_forgotten() -> None:
+    async with processes() as (_, _, one):
+        await one.store.store.swap(f"{AGENT}/k", None, b"{}")
+        with pytest.raises(StoreError, match="forget"):
+            await one.manager.send("k", "x")
+        assert [info async for info in one.manager.sessions()] == []
+        await one.manager.forget("k")
+        assert (await one.manager.send("k", "x")).text == "1:x"
+        one.store.down = True
+        with pytest.raises(StoreError):
+            await one.manager.forget("k")
+
+
+# A lost lease
+
+
+async def test_a_turn_whose_lease_is_lost_ends() -> None:
+    async with processes(2, lease=30) as (world, _, one, two):
+        started = asyncio.get_running_loop().time()
+        slow = asyncio.ensure_future(one.manager.send("k", "slow"))
+        await world.is_slow.wait()
+        await asyncio.sleep(1)
+        await two.manager.unlock("k")
+        assert (await two.manager.send("other", "x")).text == "1:x"
+        with pytest.raises(LeaseLostError, match="the turn was ended"):
+            await slow
+        assert asyncio.get_running_loop().time() - started <= 15
+
+
+async def test_a_lost_lease_sends_nothing_more() -> None:
+    async with processes(2) as (world, _, one, two):
+        with pytest.raises(LeaseLostError):
+            async with one.manager.checkout("k") as session:
+                await session.send("x")
+                await two.manager.unlock("k")
+                await two.manager.send("k", "y")
+                with pytest.raises(LeaseLostError) as caught:
+                    await session.send("z")
+                assert caught.value.safe_to_retry is True
+        assert world.accepted == ["x", "y"]
+        assert (await one.manager.send("k", "x")).text == "3:x"
+
+
+async def test_a_resume_is_not_sent_without_the_lease() -> None:
+    async with processes(2, lease=1000) as (world, _, one, two):
+        waiting = asyncio.ensure_future(one.manager.send("k", "job"))
+        await asyncio.sleep(1)
+        await two.manager.unlock("k")
+        world.go_on.set()
+        with pytest.raises(LeaseLostError):
+            await waiting
+        assert world.accepted == ["job"]
+        (resumed,) = await two.manager.resume_pending()
+        assert resumed.result.text == "[computed]2:"
+
+
+# The end
+
+
+async def test_closing_ends_turns_and_lets_keys_go() -> None:
+    async with processes(2) as (world, _, one, two):
+        slow = asyncio.ensure_future(one.manager.send("k", "slow"))
+        turn = one.manager.stream("other", "slow")
+        await anext(turn)
+        await world.is_slow.wait()
+        async with one.manager.checkout("third") as session:
+            await one.manager.aclose()
+            await one.manager.aclose()
+            with pytest.raises(ClosedError):
+                await session.send("x")
+        for each in (slow, turn.result()):
+            with pytest.raises(ClosedError):
+                await each
+        started = asyncio.get_running_loop().time()
+        assert {info.holder async for info in two.manager.sessions()} == {None}
+        world.go_on.set()
+        assert (await two.manager.send("k", "x")).text == "2:x"
+        assert asyncio.get_running_loop().time() - started < 1
+        for call in (one.manager.send("k", "x"), one.manager.forget("k")):
+            with pytest.raises(ClosedError):
+                await call
+        with pytest.raises(ClosedError):
+            one.manager.checkout("k")
+
+
+async def test_closing_the_client_lets_keys_go() -> None:
+    async with processes(2) as (world, _, one, two):
+        slow = asyncio.ensure_future(one.manager.send("k", "slow"))
+        await world.is_slow.wait()
+        await one.client.aclose()
+        with pytest.raises(ClosedError):
+            await slow
+        world.go_on.set()
+        assert (await two.manager.send("k", "x")).text == "2:x"
+
+
+async def test_a_turn_closed_from_outside_lets_its_key_go() -> None:
+    async with processes() as (world, _, one):
+        turn = one.manager.stream("k", "slow")
+        await anext(turn)
+        await turn.aclose()
+        await turn.aclose()
+        world.go_on.set()
+        assert (await one.manager.send("k", "x")).text == "2:x"
+        never = one.manager.stream("k", "x")
+        await never.aclose()
+        with pytest.raises(ClosedError):
+            await never.result()
+
+
+async def test_a_turn_that_nobody_ends_is_named_and_lets_its_key_go() -> None:
+    async with processes() as (world, _, one):
+        turn = one.manager.stream("k", "slow")
+        await anext(turn)
+        with pytest.warns(ResourceWarning, match="Turn of agent worker"):
+            del turn
+        world.go_on.set()
+        assert (await one.manager.send("k", "x")).text == "2:x"
+
+
+# Arguments
+
+
+async def test_what_goes_with_every_message() -> None:
+    async with processes(toolhouse_id="u1", vars={"a": 1}) as (_, server, one):
+        await one.manager.send("k", "x", extra_body={"b": 2})
+        async with one.manager.checkout("k") as session:
+            await session.send("y")
+        assert [request.json() for request in server.requests] == [
+            {"message": "x", "toolhouse_id": "u1", "vars": {"a": 1}, "b": 2},
+            {"message": "y", "toolhouse_id": "u1", "vars": {"a": 1}},
+        ]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"lease": 0},
+        {"lease": "30"},
+        {"lease": True},
+        {"ttl": -1},
+        {"ttl": float("inf")},
+        {"on_missing": "ignore"},
+        {"run_id": "r1"},
+        {"vars": 7},
+    ],
+)
+async def test_arguments_that_are_wrong(bad: Any) -> None:
+    async with AsyncToolhouse("key") as toolhouse:
+        with pytest.raises(ConfigurationError):
+            SessionManager(toolhouse, AGENT, **bad)
+        with pytest.raises(ConfigurationError):
+            SessionManager(toolhouse, "no/agent")
+        manager = SessionManager(toolhouse, AGENT)
+        for call in (manager.checkout, manager.stream):
+            with pytest.raises(ConfigurationError, match="key"):
+                call(7)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="message"):
+            manager.stream("k", 7)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="unknown"):
+            await manager.send("k", "x", formt="text")  # type: ignore[call-arg]
+        with pytest.raises(ConfigurationError, match="seconds"):
+            await manager.forget_idle(-1)
+        assert repr(manager).startswith("<SessionManager of agent worker")
+
+
+async def test_workers_share_a_store() -> None:
+    world = World()
+    world.emulator.worker("other")(world._worker)
+    store = MemorySessionStore()
+    async with world.emulator.serve() as server, client_of(server) as client:
+        managers = [SessionManager(client, agent, store=store) for agent in (AGENT, "other")]
+        for manager in managers:
+            assert (await manager.send("k", "x")).text == "1:x"
+            assert [info.key async for info in manager.sessions()] == ["k"]
+        await managers[0].forget("k")
+        assert (await managers[1].send("k", "x")).text == "2:x"
+
+
+async def test_a_conversation_without_a_run_id() -> None:
+    async with processes() as (world, _, one):
+        world.emulator.faults.add(headers={"X-Toolhouse-Run-ID": None})
+        assert (await one.manager.send("k", "x")).text == "1:x"
+        with pytest.raises(Exception, match="X-Toolhouse-Run-ID"):
+            await one.manager.send("k", "x")
+        await one.manager.forget("k")
+        assert (await one.manager.send("k", "x")).text == "1:x"
+
+
+async def test_the_events_are_those_of_any_turn() -> None:
+    async with processes() as (world, _, one):
+        world.go_on.set()
+        names = [type(event).__name__ async for event in one.manager.stream("k", "job")]
+        assert names[0] == "TurnStarted"
+        assert JobStarted.__name__ in names
+        assert names[-1] == "TurnCompleted"
+        async with one.manager.stream("k", "x") as turn:
+            assert "".join([words async for words in turn.text_stream]) == "3:x"
+            assert turn.run_id in world.told
+
+
+def test_troubled_stores_fail_as_they_are_told() -> None:
+    async def ask() -> None:
+        store = Troubled(MemorySessionStore())
+        store.failures = 1
+        with pytest.raises(StoreError):
+            await store.read("k")
+        assert await store.swap("k", None, b"x")
+        store.is_mute = True
+        with pytest.raises(StoreError):
+            await store.swap("k", b"x", b"y")
+        assert (await store.read("k")).value == b"y"
+
+    asyncio.run(ask())

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from toolhouse_async import JobToken, Message, StoreError
+from toolhouse_async._wire import records
+from toolhouse_async._wire.history import Place, fingerprint, has_arrived
+from toolhouse_async._wire.records import MOST_SAID, Record, Unsettled, Waiter
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+IDS = st.from_regex(r"[A-Za-z0-9_-]{1,128}", fullmatch=True)
+TIMES = st.floats(0, 1e11)
+COUNTS = st.integers(0, 2**53)
+PLACES = st.builds(Place, st.none() | TEXT, st.none() | COUNTS, st.none() | TEXT, st.booleans(), st.none() | COUNTS)
+TOKENS = st.builds(
+    JobToken, IDS, IDS, st.from_regex(r"[!-~]{1,256}", fullmatch=True), TIMES, st.sampled_from(["ndjson", "text"])
+)
+RECORDS = st.builds(
+    Record,
+    run_id=st.none() | IDS,
+    nameless=st.booleans(),
+    token=st.none() | TOKENS,
+    unsettled=st.none() | st.builds(Unsettled, PLACES, st.booleans(), st.booleans(), st.booleans()),
+    said=st.none() | st.dictionaries(TEXT, COUNTS, max_size=5),
+    holder=TEXT,
+    who=TEXT,
+    until=TIMES,
+    length=TIMES,
+    idle_since=TIMES,
+    queue=st.lists(st.builds(Waiter, TEXT, TIMES), max_size=4).map(tuple),
+)
+
+
+@given(RECORDS)
+def test_a_record_is_read_as_it_was_written(record: Record) -> None:
+    assert records.loads(records.dumps(record)) == record
+
+
+def test_no_entry_is_a_record_of_nothing() -> None:
+    assert records.loads(None) == Record()
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_record_or_an_error(data: bytes) -> None:
+    with pytest.raises(StoreError, match="forget"):
+        records.loads(data)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda each: st.lists(each, max_size=4) | st.dictionaries(TEXT, each, max_size=4),
+    max_leaves=6,
+)
+
+
+@given(RECORDS, st.data())
+def test_a_record_with_something_else_in_it_is_one_or_an_error(record: Record, data: st.DataObject) -> None:
+    written = json.loads(records.dumps(record))
+    name = data.draw(st.sampled_from([*sorted(written), "more"]))
+    if data.draw(st.booleans()):
+        written[name] = data.draw(JSON)
+    else:
+        written.pop(name, None)
+    try:
+        read = records.loads(json.dumps(written).encode())
+    except StoreError:
+        return
+    assert records.loads(records.dumps(read)) == read
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None, [1]])
+def test_another_version_is_named(version: Any) -> None:
+    written = json.loads(records.dumps(Record())) | {"v": version}
+    with pytest.raises(StoreError, match="version"):
+        records.loads(json.dumps(written).encode())
+
+
+def test_what_was_said_is_not_counted_without_end() -> None:
+    said = {str(number): 1 for number in range(MOST_SAID)}
+    assert records.loads(records.dumps(Record(said=said))).said == said
+    assert records.loads(records.dumps(Record(said={**said, "more": 1}))).said is None
+
+
+@pytest.mark.parametrize("raw", [{"role": "assistant", "content": "x", "more": [1, {"a": None}]}, ["x"], "x", 1.5])
+def test_the_last_entry_is_kept_by_its_fingerprint(raw: Any) -> None:
+    last = Message("assistant", "x", raw)
+    place = Place("words", 1, last, repeated=True, said_before=None)
+    record = Record(unsettled=Unsettled(place, bars=True, told=False, resumes=False))
+    read = records.loads(records.dumps(record)).unsettled
+    assert read is not None
+    assert read.place == place._replace(last=fingerprint(last))
+    asked = Message("user", "words", {})
+    assert has_arrived([last, asked], read.place) is True
+    assert has_arrived([Message("assistant", "y", ["y"]), asked], read.place) is None  # the history was shortened
+
+
+class Clients(RuleBasedStateMachine):
+    """Several claim one key, each by the entry as it knows it, and change it only where that still stands."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.now = 0.0
+        self.entry = records.dumps(Record())
+        self.order: list[str] = []
+        self.written = 0
+
+    @property
+    def record(self) -> Record:
+        return records.loads(self.entry)
+
+    @property
+    def holder(self) -> str:
+        """Who has a lease that has not ended."""
+        return self.record.holder if self.record.until > self.now else ""
+
+    @rule(seconds=st.floats(0, 20))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(number=st.sampled_from("abcd"))
+    def claim(self, number: str) -> None:
+        before, holder = self.record, self.holder
+        waiting = [waiter.number for waiter in before.queue if waiter.until > self.now]
+        after = records.claimed(before, number, self.now, who=number, length=30)
+        self.entry = records.dumps(after)
+        if holder and holder != number:
+            assert after.holder == holder
+        elif before.holder != number:
+            assert (after.holder == number) is (not waiting or waiting[0] == number)
+        assert (after.holder == number) is not (number in [waiter.number for waiter in after.queue])
+        assert after.is_like(before)
+
+    @rule(number=st.sampled_from("abcd"))
+    def renew(self, number: str) -> None:
+        if self.record.holder == number:
+            self.entry = records.dumps(records.renewed(self.record, self.now))
+            assert self.holder == number
+
+    @rule(number=st.sampled_from("abcd"))
+    def let_go(self, number: str) -> None:
+        if self.record.holder == number:
+            self.entry = records.dumps(records.released(self.record, self.now))
+            assert not self.holder
+
+    @rule(number=st.sampled_from("abcd"))
+    def give_up(self, number: str) -> None:
+        before = self.record
+        after = records.abandoned(before, number, self.now)
+        self.entry = records.dumps(after)
+        assert number not in [after.holder, *(waiter.number for waiter in after.queue)]
+        if before.holder != number:
+            assert after.holder == before.holder
+
+    @rule()
+    def unlock(self) -> None:
+        self.entry = records.dumps(records.unlocked(self.record, self.now))
+        assert (self.holder, self.record.queue) == ("", ())
+
+    @rule(number=st.sampled_from("abcd"))
+    def take_over(self, number: str) -> None:
+        """From one who is known to have failed."""
+        before = records.abandoned(self.record, number, self.now)
+        if not [waiter for waiter in before.queue if waiter.until > self.now]:
+            after = records.claimed(before, number, self.now, who=number, length=30, is_stale=True)
+            assert after.holder == number
+            self.entry = records.dumps(after)
+
+    @invariant()
+    def nobody_waits_twice(self) -> None:
+        if hasattr(self, "entry"):
+            numbers = [waiter.number for waiter in self.record.queue]
+            assert len(numbers) == len(set(numbers))
+            assert self.record.holder not in numbers or not self.record.holder
+
+
+TestClients = Clients.TestCase
+
+
+def test_how_long_a_key_was_idle() -> None:
+    record = records.claimed(Record(), "a", 100, who="a", length=30)
+    record = records.released(record, 110)
+    record = records.claimed(record, "b", 150, who="b", length=30)
+    assert record.idle_since == 110
+    record = records.claimed(record, "c", 200, who="c", length=30)  # b has failed: its lease ended at 180
+    assert (record.holder, record.idle_since) == ("c", 180)
+    assert records.abandoned(record, "c", 201).until == 180
