@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, evolve, field
+from attrs import define, field
 
 from .._log import log
 from .._run import Uncertain
@@ -172,18 +172,17 @@ class Checkout:
         """Note the run id."""
         unsettled = self._lease.record.unsettled
         if unsettled is not None:
-            self._note(unsettled=evolve(unsettled, bars=False, told=True))
-        if self._is_sent:
-            self._is_sent = False
-            self._note(token=None)
+            unsettled = unsettled._replace(bars=False, told=True)
+        token = None if self._is_sent else self._lease.record.token
+        self._is_sent = False
+        self._note(unsettled=unsettled, token=token)
         await self._save_soon()
 
     async def waiting(self, token: JobToken) -> None:
         """Note the job."""
-        if self._is_sent:  # and was refused for it
-            self._is_sent = False
-            self._note(unsettled=None)
-        self._note(token=token)
+        unsettled = None if self._is_sent else self._lease.record.unsettled  # what was sent was refused for it
+        self._is_sent = False
+        self._note(unsettled=unsettled, token=token)
         await self._save_soon()
 
     def completed(self) -> None:

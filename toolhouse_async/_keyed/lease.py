@@ -11,8 +11,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
 
-from attrs import evolve
-
 from .._log import log
 from .._wire import records
 from .._wire.records import Record
@@ -181,7 +179,7 @@ class Lease:
 
     def change(self, **fields: Any) -> None:
         """Change where the conversation stands; :meth:`save` writes it."""
-        self.record = evolve(self.record, **fields)
+        self.record = self.record._replace(**fields)
 
     async def save(self, *, patience: float = 0.0) -> None:
         """Write down where the conversation stands, and renew the lease.
@@ -219,7 +217,7 @@ class Lease:
             self.is_saved = record.is_like(self._saved) or records.loads(data).is_like(found)
             raise self._lost(found)
         self._known = standing
-        self.record = evolve(self.record, queue=found.queue)
+        self.record = self.record._replace(queue=found.queue)
         return False
 
     def _lost(self, found: Record) -> LeaseLostError:

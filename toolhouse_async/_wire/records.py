@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, TypeVar
 
 import orjson
-from attrs import Attribute, evolve, field, frozen
-from attrs.validators import deep_iterable, deep_mapping, instance_of, max_len, optional
 
 from .._results import JobToken, Message
 from ..errors import StoreError
 from .history import Place, fingerprint
 from .ids import check_id
 
+T = TypeVar("T")
+
 VERSION: Final = 1
 MOST_SAID: Final = 500
 """How many different messages are counted by conversation; beyond it nobody knows what was said before."""
+LATEST: Final = 1e12
+_NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 
 
-@frozen
-class Unsettled:
+class Unsettled(NamedTuple):
     """A message whose answer nobody may have seen.
 
     Attributes:
@@ -31,9 +33,9 @@ class Unsettled:
     """
 
     place: Place
-    bars: bool = field(validator=instance_of(bool))
-    told: bool = field(validator=instance_of(bool))
-    resumes: bool = field(validator=instance_of(bool))
+    bars: bool
+    told: bool
+    resumes: bool
 
 
 class Waiter(NamedTuple):
@@ -43,20 +45,7 @@ class Waiter(NamedTuple):
     until: float
 
 
-_text = instance_of(str)
-
-
-def _time(_record: Any, field: Attribute[float], value: object) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1e12:
-        raise TypeError(f"{field.name} is no time")
-
-
-def _run_id(value: str | None) -> str | None:
-    return None if value is None else check_id(value, "run id")
-
-
-@frozen
-class Record:
+class Record(NamedTuple):
     """All that a store keeps of one key.
 
     Attributes:
@@ -73,23 +62,21 @@ class Record:
         queue: Who waits, in order.
     """
 
-    run_id: str | None = field(default=None, converter=_run_id)
-    nameless: bool = field(default=False, validator=instance_of(bool))
+    run_id: str | None = None
+    nameless: bool = False
     token: JobToken | None = None
     unsettled: Unsettled | None = None
-    said: Mapping[str, int] | None = field(
-        factory=dict[str, int], validator=optional(deep_mapping(_text, instance_of(int), instance_of(dict)))
-    )
-    holder: str = field(default="", validator=[_text, max_len(64)])
-    who: str = field(default="", validator=_text)
-    until: float = field(default=0.0, validator=_time)
-    length: float = field(default=0.0, validator=_time)
-    idle_since: float = field(default=0.0, validator=_time)
-    queue: tuple[Waiter, ...] = field(default=(), validator=deep_iterable(instance_of(Waiter)))
+    said: Mapping[str, int] | None = _NOTHING
+    holder: str = ""
+    who: str = ""
+    until: float = 0.0
+    length: float = 0.0
+    idle_since: float = 0.0
+    queue: tuple[Waiter, ...] = ()
 
     def begun_anew(self) -> Record:
         """The same key with no conversation."""
-        return evolve(self, run_id=None, nameless=False, token=None, unsettled=None, said={})
+        return self._replace(run_id=None, nameless=False, token=None, unsettled=None, said=_NOTHING)
 
     def is_like(self, other: Record) -> bool:
         """Whether the conversation stands where it stands in the other."""
@@ -113,10 +100,9 @@ def claimed(record: Record, number: str, now: float, *, who: str, length: float,
     queue = [waiter for waiter in record.queue if waiter.until > now or waiter.number == number]
     is_free = not record.holder or record.until <= now or is_stale
     if record.holder == number:
-        return evolve(record, until=now + length, length=length, queue=tuple(queue))
+        return record._replace(until=now + length, length=length, queue=tuple(queue))
     if is_free and (not queue or queue[0].number == number):
-        return evolve(
-            record,
+        return record._replace(
             holder=number,
             who=who,
             until=now + length,
@@ -130,29 +116,29 @@ def claimed(record: Record, number: str, now: float, *, who: str, length: float,
         queue[numbers.index(number)] = place
     else:
         queue.append(place)
-    return evolve(record, queue=tuple(queue))
+    return record._replace(queue=tuple(queue))
 
 
 def renewed(record: Record, now: float) -> Record:
     """The record with the holder's lease counted from now."""
-    return evolve(record, until=now + record.length)
+    return record._replace(until=now + record.length)
 
 
 def released(record: Record, now: float) -> Record:
     """The record once its holder has let go."""
-    return evolve(record, holder="", who="", until=now, length=0.0)
+    return record._replace(holder="", who="", until=now, length=0.0)
 
 
 def unlocked(record: Record, now: float) -> Record:
     """The record once it was taken from whoever has it, and from all who wait."""
-    return evolve(released(record, now), queue=())
+    return released(record, now)._replace(queue=())
 
 
 def abandoned(record: Record, number: str, now: float) -> Record:
     """The record once whoever claimed it by ``number`` has given up, the key or their place."""
     if record.holder == number:
-        return evolve(released(record, now), until=record.idle_since)
-    return evolve(record, queue=tuple(waiter for waiter in record.queue if waiter.number != number))
+        return released(record, now)._replace(until=record.idle_since)
+    return record._replace(queue=tuple(waiter for waiter in record.queue if waiter.number != number))
 
 
 def dumps(record: Record) -> bytes:
@@ -170,7 +156,7 @@ def dumps(record: Record) -> bytes:
         "unsettled": None
         if unsettled is None
         else [list(place or ()), unsettled.bars, unsettled.told, unsettled.resumes],
-        "said": said if said is not None and len(said) <= MOST_SAID else None,
+        "said": dict(said) if said is not None and len(said) <= MOST_SAID else None,
         "holder": record.holder,
         "who": record.who,
         "until": record.until,
@@ -193,13 +179,7 @@ def loads(data: bytes | None) -> Record:
         written = orjson.loads(data)
         version = written.pop("v")
         if version == VERSION:
-            token, unsettled, queue = written.pop("token"), written.pop("unsettled"), written.pop("queue")
-            return Record(
-                token=None if token is None else JobToken.from_json(token),
-                unsettled=None if unsettled is None else _unsettled(*unsettled),
-                queue=tuple(_waiter(*each) for each in queue),
-                **written,
-            )
+            return _record(**written)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         why = f"{type(error).__name__}: {error}"
     else:
@@ -207,20 +187,68 @@ def loads(data: bytes | None) -> Record:
     raise StoreError(f"the store's entry of this key cannot be read ({why:.300}); forget() it", safe_to_retry=False)
 
 
-def _unsettled(place: list[Any], bars: bool, told: bool, resumes: bool) -> Unsettled:
-    words, length, last, repeated, said_before = place
-    for value in (words, last):
-        if value is not None and not isinstance(value, str):
-            raise TypeError("not text")
-    for number in (length, said_before):
-        if number is not None and (type(number) is not int or number < 0):
-            raise TypeError("not a count")
-    if type(repeated) is not bool:
-        raise TypeError("not true or false")
-    return Unsettled(Place(words, length, last, repeated, said_before), bars, told, resumes)
+def _record(
+    run_id: object,
+    nameless: object,
+    token: object,
+    unsettled: object,
+    said: object,
+    holder: object,
+    who: object,
+    until: object,
+    length: object,
+    idle_since: object,
+    queue: object,
+) -> Record:
+    return Record(
+        None if run_id is None else check_id(_as(run_id, str), "run id"),
+        _as(nameless, bool),
+        None if token is None else JobToken.from_json(_as(token, str)),
+        None if unsettled is None else _unsettled(*_as(unsettled, list)),
+        None if said is None else {name: _count(number) for name, number in _as(said, dict).items()},
+        _as(holder, str),
+        _as(who, str),
+        _time(until),
+        _time(length),
+        _time(idle_since),
+        tuple(_waiter(*_as(each, list)) for each in _as(queue, list)),
+    )
+
+
+def _unsettled(place: object, bars: object, told: object, resumes: object) -> Unsettled:
+    words, length, last, repeated, said_before = _as(place, list)
+    return Unsettled(
+        Place(
+            None if words is None else _as(words, str),
+            None if length is None else _count(length),
+            None if last is None else _as(last, str),
+            _as(repeated, bool),
+            None if said_before is None else _count(said_before),
+        ),
+        _as(bars, bool),
+        _as(told, bool),
+        _as(resumes, bool),
+    )
 
 
 def _waiter(number: object, until: object) -> Waiter:
-    if not isinstance(number, str) or not isinstance(until, int | float):
-        raise TypeError("not a place in a queue")
-    return Waiter(number, until)
+    return Waiter(_as(number, str), _time(until))
+
+
+def _as(value: object, kind: type[T]) -> T:
+    if type(value) is not kind:
+        raise TypeError(f"{value!r:.50} is not of type {kind.__name__}")
+    return value
+
+
+def _count(value: object) -> int:
+    if _as(value, int) < 0:
+        raise ValueError(f"{value!r:.50} is no count")
+    return _as(value, int)
+
+
+def _time(value: object) -> float:
+    number = _as(value, int) if type(value) is int else _as(value, float)
+    if not 0 <= number < LATEST:
+        raise ValueError(f"{value!r:.50} is no time")
+    return number
