@@ -9,7 +9,7 @@ One ``async for`` over typed events carries a turn through streaming, background
                     ...
 """
 
-import typing as _typing
+import typing
 
 from ._client import AsyncToolhouse
 from ._jobs import BackgroundJobWaiter
@@ -76,7 +76,7 @@ from .events import (
     UnknownEvent,
 )
 
-if _typing.TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from .manager import SessionManager
 
 __all__ = [

@@ -278,6 +278,11 @@ class SessionManager:
         Raises:
             StoreError: The store failed. An entry that cannot be read is logged and passed over.
         """
+        async for _, _, info in self._entries():
+            yield info
+
+    async def _entries(self) -> AsyncIterator[tuple[str, bytes, SessionInfo]]:
+        """The name, the entry itself, and what it says."""
         prefix = self._house.name("")
         now = (await self._house.store.read(prefix)).time
         async for name, value in self._house.store.entries(prefix):
@@ -286,7 +291,7 @@ class SessionManager:
             except StoreError as error:
                 log.warning("key %.200r is passed over: %s", name, error)
                 continue
-            yield _info(name[len(prefix) :], record, now)
+            yield name, value, _info(name[len(prefix) :], record, now)
 
     async def unlock(self, key: str) -> bool:
         """Take a key from whoever has it, and empty its queue: for operators who know that its process is gone.
@@ -321,13 +326,9 @@ class SessionManager:
         """
         _check_seconds(seconds, "seconds")
         count = 0
-        async for info in self.sessions():
+        async for name, value, info in self._entries():
             if info.holder is None and info.idle > seconds and not info.pending:
-                name = self._house.name(info.key)
-                reading = await self._house.store.read(name)
-                found = _info(info.key, records.loads(reading.value), reading.time)
-                if found.holder is None and found.idle > seconds and not found.pending:
-                    count += await self._house.store.swap(name, reading.value, None)
+                count += await self._house.store.swap(name, value, None)  # not if it was used meanwhile
         return count
 
     async def aclose(self) -> None:

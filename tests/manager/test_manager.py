@@ -582,6 +582,84 @@ async def test_a_change_whose_answer_is_lost_is_none_of_another() -> None:
         assert (await one.manager.send("k", "x")).text == "3:x"
 
 
+async def test_a_change_that_was_made_and_denied() -> None:
+    async with processes() as (_, _, one):
+        one.store.denies = True
+        for turn in (1, 2):
+            assert (await one.manager.send("k", "x")).text == f"{turn}:x"
+
+
+async def test_a_job_that_was_delivered_and_could_not_be_closed() -> None:
+    async with processes() as (world, _, one):
+        await one.manager.send("k", "job", background="detach")
+        world.go_on.set()
+
+        async def deliver(key: str, result: Any) -> None:
+            one.store.down = True
+
+        (resumed,) = await one.manager.resume_pending(deliver)
+        assert isinstance(resumed.error, StoreError)
+        one.store.down = False
+        (resumed,) = await one.manager.resume_pending()
+        assert resumed.result.text == "[computed]2:"
+        assert world.accepted == ["job", ""]
+
+
+async def test_forgetting_while_the_store_is_down() -> None:
+    async with processes() as (_, _, one):
+        await one.manager.send("k", "x")
+        one.store.failures = 14  # as often as it is asked within ten seconds
+        with pytest.raises(StoreError, match="try again"):
+            await one.manager.forget("k")
+        await asyncio.sleep(60)
+        await one.manager.forget("k")
+        assert (await one.manager.send("k", "x")).text == "1:x"
+
+
+async def test_forgetting_what_others_wait_for() -> None:
+    async with processes(2) as (_, _, one, two):
+        await one.manager.send("k", "x")
+        async with two.manager.checkout("k"):
+            forgetting = asyncio.ensure_future(one.manager.forget("k"))
+            await asyncio.sleep(1)
+            one.store.held = asyncio.Event()
+        await asyncio.sleep(1)  # one is about to take the key
+        sending = asyncio.ensure_future(two.manager.send("k", "x"))
+        await asyncio.sleep(1)
+        one.store.held.set()
+        await asyncio.gather(forgetting, sending)
+        assert (await two.manager.send("k", "y")).text in ("2:y", "3:y")
+
+
+@pytest.mark.parametrize("how", ["taken", "forgotten"])
+async def test_forgetting_what_was_taken_away(how: str) -> None:
+    async with processes(2) as (_, _, one, two):
+        await one.manager.send("k", "x")
+        checkout, _ = one.manager._checkout("k")
+        task = asyncio.current_task()
+        await checkout.enter(lambda: task)
+        await two.manager.unlock("k")
+        if how == "taken":
+            async with two.manager.checkout("k"):
+                with pytest.raises(LeaseLostError):
+                    await checkout.forget()
+        else:
+            await two.manager.forget("k")
+            await checkout.forget()
+
+
+async def test_two_who_wait_for_one_job_of_a_key() -> None:
+    async with processes() as (world, _, one):
+        await one.manager.send("k", "job", background="detach")
+        async with one.manager.checkout("k") as session:
+            waiting = [asyncio.ensure_future(session.wait_for_job().result()) for _ in range(2)]
+            await asyncio.sleep(1)
+            world.go_on.set()
+            assert [result.text for result in await asyncio.gather(*waiting)] == ["[computed]2:"] * 2
+        assert not (await listed(one)).pending
+        assert world.accepted == ["job", ""]
+
+
 async def test_what_nobody_can_read_is_reported_and_can_be_forgotten() -> None:
     async with processes() as (_, _, one):
         await one.store.store.swap(f"{AGENT}/k", None, b"{}")

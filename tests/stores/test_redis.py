@@ -80,6 +80,22 @@ async def test_more_callers_than_connections(store: RedisSessionStore) -> None:
     assert len(clients) <= module.CONNECTIONS
 
 
+async def test_an_entry_that_is_taken_away_while_they_are_listed(
+    store: RedisSessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in "ab":
+        await store.swap(key, None, b"x")
+    scan = store._client.scan
+
+    async def then_one_goes(*args: object, **options: object) -> object:
+        found = await scan(*args, **options)
+        await store.swap("a", b"x", None)
+        return found
+
+    monkeypatch.setattr(store._client, "scan", then_one_goes)
+    assert [key async for key, _ in store.entries("")] == ["b"]
+
+
 async def test_a_closed_one_is_not_used(server: RedisServer) -> None:
     store = RedisSessionStore(server.url)
     await store.read("k")

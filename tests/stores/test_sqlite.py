@@ -171,7 +171,9 @@ def test_it_ends_with_its_event_loop(path: Path) -> None:
         await store.swap("k", None, b"x")
 
     asyncio.run(use())
-    assert set(threading.enumerate()) == threads
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(5)
+    assert set(threading.enumerate()) <= threads
 
     async def use_again() -> bytes | None:
         return (await store.read("k")).value
@@ -191,6 +193,40 @@ async def test_opening_may_be_cancelled(path: Path, spins: int) -> None:
     task.cancel()
     await asyncio.wait([task])
     assert (await store.read("k")).value is None
+    await store.aclose()
+
+
+async def test_many_may_open_it_at_once(path: Path) -> None:
+    store = SQLiteSessionStore(path)
+    assert [reading.value for reading in await asyncio.gather(*(store.read("k") for _ in range(5)))] == [None] * 5
+    assert str(path) in repr(store)
+    await store.aclose()
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_a_file_that_somebody_has_to_themselves(path: Path, monkeypatch: pytest.MonkeyPatch, ends: bool) -> None:
+    monkeypatch.setattr(module, "BUSY", 0.1)
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("BEGIN EXCLUSIVE")
+    store = SQLiteSessionStore(path)
+    reading = asyncio.ensure_future(store.read("k"))
+    await asyncio.sleep(0.13)
+    if ends:
+        db.execute("COMMIT")
+        assert (await reading).value is None
+    else:
+        with pytest.raises(StoreError, match="locked"):
+            await reading
+    db.close()
+    await store.aclose()
+
+
+async def test_a_connection_that_was_closed_elsewhere(path: Path) -> None:
+    store = SQLiteSessionStore(path)
+    connection = await store._open()
+    await connection.close()
+    with pytest.raises(StoreError, match="SQLite"):
+        await store.read("k")
     await store.aclose()
 
 

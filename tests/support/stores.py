@@ -72,6 +72,7 @@ class Troubled:
         failures: How many of the next calls fail.
         swaps: How many changes were asked for.
         is_mute: Whether a change is made whose answer is lost.
+        denies: Whether a change is made and said not to be, as where a driver asks again by itself.
         ahead: Seconds by which its clock is ahead.
         held: What changes wait for, if they do.
     """
@@ -82,6 +83,7 @@ class Troubled:
         self.failures = 0
         self.swaps = 0
         self.is_mute = False
+        self.denies = False
         self.ahead = 0.0
         self.held: asyncio.Event | None = None
 
@@ -109,7 +111,7 @@ class Troubled:
         await asyncio.sleep(0)
         if self.is_mute:
             raise StoreError("the answer was lost")
-        return done
+        return done and not self.denies
 
     async def entries(self, prefix: str) -> AsyncIterator[tuple[str, bytes]]:
         self._fail()

@@ -15,7 +15,7 @@ from toolhouse_async._wire.records import MOST_SAID, Record, Unsettled, Waiter
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 IDS = st.from_regex(r"[A-Za-z0-9_-]{1,128}", fullmatch=True)
-TIMES = st.floats(0, 1e11)
+TIMES = st.floats(0, 1e10)
 COUNTS = st.integers(0, 2**53)
 PLACES = st.builds(Place, st.none() | TEXT, st.none() | COUNTS, st.none() | TEXT, st.booleans(), st.none() | COUNTS)
 TOKENS = st.builds(
@@ -78,6 +78,32 @@ def test_a_record_with_something_else_in_it_is_one_or_an_error(record: Record, d
 def test_another_version_is_named(version: Any) -> None:
     written = json.loads(records.dumps(Record())) | {"v": version}
     with pytest.raises(StoreError, match="version"):
+        records.loads(json.dumps(written).encode())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"until": -1},
+        {"until": 1e12},
+        {"until": "1"},
+        {"until": True},
+        {"said": {"x": -1}},
+        {"said": {"x": True}},
+        {"said": []},
+        {"queue": [["a"]]},
+        {"queue": [[1, 1]]},
+        {"run_id": "../x"},
+        {"token": "{}"},
+        {"unsettled": []},
+        {"unsettled": [["x", -1, None, True, None], True, True, True]},
+        {"more": 1},
+    ],
+    ids=repr,
+)
+def test_what_a_record_cannot_hold(wrong: Any) -> None:
+    written = json.loads(records.dumps(Record())) | wrong
+    with pytest.raises(StoreError, match="cannot be read"):
         records.loads(json.dumps(written).encode())
 
 

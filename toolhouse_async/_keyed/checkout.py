@@ -232,9 +232,8 @@ class Checkout:
 
     def leave(self) -> None:
         """Begin to let the key go, in the background."""
-        if self._leaving is None:
-            self._house.gates.disown(self.key)
-            self._leaving = self._house.spawn(self._leave())
+        self._house.gates.disown(self.key)
+        self._leaving = self._house.spawn(self._leave())
 
     async def left(self) -> StoreError | None:
         """Wait until the key is let go; why the end of its conversation could not be written down, if so.

@@ -34,7 +34,9 @@ LAZY_RETRY: Final = 1.0
 PATIENCE: Final = 10.0
 """Seconds for which a store that fails is asked again, where the lease is not shorter."""
 
-WHO: Final = f"{socket.gethostname()}:{os.getpid()}"
+
+def _who() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 async def patiently(ask: Callable[[], Awaitable[T]], patience: float) -> T:
@@ -140,7 +142,7 @@ class Lease:
                 seen, since = sight, loop.time()
             # Whoever has not renewed for the length of their lease has failed, whatever has become of the clock.
             is_stale = loop.time() - since > found.length
-            claimed = records.claimed(found, self._number, now, who=WHO, length=self._length, is_stale=is_stale)
+            claimed = records.claimed(found, self._number, now, who=_who(), length=self._length, is_stale=is_stale)
             is_ours = claimed.holder == self._number
             if (is_ours or self._keeps_place(found, now)) and not await self._put(reading, claimed):
                 continue  # somebody else was quicker: look again at once

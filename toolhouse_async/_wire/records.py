@@ -184,7 +184,7 @@ def loads(data: bytes | None) -> Record:
         why = f"{type(error).__name__}: {error}"
     else:
         why = f"it is of version {version!r:.20}, and this library knows {VERSION}"
-    raise StoreError(f"the store's entry of this key cannot be read ({why:.300}); forget() it", safe_to_retry=False)
+    raise StoreError(f"the store's entry of this key cannot be read ({why:.300}); forget() it")
 
 
 def _record(

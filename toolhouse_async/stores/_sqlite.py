@@ -178,7 +178,7 @@ def _check_file(application: int, version: int, tables: int) -> None:
 
 async def _use_wal(connection: aiosqlite.Connection) -> None:
     """Set the file to WAL mode; SQLite itself does not wait where another process is just doing the same."""
-    give_up = time.monotonic() + BUSY
+    give_up = time.monotonic() + 2 * BUSY
     while True:
         try:
             await connection.execute_fetchall("PRAGMA journal_mode = WAL")
@@ -197,8 +197,6 @@ async def _translated(call: Callable[[], Awaitable[T]]) -> T:
     except sqlite3.Error as error:
         why = f"{type(error).__name__}: {error}"
     except ValueError as error:  # what aiosqlite says of a closed connection
-        if isinstance(error, ConfigurationError):
-            raise
         why = str(error)
     raise StoreError(f"SQLite: {why}")
 
