@@ -50,11 +50,15 @@ async def _open(consume: Consume, url: str, turns: int) -> list[asyncio.Task[int
 
 
 async def idle(contestant: Contestant, url: str, turns: int, how: str) -> float:
-    """What each open turn takes, when there are ``turns``."""
+    """What each open turn takes, when there are ``turns``.
+
+    They are opened a few at a time: what is needed to open many at the same moment stays with the allocator.
+    """
     async with contestant(url) as consume:
         tasks = await _open(consume, url, FEW)
         before = used(how)
-        tasks += await _open(consume, url, turns - FEW)
+        while len(tasks) < turns:
+            tasks += await _open(consume, url, FEW)
         taken = used(how) - before
         for task in tasks:
             task.cancel()
