@@ -5,6 +5,7 @@ A comment directly above a block says how it is tested; without one, a Python or
 - ``example: SETUP`` - run as the body of an async function, with the names that a setup of ``setups.py`` gives;
 - ``program: SETUP`` - run as a program of its own, against that setup;
 - ``pytest`` - run by pytest; every test in it must pass;
+- ``app`` - a web application, served and tested by ``test_fastapi.py``;
 - ``file: NAME`` - a program of the tutorial, see ``test_tutorial.py``;
 - ``fragment`` - shows a form and cannot run; it must compile;
 - ``shell`` - run by bash; ``server`` - the emulator, started for the tutorial;

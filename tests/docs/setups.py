@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -49,11 +50,46 @@ async def custom(ctx: WorkerContext) -> AsyncIterator[WorkerEvent]:
     yield ctx.text("It left this morning.")
 
 
+def says(text: str, *, after: float = 0.0, between: float = 0.0) -> Any:
+    """A worker that says the same words to every message, the first and the further ones after so many seconds."""
+
+    async def worker(ctx: WorkerContext) -> AsyncIterator[WorkerEvent]:
+        await asyncio.sleep(after)
+        for number, word in enumerate(re.findall(r"\S+\s*", text)):
+            await asyncio.sleep(between if number else 0.0)
+            yield ctx.text(word)
+
+    return worker
+
+
+async def editor(ctx: WorkerContext) -> AsyncIterator[WorkerEvent]:
+    """A worker that makes one text of several lines."""
+    yield ctx.text(" ".join((ctx.message or "").splitlines()[1:]))
+
+
+async def translator(ctx: WorkerContext) -> AsyncIterator[WorkerEvent]:
+    """A worker that takes two seconds for a sentence, and shouts."""
+    await asyncio.sleep(2)
+    yield ctx.text((ctx.message or "").upper())
+
+
+TEAM = {
+    "economist": says("Prices will fall.", after=3),
+    "historian": says("They fell in 1637.", after=5),
+    "novelist": says("It was a cold spring. Nobody bought tulips. The end.", between=1),
+    "philosopher": says("What is a price? And what is a tulip?", after=8, between=1.5),
+    "editor": editor,
+    "translator": translator,
+}
+"""Workers by their ids."""
+
+
 @asynccontextmanager
 async def serving(worker: Any, **fault: Any) -> AsyncIterator[Names]:
-    """An emulator with one worker, the environment that leads to it, and an open client."""
+    """An emulator with one worker or several, the environment that leads to it, and an open client."""
     emulator = WorkersEmulator()
-    emulator.worker(AGENT_ID)(worker)
+    for agent_id, each in worker.items() if isinstance(worker, dict) else [(AGENT_ID, worker)]:
+        emulator.worker(agent_id)(each)
     if fault:
         emulator.faults.add(**fault)
     async with emulator.serve() as server:
@@ -74,6 +110,14 @@ async def detached() -> AsyncIterator[Names]:
 
 
 @asynccontextmanager
+async def questions() -> AsyncIterator[Names]:
+    """A file of questions, one of them empty."""
+    Path("questions.txt").write_text("What is 2 + 2?\n\nName a colour.\n")
+    async with serving(picky) as names:
+        yield names
+
+
+@asynccontextmanager
 async def nothing() -> AsyncIterator[Names]:
     """An example that brings everything itself."""
     yield {}
@@ -88,6 +132,8 @@ SETUPS: dict[str, Setup] = {
     "lost": lambda: serving(echo, method="PUT", cut="fin", accept=True),
     "nothing": nothing,
     "picky": lambda: serving(picky),
+    "questions": questions,
     "setting": lambda: serving(echo),
+    "team": lambda: serving(TEAM),
     "unavailable": lambda: serving(echo, status=503, times=None),
 }

@@ -12,7 +12,7 @@ from .blocks import BLOCKS, CODE, PAGES, ROOT, Block, marked, read_blocks
 from .setups import SETUPS
 
 KINDS = {
-    "python": {"example", "program", "pytest", "file", "fragment"},
+    "python": {"app", "example", "program", "pytest", "file", "fragment"},
     "sh": {"shell", "server", "install", "demo-command", "test-command"},
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]

@@ -1,0 +1,312 @@
+"""The application of the page on FastAPI, served by uvicorn, with clients that stay and clients that leave."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import aiohttp
+import pytest
+import uvicorn
+from attrs import define
+from fastapi import FastAPI, Request
+
+from toolhouse_async import ErrorEvent
+from toolhouse_async.testing import RunningEmulator, WorkersEmulator
+from toolhouse_async.testing.workers import echo
+
+from .blocks import ROOT, marked
+from .setups import AGENT_ID
+from .test_examples import environment
+
+(BLOCK,) = marked("app")
+PAGE = (ROOT / "docs/how-to/fastapi.md").read_text("utf-8")
+LONG = 100.0
+both = pytest.mark.parametrize("path", ["/answer", "/stream"])
+
+
+@define
+class Site:
+    """The application as it is served, and the service behind it."""
+
+    app: Any
+    url: str
+    port: int
+    uvicorn: uvicorn.Server
+    service: Any
+
+    async def open(self, path: str) -> asyncio.StreamWriter:
+        """Ask as a client does that can leave at any moment."""
+        _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        body = json.dumps({"question": "one two"}).encode()
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        while not self.service.accepted:
+            await asyncio.sleep(0.01)
+        return writer
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch) -> FastAPI:
+    """The application, made anew as in a process of its own."""
+    module = ModuleType("application")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(BLOCK.code, BLOCK.place, "exec", dont_inherit=True), vars(module))
+    return module.app  # type: ignore[no-any-return]
+
+
+@asynccontextmanager
+async def site(app: Any, worker: Any, **options: Any) -> AsyncIterator[Site]:
+    """Serve the application until the block ends; a client that is still there is waited for."""
+    emulator = WorkersEmulator(on_disconnect="stop")
+    emulator.worker(AGENT_ID)(worker)
+    config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", lifespan="on", **options)
+    server = uvicorn.Server(config)
+    with pytest.MonkeyPatch.context() as patch, socket.create_server(("127.0.0.1", 0)) as listener:
+        async with emulator.serve() as service:
+            patch.setenv("TOOLHOUSE_BASE_URL", service.url)
+            patch.setenv("TOOLHOUSE_API_KEY", "key-of-the-example")
+            serving = asyncio.create_task(server.serve([listener]))
+            while not server.started:
+                await asyncio.sleep(0.01)
+            port = listener.getsockname()[1]
+            try:
+                yield Site(app, f"http://127.0.0.1:{port}", port, server, service)
+            finally:
+                server.should_exit = True
+                await serving
+            assert service.connections == 0  # the client was closed with the application
+
+
+async def settle() -> None:
+    """Let both servers hear of the connections that were closed."""
+    await asyncio.sleep(0.2)
+
+
+class Slow:
+    """A worker that says something, works for a long time, and knows how it was ended."""
+
+    def __init__(self, text: str = "one ") -> None:
+        self.text = text
+        self.ended = ""
+
+    async def worker(self, ctx: Any) -> AsyncIterator[Any]:
+        try:
+            yield ctx.text(self.text)
+            await asyncio.sleep(LONG)
+            self.ended = "finished"
+        except asyncio.CancelledError:
+            self.ended = "stopped"
+            raise
+
+
+@both
+async def test_who_stays_gets_the_answer(app: FastAPI, path: str) -> None:
+    async with site(app, echo) as it, aiohttp.ClientSession(it.url) as client:
+        for _ in range(3):
+            async with client.post(path, json={"question": "one two"}) as answer:
+                assert answer.status == 200
+                body = await answer.text()
+        assert body == "one two" if path == "/stream" else json.loads(body) == {"answer": "one two"}
+        assert len(it.service.accepted) == 3
+        assert it.service.connections == 1  # one client, whose connection is used again
+
+
+@both
+async def test_the_turn_of_a_client_that_leaves_is_cancelled_at_once(app: FastAPI, path: str) -> None:
+    slow = Slow()
+    async with site(app, slow.worker) as it:
+        writer = await it.open(path)
+        await settle()
+        assert it.service.connections == 1
+        writer.close()
+        await settle()
+        assert it.service.connections == 0
+        assert slow.ended == "stopped"
+        assert len(it.service.accepted) == 1  # it stays sent
+
+
+@both
+async def test_it_is_cancelled_while_it_waits_for_a_job_too(app: FastAPI, path: str) -> None:
+    async def busy(ctx: Any) -> AsyncIterator[Any]:
+        yield ctx.background(asyncio.sleep, LONG)
+
+    async with site(app, busy) as it:
+        writer = await it.open(path)
+        await asyncio.sleep(LONG / 2)
+        writer.close()
+        await settle()
+        polls = len(it.service.requests)
+        assert polls > 2
+        await asyncio.sleep(LONG)
+        assert len(it.service.requests) == polls
+
+
+async def test_one_who_leaves_does_not_disturb_the_others(app: FastAPI) -> None:
+    slow = Slow()
+    async with site(app, slow.worker) as it:
+        leaving, staying = await it.open("/answer"), await it.open("/answer")
+        await settle()
+        leaving.close()
+        await settle()
+        assert it.service.connections == 1
+        staying.close()
+        await settle()
+
+
+async def test_fastapi_does_not_cancel_an_endpoint_by_itself(app: FastAPI) -> None:
+    """What the page says is needed is needed: without it the turn goes on to its end."""
+    slow = Slow()
+
+    @app.post("/unwatched")
+    async def unwatched(request: Request) -> str:
+        return (await request.state.toolhouse.run(AGENT_ID, "one")).text  # type: ignore[no-any-return]
+
+    async with site(app, slow.worker) as it:
+        (await it.open("/unwatched")).close()
+        await asyncio.sleep(LONG - 10)
+        assert it.service.connections == 1
+        await asyncio.sleep(20)
+        assert slow.ended == "finished"
+    assert "FastAPI does not do it" in PAGE
+
+
+async def test_whether_the_client_has_left_can_be_asked_too(app: FastAPI) -> None:
+    said: list[bool] = []
+
+    @app.post("/asking")
+    async def asking(request: Request) -> None:
+        for _ in range(2):
+            said.append(await request.is_disconnected())
+            await request.state.toolhouse.run(AGENT_ID, "one")
+
+    async with site(app, Slow().worker) as it:
+        writer = await it.open("/asking")
+        await settle()
+        writer.close()
+    assert said == [False, True]
+
+
+@both
+async def test_a_middleware_does_not_hide_that_the_client_left(app: FastAPI, path: str) -> None:
+    @app.middleware("http")
+    async def passing(request: Request, call_next: Any) -> Any:
+        return await call_next(request)
+
+    slow = Slow()
+    async with site(app, slow.worker) as it:
+        writer = await it.open(path)
+        await settle()
+        writer.close()
+        await settle()
+        assert (slow.ended, it.service.connections) == ("stopped", 0)
+
+
+@pytest.mark.parametrize("announced", ["2.3", "2.4"])
+async def test_a_server_may_leave_a_silent_stream_alone(app: FastAPI, announced: str) -> None:
+    """As the page says: with ASGI 2.4 a stream is not cancelled before its next piece."""
+
+    async def served(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            scope["asgi"]["spec_version"] = announced
+        await app(scope, receive, send)
+
+    slow = Slow()
+    async with site(served, slow.worker) as it:
+        writer = await it.open("/stream")
+        await settle()
+        writer.close()
+        await settle()
+        assert it.service.connections == (0 if announced == "2.3" else 1)
+        await asyncio.sleep(LONG)
+    assert "ASGI 2.4" in PAGE
+
+
+async def test_a_stream_that_nobody_reads_is_closed_with_its_client(app: FastAPI) -> None:
+    """Then the cancellation meets the sending, not the reading of the turn."""
+
+    async def endless(ctx: Any) -> AsyncIterator[Any]:
+        while True:
+            yield ctx.text("o" * 60_000)
+            await asyncio.sleep(0)
+
+    async with site(app, endless) as it:
+        writer = await it.open("/stream")
+        await asyncio.sleep(2)
+        assert it.service.connections == 1
+        writer.transport.abort()
+        await settle()
+        assert it.service.connections == 0
+
+
+async def failing(ctx: Any) -> AsyncIterator[Any]:
+    yield ctx.text("one ")
+    yield ErrorEvent("out of order")
+
+
+async def test_an_error_is_a_500_or_cuts_the_stream(app: FastAPI) -> None:
+    async with site(app, failing) as it:
+        async with aiohttp.request("POST", f"{it.url}/answer", json={"question": "one"}) as answer:
+            assert answer.status == 500
+            assert "out of order" not in await answer.text()
+        async with aiohttp.request("POST", f"{it.url}/stream", json={"question": "one"}) as answer:
+            assert answer.status == 200
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await answer.read()
+
+
+async def test_a_server_that_stops_waits_for_the_answers_under_way(app: FastAPI) -> None:
+    async with site(app, Slow().worker) as it, aiohttp.ClientSession(it.url) as client:
+        asking = asyncio.create_task(client.post("/answer", json={"question": "one"}))
+        await settle()
+        it.uvicorn.should_exit = True
+        async with await asking as answer:
+            assert await answer.json() == {"answer": "one "}
+
+
+async def test_a_server_that_stops_waits_no_longer_than_it_is_told(app: FastAPI) -> None:
+    slow = Slow()
+    async with site(app, slow.worker, timeout_graceful_shutdown=30) as it:
+        began = asyncio.get_running_loop().time()
+        writer = await it.open("/answer")
+        it.uvicorn.should_exit = True
+        while it.service.connections:
+            await asyncio.sleep(1)
+        assert 29 < asyncio.get_running_loop().time() - began < 33
+        assert slow.ended == "stopped"
+        writer.close()
+    assert "--timeout-graceful-shutdown 30" in PAGE
+
+
+def test_the_application_is_served_as_the_page_says(toolhouse_emulator: RunningEmulator, tmp_path: Path) -> None:
+    toolhouse_emulator.worker(AGENT_ID)(echo)
+    command = re.findall(r"`(uvicorn app:app[^`]*)`", PAGE)[0].split()
+    (tmp_path / "app.py").write_text(BLOCK.code, "utf-8")
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", *command, "--port", "0"],
+        cwd=tmp_path,
+        env=environment(TOOLHOUSE_BASE_URL=toolhouse_emulator.url, TOOLHOUSE_API_KEY="key-of-the-example"),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    with process:
+        assert process.stderr is not None
+        url = next(found[0] for line in process.stderr if (found := re.search(r"http://[\d.:]+", line)))
+        asking = urllib.request.Request(
+            f"{url}/answer", b'{"question": "one two"}', {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(asking, timeout=20) as answer:
+            assert json.load(answer) == {"answer": "one two"}
+        process.terminate()
+        assert "Application shutdown complete" in process.stderr.read()
