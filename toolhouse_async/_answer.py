@@ -128,9 +128,10 @@ class Answer:
         else:
             data = self._covered(PIECE)
         self._is_behind = len(data) == PIECE
-        if data or self._failure is None:
-            return self._within_limit(data)
-        raise Cut(self._failure)
+        if not data and self._failure is not None:
+            raise Cut(self._failure)
+        self.received += len(data)
+        return data if self._max_body is None else self._within_limit(data, self._max_body)
 
     @property
     def is_received(self) -> bool:
@@ -142,12 +143,11 @@ class Answer:
         """Whether the body ended well and was read to its end, so that the next reading gives nothing."""
         return self._content.at_eof() and (self._max_body is None or self.received <= self._max_body)
 
-    def _within_limit(self, data: bytes) -> bytes:
-        """What of the next bytes is below the limit; the next call raises."""
-        most, before = self._max_body, self.received
-        self.received += len(data)
-        if most is None or self.received <= most:
+    def _within_limit(self, data: bytes, most: int) -> bytes:
+        """What of the latest bytes is below the limit; the next call raises."""
+        if self.received <= most:
             return data
+        before = self.received - len(data)
         if before < most:
             return data[: most - before]
         raise self._too_large()

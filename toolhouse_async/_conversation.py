@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from attrs import frozen
-
 from ._core import Core, Live
 from ._results import JobStatus, JobToken, Message
 from ._run import Run, Uncertain
@@ -15,32 +13,28 @@ from ._wire.ids import check_id
 from .errors import ClosedError, ConfigurationError, ProtocolError
 
 
-@frozen
 class Extras:
     """What goes with every message of the user's, never with an automatic resume."""
 
-    toolhouse_id: str | None = None
-    vars: Mapping[str, Any] | None = None
-    bundle: str | None = None
+    __slots__ = ("_given",)
 
-    def __attrs_post_init__(self) -> None:
-        for name in ("toolhouse_id", "bundle"):
-            value = getattr(self, name)
+    def __init__(
+        self,
+        toolhouse_id: str | None = None,
+        vars: Mapping[str, Any] | None = None,  # noqa: A002 - the API's own word
+        bundle: str | None = None,
+    ) -> None:
+        for name, value in (("toolhouse_id", toolhouse_id), ("bundle", bundle)):
             if value is not None and not isinstance(value, str):
                 raise ConfigurationError(f"{name} must be a string, not {value!r:.80}")
-        if self.vars is not None and not isinstance(self.vars, Mapping):
-            raise ConfigurationError(f"vars must be a mapping, not {self.vars!r:.80}")
+        if vars is not None and not isinstance(vars, Mapping):
+            raise ConfigurationError(f"vars must be a mapping, not {vars!r:.80}")
+        fields = {"toolhouse_id": toolhouse_id, "vars": vars, "bundle": bundle}
+        self._given = {name: value for name, value in fields.items() if value is not None}
 
     def fields(self) -> dict[str, Any]:
         """Those that are set, as fields of the body."""
-        if self is NO_EXTRAS:
-            return {}
-        fields = {"toolhouse_id": self.toolhouse_id, "vars": self.vars, "bundle": self.bundle}
-        return {
-            name: dict(value) if isinstance(value, Mapping) else value
-            for name, value in fields.items()
-            if value is not None
-        }
+        return {name: dict(value) if isinstance(value, Mapping) else value for name, value in self._given.items()}
 
 
 NO_EXTRAS: Final = Extras()

@@ -128,11 +128,13 @@ class EventStream:
                 self._fold.add((delta,))
                 events.append(delta)
             return
-        assert self._splitter is not None  # noqa: S101 - there is one or the other
-        self._add_lines(self._splitter.feed(data), events)
-        if self._splitter.too_long:
+        splitter = self._splitter
+        assert splitter is not None  # noqa: S101 - there is one or the other
+        if lines := splitter.feed(data):
+            self._add_lines(lines, events)
+        if splitter.too_long:
             raise LineTooLongError(
-                f"line {self._splitter.lines + 1} is longer than Limits.max_line ({self._max_line} bytes)",
+                f"line {splitter.lines + 1} is longer than Limits.max_line ({self._max_line} bytes)",
                 run_id=self.answer.run_id,
             )
 
@@ -164,8 +166,6 @@ class EventStream:
             log.info("run %s: the rest was not read: %s", self.answer.run_id, error)
 
     def _add_lines(self, lines: list[bytes], events: deque[Event]) -> None:
-        if not lines:
-            return
         assert self._splitter is not None  # noqa: S101 - lines come from it
         malformed = self._fold.malformed
         added: list[Event] = []

@@ -21,11 +21,12 @@ class Watch:
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def time(self) -> float:
-        """The time of the event loop that uses it first."""
+    @property
+    def time(self) -> Callable[[], float]:
+        """The clock of the event loop that uses it first."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-        return self._loop.time()
+        return self._loop.time
 
     def at(self, key: Hashable, when: float, function: Callable[[], None]) -> None:
         """Have ``function`` called at ``when``, in place of what was set for ``key``."""
