@@ -166,7 +166,7 @@ async def test_what_is_cancelled_is_done_or_not(store: Any) -> None:
 async def test_closing_twice(place: Place) -> None:
     async with place.open() as store:
         await store.swap("k", None, b"x")
-        await store.aclose()
+        await asyncio.gather(store.aclose(), store.aclose())
         await store.aclose()
     async with place.open() as again:
         assert await value(again, "k") == b"x"

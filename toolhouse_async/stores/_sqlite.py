@@ -7,6 +7,7 @@ import os
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -54,7 +55,7 @@ class SQLiteSessionStore:
         if not isinstance(text, str) or not text or text == ":memory:" or "\0" in text:
             raise ConfigurationError(f"path must be the path of a file, not {path!r:.200}")
         self._path = Path(text)
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[aiosqlite.Connection] | None = None
         self._life: AsyncGenerator[aiosqlite.Connection, None] | None = None
         self._connection: aiosqlite.Connection | None = None
         self._closed = False
@@ -106,26 +107,36 @@ class SQLiteSessionStore:
     async def aclose(self) -> None:
         """See :meth:`SessionStore.aclose`. Later calls are refused with ``ClosedError``."""
         self._closed = True
-        async with self._opening:
-            life, self._life, self._connection = self._life, None, None
-            if life is not None:
-                await life.aclose()
+        if self._opening is not None:
+            with suppress(StoreError):
+                await asyncio.shield(self._opening)
+        life, self._life = self._life, None
+        if life is not None:
+            await life.aclose()
 
     async def _execute(self, statement: str, *values: object) -> list[Any]:
         connection = self._connection or await self._open()
         return list(await _translated(partial(connection.execute_fetchall, statement, values)))
 
     async def _open(self) -> aiosqlite.Connection:
-        async with self._opening:
-            if self._closed:
-                raise ClosedError("the store is closed")
-            if self._connection is not None:
-                return self._connection
-            # An event loop closes the asynchronous generators that are left when it ends, and the file with them.
-            self._life = self._living()
-            connection: aiosqlite.Connection = await _translated(partial(anext, self._life))
-            self._connection = connection
-            return connection
+        if self._closed:
+            raise ClosedError("the store is closed")
+        if self._opening is None:
+            # In a task of its own: a connection that is being made cannot be cancelled without losing it.
+            self._opening = asyncio.get_running_loop().create_task(self._begin())
+            self._opening.add_done_callback(self._begun)
+        return await asyncio.shield(self._opening)
+
+    async def _begin(self) -> aiosqlite.Connection:
+        # An event loop closes the asynchronous generators that are left when it ends, and the file with them.
+        self._life = self._living()
+        connection: aiosqlite.Connection = await _translated(partial(anext, self._life))
+        self._connection = connection
+        return connection
+
+    def _begun(self, opening: asyncio.Task[aiosqlite.Connection]) -> None:
+        if opening.cancelled() or opening.exception() is not None:
+            self._opening = None  # the next use tries again
 
     async def _living(self) -> AsyncGenerator[aiosqlite.Connection, None]:
         async with aiosqlite.connect(self._private(), timeout=BUSY, isolation_level=None) as connection:
@@ -133,7 +144,7 @@ class SQLiteSessionStore:
             try:
                 yield connection
             finally:
-                self._connection = None
+                self._connection = self._opening = self._life = None
 
     def _private(self) -> Path:
         """The file, made for its owner alone where there is none; SQLite gives those beside it the same mode."""
