@@ -1,100 +1,20 @@
-"""What the page on pipelines promises beyond what its examples print: failures, deadlines, cancellation, limits."""
+"""What the page on pipelines promises of panels and races: failures, deadlines, cancellation, what was sent."""
 
 from __future__ import annotations
 
-import ast
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
-from types import ModuleType
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiolimiter import AsyncLimiter
-from attrs import define, field
 
-from toolhouse_async import AsyncToolhouse, ErrorEvent, Limits, Timeouts, WorkerError
+from toolhouse_async import Limits, WorkerError
 from toolhouse_async.testing import WorkersEmulator
-from toolhouse_async.testing.workers import echo
 
-from .blocks import marked
-from .setups import AGENT_ID, TEAM, says
+from .scenes import LONG, QUESTION, block_with, cancel, causes, failing, now, scene
+from .setups import TEAM, says
 
-BLOCKS = [block for block in marked("example") if block.place.startswith("docs/how-to/pipelines.md")]
-QUESTION = "Will tulips be dear?"
-LONG = 100_000.0
-
-
-async def failing(ctx: Any) -> AsyncIterator[Any]:
-    """A worker that reports an error after a second."""
-    await asyncio.sleep(1)
-    yield ErrorEvent("out of order")
-
-
-def block_with(words: str) -> ast.Module:
-    """The one example that has these words."""
-    (block,) = [block for block in BLOCKS if words in block.code]
-    return ast.parse(block.code)
-
-
-@define
-class Scene:
-    """A client and the server that it talks to."""
-
-    server: Any
-    toolhouse: AsyncToolhouse
-    names: dict[str, Any] = field(factory=dict[str, Any])
-
-    async def run(self, tree: ast.Module) -> None:
-        """Run an example."""
-        code = compile(tree, "example", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-        module = ModuleType("example")
-        self.names = vars(module)
-        self.names.update(toolhouse=self.toolhouse, AGENT_ID=AGENT_ID)
-        if (running := eval(code, self.names)) is not None:
-            await running
-
-    async def function(self, name: str) -> Callable[..., Any]:
-        """The function of that name as the page defines it, without what the page does with it."""
-        tree = block_with(f"def {name}(")
-        kept = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef)
-        tree.body = [each for each in tree.body if isinstance(each, kept)]
-        await self.run(tree)
-        return self.names[name]  # type: ignore[no-any-return]
-
-    async def connections(self) -> int:
-        """How many connections there are, once the server has heard of those that were closed."""
-        await asyncio.sleep(0.1)
-        return self.server.connections  # type: ignore[no-any-return]
-
-    @property
-    def asked(self) -> list[str]:
-        """The workers whose messages were accepted, in order."""
-        return [request.path.split("/")[2] for request in self.server.accepted]
-
-
-@asynccontextmanager
-async def scene(workers: dict[str, Any], emulator: WorkersEmulator | None = None, **settings: Any) -> Any:
-    emulator = emulator or WorkersEmulator()
-    for agent_id, worker in workers.items():
-        emulator.worker(agent_id)(worker)
-    async with emulator.serve() as server, AsyncToolhouse("", base_url=server.url, **settings) as toolhouse:
-        yield Scene(server, toolhouse)
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-async def cancel(task: asyncio.Task[Any]) -> None:
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-
-# --- Ask several workers at once
+# Ask several workers at once
 
 
 async def test_a_failed_turn_cancels_the_others_and_comes_out_in_a_group() -> None:
@@ -172,7 +92,7 @@ async def test_a_background_job_goes_on_for_certain() -> None:
         await over.wait()
 
 
-# --- Keep the answers that came in time
+# Keep the answers that came in time
 
 
 @pytest.mark.parametrize("most", [1, 10])
@@ -187,7 +107,7 @@ async def test_each_answer_is_there_or_what_had_come_of_it(most: int) -> None:
         assert len(it.asked) == min(most, 2)
 
 
-# --- Use anyio
+# Use anyio
 
 
 async def test_a_failed_turn_cancels_the_others_of_an_anyio_group() -> None:
@@ -200,138 +120,7 @@ async def test_a_failed_turn_cancels_the_others_of_an_anyio_group() -> None:
         assert it.names["answers"] == {}
 
 
-# --- Feed one worker's stream to the next
-
-ONE_AFTER_ANOTHER = "async def sentences"
-AT_THE_SAME_TIME = "async def translate"
-both = pytest.mark.parametrize("chain", [ONE_AFTER_ANOTHER, AT_THE_SAME_TIME])
-
-
-class Endless:
-    """A worker that never stops telling a story."""
-
-    def __init__(self, pause: float = 0.0, sentence: str = "On it went. ") -> None:
-        self.pause = pause
-        self.sentence = sentence
-        self.said = 0
-        self.stopped = asyncio.Event()
-
-    async def worker(self, ctx: Any) -> AsyncIterator[Any]:
-        try:
-            while True:
-                yield ctx.text(self.sentence)
-                self.said += 1
-                await asyncio.sleep(self.pause)
-        finally:
-            self.stopped.set()
-
-
-@both
-async def test_nobody_reads_the_first_worker_while_the_second_one_works(chain: str) -> None:
-    novelist = Endless(sentence=f"{'o' * 60_000}h. ")
-    translator = says("late", after=LONG)
-    async with scene({"novelist": novelist.worker, "translator": translator}) as it:
-        running = asyncio.create_task(it.run(block_with(chain)))
-        said = -1
-        while novelist.said != said:  # the novelist waits
-            said = novelist.said
-            await asyncio.sleep(1)
-        assert 0 < said < 500  # 30 MB would fill whatever buffers a machine has for one connection
-        await cancel(running)
-
-
-@both
-async def test_a_slow_translator_does_not_make_the_story_idle(chain: str, capsys: pytest.CaptureFixture[str]) -> None:
-    async with scene(TEAM, timeouts=Timeouts(idle=1.5)) as it:
-        await it.run(block_with(chain))
-        assert capsys.readouterr().out.splitlines() == ["IT WAS A COLD SPRING.", "NOBODY BOUGHT TULIPS.", "THE END."]
-
-
-@both
-async def test_the_rest_of_a_story_that_was_cut_is_read(chain: str, capsys: pytest.CaptureFixture[str]) -> None:
-    emulator = WorkersEmulator()
-    emulator.faults.add(agent="novelist", cut="rst", cut_after=200)
-    async with scene(TEAM, emulator) as it:
-        await it.run(block_with(chain))
-        assert capsys.readouterr().out.splitlines() == ["IT WAS A COLD SPRING.", "NOBODY BOUGHT TULIPS.", "THE END."]
-        assert it.asked.count("novelist") == 1
-
-
-def causes(error: BaseException) -> list[type[BaseException]]:
-    """The types of the errors in a group, or of the one that is none."""
-    return [type(each) for each in error.exceptions] if isinstance(error, ExceptionGroup) else [type(error)]
-
-
-@both
-async def test_an_error_of_the_second_worker_closes_the_story(chain: str) -> None:
-    novelist = Endless(pause=3)
-    workers = {"novelist": novelist.worker, "translator": failing}
-    async with scene(workers, WorkersEmulator(on_disconnect="stop")) as it:
-        with pytest.raises((WorkerError, ExceptionGroup)) as caught:
-            await it.run(block_with(chain))
-        assert causes(caught.value) == [WorkerError]
-        await novelist.stopped.wait()
-        assert it.asked == ["novelist", "translator"]
-
-
-@both
-async def test_an_error_of_the_first_worker_ends_the_second_ones_turn_too(chain: str) -> None:
-    async def novelist(ctx: Any) -> AsyncIterator[Any]:
-        yield ctx.text("It was. ")
-        yield ctx.text("It")
-        await asyncio.sleep(1)
-        yield ErrorEvent("no more ideas")
-
-    async with scene({"novelist": novelist, "translator": says("so", after=5)}) as it:
-        began = now()
-        with pytest.raises((WorkerError, ExceptionGroup)) as caught:
-            await it.run(block_with(chain))
-        assert causes(caught.value) == [WorkerError]
-        assert now() - began == pytest.approx(5 if chain == ONE_AFTER_ANOTHER else 1, abs=0.1)
-        assert await it.connections() <= 2 - (chain == AT_THE_SAME_TIME)  # the cancelled turn's is closed
-
-
-@both
-@pytest.mark.parametrize("after", [0.0, 0.5, 2.5, 3.5])
-async def test_cancelling_the_chain_closes_both(chain: str, after: float) -> None:
-    novelist = Endless(pause=3)
-    async with scene({"novelist": novelist.worker, "translator": says("so it did", between=1)}) as it:
-        running = asyncio.create_task(it.run(block_with(chain)))
-        await asyncio.sleep(after)
-        await cancel(running)
-        assert await it.connections() <= 1  # an idle one of the translator's, ready for its next turn
-
-
-LEFT_EARLY = {
-    ONE_AFTER_ANOTHER: ("        print()\n", "        break\n"),
-    AT_THE_SAME_TIME: ("            print((await translator.send(sentence)).text)\n", "            break\n"),
-}
-
-
-@both
-async def test_a_chain_that_is_left_early_does_not_wait_for_the_story(chain: str) -> None:
-    novelist = Endless(pause=1)
-    (block,) = [block for block in BLOCKS if chain in block.code]
-    line, left = LEFT_EARLY[chain]
-    assert line in block.code
-    workers = {"novelist": novelist.worker, "translator": echo}
-    async with scene(workers, WorkersEmulator(on_disconnect="stop")) as it:
-        await it.run(ast.parse(block.code.replace(line, left)))
-        await novelist.stopped.wait()
-
-
-async def test_at_most_two_sentences_are_read_ahead() -> None:
-    novelist = Endless()
-    async with scene({"novelist": novelist.worker}) as it:
-        write = await it.function("write")
-        queue: asyncio.Queue[str | None] = asyncio.Queue(maxsize=2)
-        writing = asyncio.create_task(write(queue))
-        await asyncio.sleep(1)
-        assert queue.qsize() == 2
-        await cancel(writing)
-
-
-# --- Race two workers
+# Race two workers
 
 
 async def test_the_losers_message_was_accepted_and_its_worker_goes_on() -> None:
@@ -377,86 +166,3 @@ async def test_cancelling_a_race_closes_all() -> None:
         assert await it.connections() == 2
         await cancel(running)
         assert await it.connections() == 0
-
-
-# --- Ask what is in a file, at a bounded rate
-
-
-@pytest.mark.parametrize(("limit", "burst"), [((1, 0.5), 1), ((120, 60), 120)])
-async def test_messages_begin_at_the_limiters_pace(limit: tuple[float, float], burst: int) -> None:
-    began: list[float] = []
-
-    async def worker(ctx: Any) -> AsyncIterator[Any]:
-        began.append(now())
-        await asyncio.sleep(3)
-        yield ctx.text("so")
-
-    async with scene({AGENT_ID: worker}) as it:
-        paced = await it.function("paced")
-        messages = paced(["?"] * (burst + 10), AsyncLimiter(*limit))
-        async with it.toolhouse.map(AGENT_ID, messages, concurrency=200) as items:
-            assert len([item async for item in items if item.error is None]) == burst + 10
-    assert max(began[:burst]) - began[0] < 0.4
-    pauses = [later - earlier for earlier, later in zip(began[burst - 1 :], began[burst:], strict=False)]
-    assert pauses == pytest.approx([0.5] * 10, abs=0.4 if burst > 1 else 0.05)
-
-
-async def test_the_number_under_way_is_bounded_as_ever() -> None:
-    async with scene({AGENT_ID: says("so", after=100)}) as it:
-        paced = await it.function("paced")
-        async with it.toolhouse.map(AGENT_ID, paced(["?"] * 9, AsyncLimiter(1, 0.5)), concurrency=3) as items:
-            waiting = asyncio.ensure_future(anext(items))
-            await asyncio.sleep(50)
-            assert len(it.asked) == 3
-            await cancel(waiting)
-
-
-async def test_what_is_sent_again_after_429_is_not_held_back() -> None:
-    emulator = WorkersEmulator()
-    emulator.faults.add(status=429, retry_after=0.1)
-    came: list[float] = []
-
-    async def worker(ctx: Any) -> AsyncIterator[Any]:
-        came.append(now())
-        yield ctx.text("so")
-
-    async with scene({AGENT_ID: worker}, emulator) as it:
-        paced = await it.function("paced")
-        began = now()
-        async with it.toolhouse.map(AGENT_ID, paced(["?"] * 2, AsyncLimiter(1, 64)), concurrency=2) as items:
-            assert [item.error async for item in items] == [None, None]
-        assert len(it.server.requests) == 3
-        assert came[0] - began < 1
-        assert came[1] - began >= 64
-
-
-async def test_a_program_that_stops_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("questions.txt").write_text("quick\n" + "slow\n" * 8)
-
-    async def worker(ctx: Any) -> AsyncIterator[Any]:
-        await asyncio.sleep(0 if ctx.message == "quick" else 100)
-        yield ctx.text("so")
-
-    async with scene({AGENT_ID: worker}) as it:
-        running = asyncio.create_task(it.run(block_with("aiolimiter")))
-        await asyncio.sleep(1.2)
-        await cancel(running)
-        await asyncio.sleep(10)
-        assert [request.json()["message"] for request in it.server.accepted] == ["quick", "slow", "slow"]
-        (line,) = Path("answers.jsonl").read_text().splitlines()
-        assert json.loads(line) == {"index": 0, "question": "quick", "text": "so"}
-        assert await it.connections() <= 1
-
-
-async def test_the_progress_is_shown_beside_the_output(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("questions.txt").write_text("one\ntwo\n")
-    async with scene({AGENT_ID: echo}) as it:
-        await it.run(block_with("aiolimiter"))
-    printed = capsys.readouterr()
-    assert "Asking" in printed.err
-    assert "100%" in printed.err
-    assert "Asking" not in printed.out
