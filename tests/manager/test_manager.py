@@ -619,16 +619,13 @@ async def test_forgetting_while_the_store_is_down() -> None:
 async def test_forgetting_what_others_wait_for() -> None:
     async with processes(2) as (_, _, one, two):
         await one.manager.send("k", "x")
-        async with two.manager.checkout("k"):
-            forgetting = asyncio.ensure_future(one.manager.forget("k"))
-            await asyncio.sleep(1)
-            one.store.held = asyncio.Event()
-        await asyncio.sleep(1)  # one is about to take the key
+        checkout, _ = one.manager._checkout("k")
+        task = asyncio.current_task()
+        await checkout.enter(lambda: task)
         sending = asyncio.ensure_future(two.manager.send("k", "x"))
-        await asyncio.sleep(1)
-        one.store.held.set()
-        await asyncio.gather(forgetting, sending)
-        assert (await two.manager.send("k", "y")).text in ("2:y", "3:y")
+        await asyncio.sleep(1)  # it has a place in the queue by now, which has changed the entry
+        await checkout.forget()
+        assert (await sending).text == "1:x"
 
 
 @pytest.mark.parametrize("how", ["taken", "forgotten"])

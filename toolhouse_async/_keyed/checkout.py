@@ -171,11 +171,9 @@ class Checkout:
     async def answered(self) -> None:
         """Note the run id."""
         unsettled = self._lease.record.unsettled
-        if unsettled is not None:
-            unsettled = unsettled._replace(bars=False, told=True)
         token = None if self._is_sent else self._lease.record.token
         self._is_sent = False
-        self._note(unsettled=unsettled, token=token)
+        self._note(unsettled=unsettled and unsettled._replace(bars=False, told=True), token=token)
         await self._save_soon()
 
     async def waiting(self, token: JobToken) -> None:
