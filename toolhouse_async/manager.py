@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, Unpack
 from attrs import frozen
 
 from ._keyed.checkout import Checkout, House
+from ._keyed.listing import SessionInfo, info_of
 from ._keyed.pending import finish
 from ._keyed.turn import KeyedExchange, KeyedTurn
 from ._log import log
@@ -19,7 +20,6 @@ from ._results import TurnResult
 from ._session import Session, make_options
 from ._turn import Turn
 from ._wire import records
-from ._wire.records import Record
 from .errors import ConfigurationError, StoreError
 from .stores import MemorySessionStore, SessionStore
 
@@ -34,31 +34,6 @@ Deliver: TypeAlias = Callable[[str, TurnResult], Awaitable[None]]
 
 JOBS: Final = 100
 """Jobs that one ``resume_pending()`` waits for at once."""
-
-
-@frozen
-class SessionInfo:
-    """What a manager's store says of one key.
-
-    Attributes:
-        key: The key.
-        run_id: Its conversation; ``None`` before the first answer.
-        holder: The host and process that has the key now, as ``host:pid``; ``None`` if nobody has.
-        lease: Seconds until its lease ends, unless it is renewed; 0 without a holder.
-        idle: Seconds since the key was last let go; 0 while somebody has it.
-        waiting: Processes that wait for the key.
-        pending: Whether a background job is open, for ``resume_pending()``.
-        unknown: Whether nobody knows if its last message was accepted.
-    """
-
-    key: str
-    run_id: str | None
-    holder: str | None
-    lease: float
-    idle: float
-    waiting: int
-    pending: bool
-    unknown: bool
 
 
 @frozen
@@ -291,7 +266,7 @@ class SessionManager:
             except StoreError as error:
                 log.warning("key %.200r is passed over: %s", name, error)
                 continue
-            yield name, value, _info(name[len(prefix) :], record, now)
+            yield name, value, info_of(name[len(prefix) :], record, now)
 
     async def unlock(self, key: str) -> bool:
         """Take a key from whoever has it, and empty its queue: for operators who know that its process is gone.
@@ -340,7 +315,8 @@ class SessionManager:
         self._house.is_closed = True
         for checkout in list(self._house.live):
             checkout.conversation.close()
-        await asyncio.sleep(0)  # those who were reading let go in their next step
+        while any(checkout.conversation.open_turns for checkout in self._house.live):  # noqa: ASYNC110 - a few passes
+            await asyncio.sleep(0)  # who is in the middle of a step is being cancelled there
         await self._house.settle()
 
     def _checkout(self, key: str) -> tuple[Checkout, Session]:
@@ -372,21 +348,6 @@ class CheckedOutSession:
         failed = await self._checkout.left()
         if failed is not None and error is None:
             raise failed
-
-
-def _info(key: str, record: Record, now: float) -> SessionInfo:
-    is_held = bool(record.holder) and record.until > now
-    unsettled = record.unsettled
-    return SessionInfo(
-        key,
-        record.run_id,
-        record.who if is_held else None,
-        record.until - now if is_held else 0.0,
-        0.0 if is_held else max(0.0, now - record.until),
-        sum(waiter.until > now for waiter in record.queue),
-        record.token is not None,
-        unsettled is not None and unsettled.bars and not is_held,
-    )
 
 
 def _checked_key(key: str) -> str:

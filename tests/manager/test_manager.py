@@ -742,6 +742,27 @@ async def test_closing_ends_turns_and_lets_keys_go() -> None:
             one.manager.checkout("k")
 
 
+async def test_closing_ends_those_who_wait() -> None:
+    async with processes(2) as (world, _, one, two):
+        async with two.manager.checkout("k"):
+
+            async def enter() -> None:
+                async with one.manager.checkout("k"):
+                    raise AssertionError("the manager is closed")
+
+            waiting = [asyncio.ensure_future(each) for each in (one.manager.send("k", "x"), enter())]
+            waiting.append(asyncio.ensure_future(one.manager.send("k", "y")))
+            await asyncio.sleep(1)
+            await one.manager.aclose()
+            for each in (waiting[0], waiting[2]):
+                with pytest.raises(ClosedError):
+                    await each
+        with pytest.raises(ClosedError):
+            await waiting[1]
+        assert world.accepted == []
+        assert (await two.manager.send("k", "x")).text == "1:x"
+
+
 async def test_closing_the_client_lets_keys_go() -> None:
     async with processes(2) as (world, _, one, two):
         slow = asyncio.ensure_future(one.manager.send("k", "slow"))

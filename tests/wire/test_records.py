@@ -208,6 +208,14 @@ class Clients(RuleBasedStateMachine):
 TestClients = Clients.TestCase
 
 
+def test_a_place_from_before_the_clock_was_set_back_is_not_kept() -> None:
+    held = records.claimed(Record(), "a", 5000, who="a", length=30)
+    queued = records.claimed(held, "b", 5001, who="b", length=30)
+    assert [waiter.number for waiter in queued.queue] == ["b"]
+    later = records.claimed(records.released(queued, 1000), "c", 1001, who="c", length=30)
+    assert later.holder == "c"
+
+
 def test_how_long_a_key_was_idle() -> None:
     record = records.claimed(Record(), "a", 100, who="a", length=30)
     record = records.released(record, 110)

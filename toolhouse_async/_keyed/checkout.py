@@ -113,19 +113,26 @@ class Checkout:
         """
         house = self._house
         house.check_open()
-        await house.gates.enter(self.key, owner)
-        try:
-            house.check_open()
-            is_ours = await self._lease.acquire(unless_alive=unless_alive)
-        except BaseException:
-            house.gates.leave(self.key)
-            raise
-        if not is_ours:
-            house.gates.leave(self.key)
-            return False
         house.live.add(self)
-        self._load()
-        return True
+        is_inside = is_ours = False
+        try:
+            await house.gates.enter(self.key, owner)
+            is_inside = True
+            is_ours = await self._lease.acquire(unless_alive=unless_alive)
+        except StoreError as error:
+            error.safe_to_retry = True
+            raise
+        finally:
+            if not is_ours:
+                house.live.discard(self)
+                if is_inside:
+                    house.gates.leave(self.key)
+        if is_ours:
+            self._load()
+            if house.is_closed:
+                self.leave()
+                house.check_open()
+        return is_ours
 
     def _load(self) -> None:
         house, lease = self._house, self._lease

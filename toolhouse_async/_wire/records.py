@@ -97,7 +97,8 @@ def claimed(record: Record, number: str, now: float, *, who: str, length: float,
         length: Of the lease, in seconds; a place in the queue is kept for a third of it.
         is_stale: Whether the holder is known to have failed, whatever the clock says.
     """
-    queue = [waiter for waiter in record.queue if waiter.until > now or waiter.number == number]
+    # A place that is kept for too long was written before the clock was set back.
+    queue = [each for each in record.queue if now < each.until <= now + length or each.number == number]
     is_free = not record.holder or record.until <= now or is_stale
     if record.holder == number:
         return record._replace(until=now + length, length=length, queue=tuple(queue))

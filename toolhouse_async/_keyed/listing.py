@@ -1,0 +1,48 @@
+"""What operators see of keys."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from .._wire.records import Record
+
+
+@frozen
+class SessionInfo:
+    """What a manager's store says of one key.
+
+    Attributes:
+        key: The key.
+        run_id: Its conversation; ``None`` before the first answer.
+        holder: The host and process that has the key now, as ``host:pid``; ``None`` if nobody has.
+        lease: Seconds until its lease ends, unless it is renewed; 0 without a holder.
+        idle: Seconds since the key was last let go; 0 while somebody has it.
+        waiting: Processes that wait for the key.
+        pending: Whether a background job is open, for ``resume_pending()``.
+        unknown: Whether nobody knows if its last message was accepted.
+    """
+
+    key: str
+    run_id: str | None
+    holder: str | None
+    lease: float
+    idle: float
+    waiting: int
+    pending: bool
+    unknown: bool
+
+
+def info_of(key: str, record: Record, now: float) -> SessionInfo:
+    """What an entry says at the store's time ``now``."""
+    is_held = bool(record.holder) and record.until > now
+    unsettled = record.unsettled
+    return SessionInfo(
+        key,
+        record.run_id,
+        record.who if is_held else None,
+        record.until - now if is_held else 0.0,
+        0.0 if is_held else max(0.0, now - record.until),
+        sum(waiter.until > now for waiter in record.queue),
+        record.token is not None,
+        unsettled is not None and unsettled.bars and not is_held,
+    )
