@@ -59,7 +59,7 @@ class Run:
         resuming: The latest resume.
     """
 
-    __slots__ = ("__weakref__", "_holder", "_queue", "_said", "begun", "resuming", "uncertain", "waiting")
+    __slots__ = ("__weakref__", "_holder", "_latest", "_queue", "_said", "begun", "resuming", "uncertain", "waiting")
 
     def __init__(self) -> None:
         self.begun: float | None = None
@@ -67,27 +67,36 @@ class Run:
         self.waiting: dict[Holder, None] = {}  # a dictionary, since an empty set is larger
         self.resuming: SharedResume | None = None
         self._said: dict[str, int] = {}
+        self._latest: list[str | None] = []  # what has been said since that was asked for
         self._holder: Holder | None = None
         self._queue: list[tuple[asyncio.Future[None], Holder]] = []
 
     def said(self, words: str | None) -> None:
         """Note a message that the service accepted."""
-        key = _key(words)
-        self._said[key] = self._said.get(key, 0) + 1
+        self._latest.append(words)
+
+    def _count(self) -> dict[str, int]:
+        """What was said, with the latest in it: not counted before, since most conversations have one message."""
+        for words in self._latest:
+            key = _key(words)
+            self._said[key] = self._said.get(key, 0) + 1
+        self._latest.clear()
+        return self._said
 
     def times_said(self, words: str | None) -> int | None:
         """How often the same words were said in this conversation before; ``None`` if others may have said them."""
-        return None if self.begun is None else self._said.get(_key(words), 0)
+        return None if self.begun is None else self._count().get(_key(words), 0)
 
     @property
     def all_said(self) -> Mapping[str, int] | None:
         """How often each message was said, by its key; ``None`` if others may have said some."""
-        return None if self.begun is None else self._said
+        return None if self.begun is None else self._count()
 
     def restore(self, said: Mapping[str, int]) -> None:
         """Go on with a run of which another client knew all that was said."""
         self.begun = -math.inf
         self._said = dict(said)
+        self._latest.clear()
 
     def share(self, resume: SharedResume, sender: Holder) -> None:
         """Let all who wait take part in a resume that ``sender`` sends, also those in the queue for the run."""
