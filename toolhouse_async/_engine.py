@@ -63,18 +63,14 @@ class Engine(ABC):
 
         Cancelling closes it.
         """
-        if self._busy:
-            raise SessionBusyError("another task is reading this turn")
-        if not self.begun:
-            self._open()
-        task = self.stepped_by = asyncio.current_task(self._core.loop)
-        assert task is not None  # noqa: S101 - asyncio runs coroutines in tasks alone
+        task = self._enter()
         cancelling = task.cancelling()
-        self._busy = True
         try:
             signal = await self._step()
             if signal is not None:
-                await self._follow(signal)
+                if (writing := self._write_down(signal)) is not None:
+                    await writing
+                self._follow(signal)
         except ToolhouseError as error:
             self._fail(error if self._interruption is None else self._interruption())
         except asyncio.CancelledError:
@@ -92,11 +88,19 @@ class Engine(ABC):
         if self._interruption is not None and not self.is_over:
             self._fail(self._interruption())
 
-    def _open(self) -> None:
-        self._core.check_usable()
-        self._begin()
-        self._core.live.add(self)
-        self.begun = True
+    def _enter(self) -> asyncio.Task[object]:
+        """Begin a step, and before the first one everything."""
+        if self._busy:
+            raise SessionBusyError("another task is reading this turn")
+        if not self.begun:
+            self._core.check_usable()
+            self._begin()
+            self._core.live.add(self)
+            self.begun = True
+        task = self.stepped_by = asyncio.current_task(self._core.loop)
+        assert task is not None  # noqa: S101 - asyncio runs coroutines in tasks alone
+        self._busy = True
+        return task
 
     def interrupt(self, error: ToolhouseError) -> None:
         """End with ``error`` from any task: at once where a step is under way. Events not taken are dropped."""
@@ -133,7 +137,11 @@ class Engine(ABC):
         """Make one step, and say what happened if that leads on."""
 
     @abstractmethod
-    async def _follow(self, signal: Signal) -> None:
+    def _write_down(self, signal: Signal) -> Coroutine[Any, Any, None] | None:
+        """What must be awaited before going where a step has led, if anything."""
+
+    @abstractmethod
+    def _follow(self, signal: Signal) -> None:
         """Go where a step has led."""
 
     @abstractmethod

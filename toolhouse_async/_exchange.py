@@ -31,7 +31,7 @@ from .errors import (
 from .events import TurnCompleted, TurnResumed, TurnStarted
 
 if TYPE_CHECKING:
-    from ._conversation import Conversation, Journal
+    from ._conversation import Conversation
     from ._options import Options
     from ._settings import PollingPolicy
 
@@ -89,20 +89,22 @@ class Exchange(JobSteps):
     def _step(self) -> Coroutine[Any, Any, Signal | None]:
         return _STEPS[self.state](self)
 
-    async def _follow(self, signal: Signal) -> None:
-        if self.conversation.journal is not None:
-            await self._write_down(self.conversation.journal, signal)
+    def _write_down(self, signal: Signal) -> Coroutine[Any, Any, None] | None:
+        journal = self.conversation.journal
+        if journal is None:
+            return None
+        if signal is Signal.ANSWERED:
+            return journal.answered()
+        if signal in (Signal.JOB, Signal.LEFT) and (token := self.token) is not None:
+            return journal.waiting(token)
+        if signal is not Signal.ABSENT and step(self.state, signal) is State.DONE:
+            journal.completed()
+        return None
+
+    def _follow(self, signal: Signal) -> None:
         self.state = step(self.state, signal)
         if self.state is State.DONE:
             self._complete(signal)
-
-    async def _write_down(self, journal: Journal, signal: Signal) -> None:
-        if signal is Signal.ANSWERED:
-            await journal.answered()
-        elif signal in (Signal.JOB, Signal.LEFT) and self.token is not None:
-            await journal.waiting(self.token)
-        elif signal is not Signal.ABSENT and step(self.state, signal) is State.DONE:
-            journal.completed()
 
     def _begins_anew(self) -> bool:
         """Whether the message goes to a new run, the service not knowing the old one any more."""
