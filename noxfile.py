@@ -109,6 +109,13 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def crash(session: nox.Session) -> None:
+    """A thousand processes killed at any moment, over SQLite and Redis, with the figures printed."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "-s", "tests/crash", *session.posargs, env={"TOOLHOUSE_CRASH_KILLS": "500"})
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """The tests, with every line and branch of the core covered."""
     session.install("-e", ".[test]")

@@ -23,7 +23,14 @@ author = "The toolhouse-async maintainers"
 copyright = author  # noqa: A001 - the name is Sphinx's
 version = release = installed_version(project)
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "fault_table", "turn_table"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "fault_table",
+    "performance_table",
+    "turn_table",
+]
 exclude_patterns = ["_build", "_ext"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ._answer import Answer, Cut
 from ._jobsteps import JobSteps
@@ -87,7 +87,19 @@ class Exchange(JobSteps):
                 self._arm_deadline()
 
     def _step(self) -> Coroutine[Any, Any, Signal | None]:
-        return _STEPS[self.state](self)
+        match self.state:
+            case State.STREAMING:
+                return self._streaming()
+            case State.SENDING:
+                return self._sending()
+            case State.WAITING:
+                return self._waiting()
+            case State.PROBING:
+                return self._probing()
+            case State.SETTLING:
+                return self._settling()
+            case _:
+                return self._recovering()
 
     def _write_down(self, signal: Signal) -> Coroutine[Any, Any, None] | None:
         journal = self.conversation.journal
@@ -317,13 +329,3 @@ class Exchange(JobSteps):
         if self._fold.error is not None or self.conversation.run_id is None:
             return False
         return not self._fold.round_text or self._fold.unanswered_call
-
-
-_STEPS: Final[Mapping[State, Callable[[Exchange], Coroutine[Any, Any, Signal | None]]]] = {
-    State.SENDING: Exchange._sending,  # noqa: SLF001
-    State.STREAMING: Exchange._streaming,  # noqa: SLF001
-    State.PROBING: Exchange._probing,  # noqa: SLF001
-    State.WAITING: Exchange._waiting,  # noqa: SLF001
-    State.SETTLING: Exchange._settling,  # noqa: SLF001
-    State.RECOVERING: Exchange._recovering,  # noqa: SLF001
-}
