@@ -93,9 +93,9 @@ class Conversation:
     )
 
     def __init__(self, core: Core, agent_id: str, run_id: str | None, extras: Extras) -> None:
-        self.core = core
-        self.agent_id = agent_id
-        self.extras = extras
+        self.core: Core = core
+        self.agent_id: str = agent_id
+        self.extras: Extras = extras
         self.run_id: str | None = None
         self.run: Run = Run()
         self.job: JobToken | None = None

@@ -71,7 +71,7 @@ class Healer(Engine):
         timeout: float | None,
     ) -> None:
         super().__init__(conversation.core)
-        self.conversation = conversation
+        self.conversation: Conversation = conversation
         self.state: State = state
         self.status: JobStatus | None = None
         self._options = options

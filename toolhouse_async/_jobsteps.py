@@ -8,7 +8,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from ._healer import Healer
-from ._results import JobToken
+from ._results import JobStatus, JobToken
 from ._waiting import Wait, too_many_jobs
 from ._wire.pauses import CONFLICT_PAUSES
 from ._wire.steps import Signal, State
@@ -27,6 +27,8 @@ class JobSteps(Healer):
     Attributes:
         only_waits: Whether it sends nothing after the job.
     """
+
+    status: JobStatus | None
 
     __slots__ = (
         "_conflict", "_conflicts", "_jobs", "_left", "_round", "_tap", "_unsent", "_wait", "only_waits",

@@ -11,14 +11,8 @@ from enum import Enum, unique
 from typing import Final
 
 
-class _Named(Enum):
-    """An enumeration whose members hash as objects do: at the speed of C."""
-
-    __hash__ = object.__hash__
-
-
 @unique
-class State(_Named):
+class State(Enum):
     """What a turn is doing."""
 
     SENDING = "sending a message"
@@ -31,7 +25,7 @@ class State(_Named):
 
 
 @unique
-class Signal(_Named):
+class Signal(Enum):
     """What happened."""
 
     ANSWERED = "2xx"
