@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import delays, events, growth, lines, space, starting, turns, waiting
+from . import delays, events, growth, keys, lines, space, starting, turns, waiting
 from .measure import Growth, Measure
 
 MEASURES: dict[str, Measure] = {
@@ -20,6 +20,7 @@ MEASURES: dict[str, Measure] = {
     "to-closed": delays.to_closed,
     "import": starting.importing,
     "client-start": starting.clients,
+    "keys": keys.keyed,
 }
 CURVES: dict[str, Growth] = {
     "growth-rate": growth.rate,
