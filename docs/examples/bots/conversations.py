@@ -1,0 +1,455 @@
+"""What the bots have in common: whose turn it is, how an answer gets into a chat, and what is said of failures."""
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from splitting import split, utf16
+
+from toolhouse_async import (
+    AuthenticationError,
+    ClosedError,
+    ConfigurationError,
+    JobError,
+    JobFinished,
+    JobStarted,
+    NotFoundError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    RateLimitError,
+    ServerError,
+    Session,
+    SessionManager,
+    StoreError,
+    StreamInterruptedError,
+    StreamRecovered,
+    TextDelta,
+    ToolhouseError,
+    TurnResult,
+    TurnResumed,
+    TurnStarted,
+    WorkerError,
+)
+
+log = logging.getLogger("bot")
+
+QUEUED = "⏳ I am still busy with what you said before. This one is next."
+COMPUTING = "⏳ I am still computing. This may take some minutes; the answer will come here."
+NOTHING = "That is done. There is nothing to add."
+WHOLE = "My answer was cut off on its way. Here is all of it:"
+LATE = "I was interrupted before. This is the answer to what you had said then:"
+ABSENT = "I was interrupted, and your last message did not get through. If it has had no answer, please say it again."
+LOST = "I was interrupted, and cannot find out whether your earlier message got through. We begin a new conversation."
+BROKEN = "Something is wrong with me. The people who run me have been told; please try again later."
+CLOSING = {
+    "waiting": "I am being restarted and have not passed this on. Please send it again in a minute.",
+    "sending": "I am being restarted just now. Once I am back I will find out whether this got through.",
+    "answering": "I am being restarted in the middle of my answer. It will come when we talk next.",
+    "computing": "I am being restarted. The computation goes on, and I will bring its answer here.",
+}
+"""What is said to whoever is left when the bot stops, by what their turn was doing."""
+
+WORDS: dict[type[ToolhouseError], str] = {
+    ConfigurationError: BROKEN,
+    AuthenticationError: BROKEN,
+    PermissionDeniedError: BROKEN,
+    NotFoundError: BROKEN,
+    WorkerError: "Something went wrong while I was working on this. You can say it again, or in other words.",
+    OutcomeUnknownError: "I cannot find out yet whether this got through. Please wait a minute before you repeat it.",
+    StreamInterruptedError: "My answer broke off, and I cannot get at the rest. What you said did get through.",
+    JobError: "I have lost sight of the computation. It may still be running: ask me about it later.",
+}
+UNKNOWN = {
+    True: "I cannot reach my brain just now, and this did not get through. Please say it again in a minute.",
+    False: "Something went wrong after this got through. Please ask me about it before you repeat it.",
+    None: "Something went wrong, and I do not know whether this got through. Please wait a minute.",
+}
+"""What is said of any other error, by its ``safe_to_retry``."""
+
+ATTEMPTS = 5
+"""How often in a row a platform may refuse what we want to show."""
+LOOK_AGAIN = 60.0
+"""Seconds between looks for what stopped processes have left."""
+
+
+class Chat(ABC):
+    """A place where people read answers: each platform has its own.
+
+    Attributes:
+        limit: The length of its longest message.
+        pause: Seconds between two messages or edits, as the platform asks.
+        scope: Where that pause counts: chats of the same scope share it.
+        typing_lasts: Seconds that :meth:`typing` shows.
+        failures: What the platform's library raises.
+    """
+
+    limit: int
+    pause: float
+    scope: str
+    typing_lasts: float
+    failures: tuple[type[Exception], ...]
+
+    def cost(self, character: str) -> int:
+        """What a character counts for in the length of a message."""
+        return utf16(character)
+
+    @abstractmethod
+    async def post(self, text: str) -> Any:
+        """Post a message; return what :meth:`edit` needs to know of it."""
+
+    @abstractmethod
+    async def edit(self, message: Any, text: str) -> None:
+        """Change a message."""
+
+    @abstractmethod
+    async def typing(self, is_on: bool) -> None:
+        """Show that an answer is being written, or no longer."""
+
+
+class Pace:
+    """Calls a certain time apart, whoever makes them.
+
+    Attributes:
+        users: How many may make calls.
+    """
+
+    def __init__(self, pause: float) -> None:
+        self.users = 0
+        self._pause = pause
+        self._next = 0.0
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether a new one would allow a call too early."""
+        return self.users > 0 or self._next > asyncio.get_running_loop().time()
+
+    async def __call__(self) -> None:
+        """Wait for the next free moment."""
+        now = asyncio.get_running_loop().time()
+        moment = max(now, self._next)
+        self._next = moment + self._pause
+        await asyncio.sleep(moment - now)
+
+
+class Answer:
+    """An answer that is shown in a chat while it grows: in messages that are edited as words come.
+
+    Attributes:
+        stage: What its turn is doing.
+        is_given_up: Whether the platform does not take it.
+    """
+
+    def __init__(self, chat: Chat, pace: Pace) -> None:
+        self.stage = "waiting"
+        self.is_given_up = False
+        self._chat = chat
+        self._pace = pace
+        self._texts = [""]  # each begins a message
+        self._last = "notice"  # what the last of them is: notice, words, or said
+        self._shown: list[tuple[Any, str]] = []  # messages and what they say
+        self._changed = asyncio.Event()
+        self._is_over = False
+        self._failures = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to show."""
+        return self._texts == [""]
+
+    def add(self, words: str) -> None:
+        """Add words of the worker's."""
+        if self._last == "words":
+            self._texts[-1] += words
+            self._changed.set()
+        else:
+            self._put(words, "words")
+
+    def say(self, text: str) -> None:
+        """Add a message of its own."""
+        self._put(text, "said")
+
+    def notice(self, text: str) -> None:
+        """Add a message whose place the next one takes."""
+        self._put(text, "notice")
+
+    def end(self) -> None:
+        """Let :meth:`show` end once all is shown."""
+        if self._last == "notice":
+            self.say(NOTHING)
+        self._is_over = True
+        self._changed.set()
+
+    async def show(self) -> None:
+        """Show it, and what is added meanwhile, until its end."""
+        self._pace.users += 1
+        try:
+            await self._show()
+        finally:
+            self._pace.users -= 1
+
+    async def _show(self) -> None:
+        while not (self._is_over and self._change() is None) and not self.is_given_up:
+            await self._changed.wait()
+            self._changed.clear()
+            while self._change() is not None and not self.is_given_up:
+                await self._pace()
+                await self._show_next()
+
+    def _put(self, text: str, kind: str) -> None:
+        if self._last == "notice":
+            self._texts[-1] = text
+        else:
+            self._texts.append(text)
+        self._last = kind
+        self._changed.set()
+
+    def _change(self) -> tuple[int, str] | None:
+        """The first message that does not say yet what it should."""
+        pieces = [piece for text in self._texts for piece in split(text, self._chat.limit, self._chat.cost)]
+        for number, piece in enumerate(pieces):
+            if number == len(self._shown) or self._shown[number][1] != piece:
+                return number, piece
+        return None
+
+    async def _show_next(self) -> None:
+        change = self._change()  # words may have come while we waited
+        if change is None:
+            return
+        number, piece = change
+        try:
+            if number < len(self._shown) and self._failures < 2:
+                await self._chat.edit(self._shown[number][0], piece)
+                message = self._shown[number][0]
+            else:  # a new one, or one that is gone
+                message = await self._chat.post(piece)
+        except self._chat.failures as error:
+            self._failures += 1
+            self.is_given_up = self._failures == ATTEMPTS
+            log.warning("%s: a message was not taken, %d times: %s", self._chat.scope, self._failures, error)
+            if not self.is_given_up:
+                await asyncio.sleep(getattr(error, "retry_after", 2**self._failures))
+        else:
+            self._failures = 0
+            self._shown[number : number + 1] = [(message, piece)]
+
+
+class Conversations:
+    """The conversations of a bot: one for each key.
+
+    Args:
+        manager: What keeps them.
+        find: Finds the chat of a key, for answers that come after a restart.
+    """
+
+    def __init__(self, manager: SessionManager, find: Callable[[str], Awaitable[Chat]]) -> None:
+        self._manager = manager
+        self._find = find
+        self._tasks: dict[asyncio.Task[None], Answer] = {}
+        self._open: Counter[str] = Counter()
+        self._left: set[str] = set()  # keys with a job that a stopped process has left
+        self._paces: dict[str, Pace] = {}
+        self._looking: asyncio.Task[None] | None = None
+        self._is_closing = False
+
+    async def start(self) -> None:
+        """Begin to look for what stopped processes have left."""
+        self._looking = asyncio.create_task(self._look())
+
+    async def aclose(self, grace: float = 20) -> None:
+        """Stop without losing a turn: let answers end for a while, leave jobs to the next start, tell the others."""
+        loop = asyncio.get_running_loop()
+        self._is_closing = True
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait({self._looking})
+        deadline = loop.time() + grace
+        while loop.time() < deadline:
+            talking = [task for task, answer in self._tasks.items() if answer.stage in ("sending", "answering")]
+            if not talking:
+                break
+            await asyncio.wait(talking, timeout=1, return_when=asyncio.FIRST_COMPLETED)
+        await self._manager.aclose()  # ends the others, which say so in their chats
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def hear(self, key: str, chat: Chat, message: str) -> None:
+        """Answer a message, in a task of its own: in order for each key, and keys do not wait for each other."""
+        answer = self._new_answer(chat)
+        if self._open[key] or key in self._left:
+            answer.notice(QUEUED)
+        self._open[key] += 1
+        task = asyncio.create_task(self._answer(key, chat, message, answer))
+        self._tasks[task] = answer
+        task.add_done_callback(self._tasks.pop)
+
+    async def _answer(self, key: str, chat: Chat, message: str, answer: Answer) -> None:
+        showing = asyncio.create_task(answer.show())
+        try:
+            await self._talk(key, chat, message, answer)
+        except ClosedError:
+            answer.say(CLOSING[answer.stage])
+        except ToolhouseError as error:
+            log.warning("%s: %s: %s", key, type(error).__name__, error)
+            answer.say(words_for(error))
+        except Exception:
+            log.exception("%s: an error of the bot's own", key)
+            answer.say(BROKEN)
+        finally:
+            answer.end()
+            await showing
+            self._open[key] -= 1
+            if not self._open[key]:
+                del self._open[key]
+
+    async def _talk(self, key: str, chat: Chat, message: str, answer: Answer) -> None:
+        for _ in range(2):
+            async with self._manager.checkout(key) as session:
+                if self._is_closing:
+                    raise ClosedError("the bot is being stopped")
+                typing = asyncio.create_task(keep_typing(chat))
+                try:
+                    if await self._settle(session, answer):
+                        await self._speak(session, message, answer)
+                        return
+                finally:
+                    typing.cancel()
+                    await asyncio.wait({typing})
+            await self._manager.forget(key)
+
+    async def _settle(self, session: Session, answer: Answer) -> bool:
+        """Say what became of an earlier message whose answer nobody has seen; return whether that can be known."""
+        try:
+            late = await session.reconcile()
+        except OutcomeUnknownError:
+            if session.run_id is not None:
+                raise  # it can be known later
+            answer.say(LOST)
+            return False
+        except ToolhouseError as error:
+            log.info("an earlier answer is lost: %s", error)
+        else:
+            if late is not None:
+                answer.say(LATE)
+                answer.say(late.text or NOTHING)
+        return True
+
+    async def _speak(self, session: Session, message: str, answer: Answer) -> None:
+        try:
+            await self._stream(session, message, answer)
+        except (OutcomeUnknownError, ServerError) as error:
+            if error.safe_to_retry is not None:
+                raise
+            found = await session.reconcile()
+            if found is None:  # it did not arrive: to send it again is right
+                await self._stream(session, message, answer)
+            else:
+                answer.say(found.text or NOTHING)
+
+    async def _stream(self, session: Session, message: str, answer: Answer) -> None:
+        answer.stage = "sending"
+        said = ""  # in this round
+        async with session.stream(message) as turn:
+            async for event in turn:
+                match event:
+                    case TurnStarted():
+                        answer.stage = "answering"
+                    case TextDelta(text):
+                        said += text
+                        answer.add(text)
+                    case JobStarted() if answer.stage == "sending":
+                        answer.stage = "waiting"  # for a job that runs already: this message was not taken yet
+                        answer.notice(QUEUED)
+                    case JobFinished() if answer.stage == "waiting":
+                        answer.stage = "sending"
+                    case JobStarted():
+                        answer.stage = "computing"
+                        answer.notice(COMPUTING)
+                    case TurnResumed():
+                        answer.stage = "answering"
+                        said = ""
+                    case StreamRecovered(text, missing) if text != said + missing:
+                        answer.say(WHOLE)
+                        answer.add(text)
+                        said = text
+
+    async def _look(self) -> None:
+        """Bring the answers of jobs that stopped processes have left, and settle what they were just sending."""
+        while True:
+            try:
+                keys = [info async for info in self._manager.sessions()]
+                self._left = {info.key for info in keys if info.pending and info.key not in self._open}
+                for info in keys:
+                    if info.unknown and info.key not in self._open:
+                        await self._find_out(info.key)
+                for each in await self._manager.resume_pending(self._deliver):
+                    if each.error is not None:
+                        log.warning("%s: a job's answer is not there yet: %s", each.key, each.error)
+            except ToolhouseError as error:
+                log.warning("what stopped processes have left is looked for again later: %s", error)
+            except Exception:
+                log.exception("an error of the bot's own")
+            self._left.clear()
+            await asyncio.sleep(LOOK_AGAIN)
+
+    async def _deliver(self, key: str, result: TurnResult) -> None:
+        answer = self._new_answer(await self._find(key))
+        answer.say(result.text or NOTHING)
+        await finish(answer)
+        self._left.discard(key)
+
+    async def _find_out(self, key: str) -> None:
+        answer = self._new_answer(await self._find(key))
+        async with self._manager.checkout(key) as session:
+            is_known = await self._settle(session, answer)
+        if not is_known:
+            await self._manager.forget(key)
+        elif answer.is_empty:
+            answer.say(ABSENT)
+        await finish(answer)
+
+    def _new_answer(self, chat: Chat) -> Answer:
+        self._paces = {scope: pace for scope, pace in self._paces.items() if pace.is_needed}
+        return Answer(chat, self._paces.setdefault(chat.scope, Pace(chat.pause)))
+
+
+async def finish(answer: Answer) -> None:
+    """Show an answer that is complete.
+
+    Raises:
+        ConnectionError: The platform does not take it.
+    """
+    answer.end()
+    await answer.show()
+    if answer.is_given_up:
+        raise ConnectionError("the answer could not be shown")
+
+
+async def keep_typing(chat: Chat) -> None:
+    """Show that an answer is being written, until cancelled."""
+    try:
+        while True:
+            try:
+                await chat.typing(True)
+            except chat.failures as error:
+                log.info("%s: typing was not shown: %s", chat.scope, error)
+            await asyncio.sleep(0.8 * chat.typing_lasts)
+    finally:
+        try:
+            await chat.typing(False)
+        except chat.failures as error:
+            log.info("%s: typing may still be shown: %s", chat.scope, error)
+
+
+def words_for(error: ToolhouseError) -> str:
+    """What to tell people of an error: what they can do, and nothing of what is inside."""
+    if isinstance(error, RateLimitError):
+        return f"Too many people are asking just now. Please say it again in {round(error.retry_after or 60)} seconds."
+    if isinstance(error, StoreError) and error.partial is not None:
+        return "My memory failed me just now; you may have to remind me of this."
+    for kind, words in WORDS.items():
+        if isinstance(error, kind):
+            return words
+    return UNKNOWN[error.safe_to_retry]

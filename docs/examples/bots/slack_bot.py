@@ -1,0 +1,130 @@
+"""A Slack app whose words are those of a worker.
+
+Each thread is a conversation; it begins with a direct message to the app, or with a mention in a channel. Make an app
+at https://api.slack.com/apps with the bot scopes `app_mentions:read`, `chat:write` and `im:history`, and the events
+`app_mention` and `message.im`, sent to https://YOUR-HOST/slack/events:
+
+    pip install 'toolhouse-async[sqlite]' slack-bolt aiohttp
+    SLACK_BOT_TOKEN=… SLACK_SIGNING_SECRET=… TOOLHOUSE_API_KEY=… AGENT_ID=… python slack_bot.py
+"""
+
+import asyncio
+import logging
+import os
+import re
+import signal
+from typing import Any
+
+from aiohttp import ClientError, web
+from conversations import Chat, Conversations
+from slack_bolt.async_app import AsyncApp
+from slack_sdk.errors import SlackClientError
+from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
+from slack_sdk.web.async_client import AsyncWebClient
+
+from toolhouse_async import AsyncToolhouse, SessionManager
+from toolhouse_async.stores import SQLiteSessionStore
+
+ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+"""So that a worker's words mention nobody and are shown as they are."""
+
+
+class SlackChat(Chat):
+    """A thread."""
+
+    limit = 4000
+    pause = 1.2  # fifty edits a minute
+    scope = "slack"  # in all chats of the workspace together
+    typing_lasts = 120.0
+    failures = (SlackClientError, ClientError, TimeoutError)
+
+    def __init__(self, client: AsyncWebClient, key: str) -> None:
+        self._client = client
+        _, self._channel, self._thread = key.split(":")
+
+    def cost(self, character: str) -> int:
+        return len(ESCAPES.get(character, "")) or super().cost(character)
+
+    async def post(self, text: str) -> str:
+        answer = await self._client.chat_postMessage(
+            channel=self._channel, thread_ts=self._thread, text=escaped(text), unfurl_links=False
+        )
+        return str(answer["ts"])
+
+    async def edit(self, message: str, text: str) -> None:
+        await self._client.chat_update(channel=self._channel, ts=message, text=escaped(text))
+
+    async def typing(self, is_on: bool) -> None:
+        await self._client.assistant_threads_setStatus(
+            channel_id=self._channel, thread_ts=self._thread, status="is typing…" if is_on else ""
+        )
+
+
+def escaped(text: str) -> str:
+    """The text as Slack shows it as it is."""
+    return "".join(ESCAPES.get(character, character) for character in text)
+
+
+def unescaped(text: str) -> str:
+    """What somebody typed, without mentioning the app first."""
+    text = re.sub(r"^\s*<@\w+>", "", text)
+    for character, escape in reversed(ESCAPES.items()):
+        text = text.replace(escape, character)
+    return text.strip()
+
+
+async def serve(client: AsyncWebClient, signing_secret: str, manager: SessionManager, port: int) -> None:
+    """Answer until the program is told to stop (SIGTERM, Ctrl-C)."""
+
+    async def find(key: str) -> SlackChat:
+        return SlackChat(client, key)
+
+    async def hear(body: dict[str, Any], event: dict[str, Any]) -> None:
+        is_chatter = event.get("bot_id") or event.get("subtype") or not event.get("text")
+        if is_chatter or body["event_id"] in seen:
+            return
+        seen[body["event_id"]] = None  # Slack sends an event again where it had no answer in three seconds
+        if len(seen) > 10_000:
+            del seen[next(iter(seen))]
+        key = f"slack:{event['channel']}:{event.get('thread_ts') or event['ts']}"
+        conversations.hear(key, SlackChat(client, key), unescaped(event["text"]))
+
+    async def hear_directly(body: dict[str, Any], event: dict[str, Any]) -> None:
+        if event.get("channel_type") == "im":
+            await hear(body, event)
+
+    seen: dict[str, None] = {}
+    conversations = Conversations(manager, find)
+    client.retry_handlers.append(AsyncRateLimitErrorRetryHandler(max_retry_count=3))
+    app = AsyncApp(client=client, signing_secret=signing_secret)
+    app.event("app_mention")(hear)
+    app.event("message")(hear_directly)
+
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    runner = web.AppRunner(app.web_app())
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, port=port).start()
+        await conversations.start()
+        await stopped.wait()
+    finally:
+        await conversations.aclose()
+        await runner.cleanup()
+
+
+async def main() -> None:
+    """Connect everything."""
+    async with (
+        AsyncToolhouse() as toolhouse,
+        SQLiteSessionStore("slack.db") as store,
+        SessionManager(toolhouse, os.environ["AGENT_ID"], store=store, on_missing="restart") as manager,
+    ):
+        client = AsyncWebClient(os.environ["SLACK_BOT_TOKEN"])
+        await serve(client, os.environ["SLACK_SIGNING_SECRET"], manager, port=3000)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
+    asyncio.run(main())

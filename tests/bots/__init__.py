@@ -1,0 +1,1 @@
+"""The bots of the documentation, each with its platform's own library, on loopback platforms."""

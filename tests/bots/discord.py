@@ -1,0 +1,139 @@
+"""Discord's HTTP API and gateway, as much of them as the bot uses."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import discord_bot
+import yarl
+from aiohttp import WSMsgType, web
+from discord.gateway import DiscordWebSocket
+from discord.http import Route
+
+from toolhouse_async import SessionManager
+
+from .platform import Platform, json, most_within
+
+TOKEN = "secret-of-the-bot"
+BEAT = 20.0
+"""Virtual seconds between signs of life: the client's own come in real time."""
+
+
+def person(number: str, **more: Any) -> dict[str, Any]:
+    """A user."""
+    return {"id": number, "username": f"u{number}", "discriminator": "0", "avatar": None, "global_name": None, **more}
+
+
+ME = person("42", bot=True)
+
+
+class Discord(Platform):
+    """A loopback Discord; users are known by the channel of their direct messages."""
+
+    name = "discord"
+    limit = 2000
+    key = "discord:7"
+    ada, bob = "7", "8"
+
+    def __init__(self, patch: Any) -> None:
+        super().__init__(patch)
+        self._sockets: list[web.WebSocketResponse] = []
+        self._sequence = 1
+
+    async def say(self, user: str, text: str, **more: Any) -> None:
+        self._number += 1
+        self._sequence += 1
+        message = self._message(user, text, str(self._number), person(f"1{user}")) | more
+        event = {"op": 0, "t": "MESSAGE_CREATE", "s": self._sequence, "d": message}
+        await self._sockets[-1].send_json(event)
+
+    async def hears(self) -> None:
+        await self.until(lambda: bool(self._sockets))
+        await asyncio.sleep(3)  # the library waits for two seconds for servers that it is a member of
+
+    async def serve(self, manager: SessionManager) -> None:
+        self.patch.setattr(Route, "BASE", self.url)
+        self.patch.setattr(DiscordWebSocket, "DEFAULT_GATEWAY", yarl.URL(self.url.replace("http", "ws")) / "gateway")
+        await discord_bot.serve(TOKEN, manager)
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/users/@me", self._me),
+            web.get("/oauth2/applications/@me", self._application),
+            web.get("/gateway", self._gateway),
+            web.get("/channels/{user}", self._channel),
+            web.post("/channels/{user}/typing", self._typing),
+            web.post("/channels/{user}/messages", self._post),
+            web.patch("/channels/{user}/messages/{number}", self._post),
+        ]
+
+    async def _me(self, request: web.Request) -> web.Response:
+        assert request.headers["Authorization"] == f"Bot {TOKEN}"
+        return json(ME)
+
+    async def _application(self, _: web.Request) -> web.Response:
+        flags = {"bot_public": True, "bot_require_code_grant": False, "flags": 0, "verify_key": ""}
+        return json({"id": "42", "name": "bot", "icon": None, "description": "", "owner": person("1"), **flags})
+
+    async def _channel(self, request: web.Request) -> web.Response:
+        return json({"id": request.match_info["user"], "type": 1, "recipients": [person("17")], "flags": 0})
+
+    async def _typing(self, request: web.Request) -> web.Response:
+        self.called("typing", request.match_info["user"])
+        return web.Response(status=204)
+
+    async def _post(self, request: web.Request) -> web.Response:
+        refusal = self.refusal()
+        if refusal is not None:
+            return refusal
+        user, number = request.match_info["user"], request.match_info.get("number")
+        body = await request.json()
+        assert body["allowed_mentions"]["parse"] == []
+        self.called("post" if number is None else "edit", user, body["content"])
+        return json(self._message(user, body["content"], self.shown(user, body["content"], number), ME))
+
+    def _message(self, user: str, text: str, number: str, author: dict[str, Any]) -> dict[str, Any]:
+        empty: dict[str, Any] = {"mentions": [], "mention_roles": [], "attachments": [], "embeds": []}
+        times = {"timestamp": "2026-01-01T00:00:00+00:00", "edited_timestamp": None}
+        flags = {"tts": False, "mention_everyone": False, "pinned": False, "type": 0}
+        return {"id": number, "channel_id": user, "author": author, "content": text, **empty, **times, **flags}
+
+    async def _gateway(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_json({"op": 10, "d": {"heartbeat_interval": 3_600_000}})
+        while (await socket.receive_json())["op"] != 2:
+            pass
+        gateway = self.url.replace("http", "ws") + "/gateway"
+        ready = {"v": 10, "user": ME, "guilds": [], "private_channels": [], "session_id": "s"}
+        more = {"resume_gateway_url": gateway, "application": {"id": "42", "flags": 0}}
+        await socket.send_json({"op": 0, "t": "READY", "s": 1, "d": ready | more})
+        self._sockets.append(socket)
+        beating = asyncio.create_task(self._beat(socket))
+        try:
+            async for message in socket:
+                assert message.type == WSMsgType.TEXT
+        finally:
+            self._sockets.remove(socket)
+            beating.cancel()
+        return socket
+
+    async def _beat(self, socket: web.WebSocketResponse) -> None:
+        while True:
+            await asyncio.sleep(BEAT)
+            await socket.send_json({"op": 11})
+
+    def gone(self) -> web.Response:
+        """The refusal of an edit whose message is gone."""
+        return json({"code": 10008, "message": "Unknown Message"}, 404)
+
+    def too_many(self) -> web.Response:
+        """The refusal of a call too many."""
+        return json(
+            {"message": "You are being rate limited.", "retry_after": 7, "global": False}, 429, Via="1.1 google"
+        )
+
+    def check_pace(self) -> None:
+        for user in (self.ada, self.bob):
+            assert most_within(self.times(user, "post", "edit"), 4.9) <= 5

@@ -1,0 +1,134 @@
+"""A worker for the bots, and processes that run one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.support.stores import Troubled
+from toolhouse_async import AsyncToolhouse, ErrorEvent, SessionManager
+from toolhouse_async.stores import Reading, SQLiteSessionStore
+from toolhouse_async.testing import EmulatorServer, WorkersEmulator
+
+from .platform import Platform
+
+AGENT = "worker"
+JOB = 100.0
+"""Seconds of a job."""
+WORDS = [f"word{number} " for number in range(60)]
+CODE = "```python\n" + "\n".join(f"print({number})" for number in range(500)) + "\n```"
+
+
+class World:
+    """An emulator with a worker that does as it is told.
+
+    Attributes:
+        told: The messages that were accepted, by run, in order.
+    """
+
+    def __init__(self) -> None:
+        self.emulator = WorkersEmulator()
+        self.emulator.worker(AGENT)(self._worker)
+        self.told: dict[str, list[str | None]] = {}
+
+    @property
+    def accepted(self) -> list[str | None]:
+        """All accepted messages, those that resume left out."""
+        return [message for told in self.told.values() for message in told if message]
+
+    async def _worker(self, ctx: Any) -> AsyncIterator[Any]:
+        self.told.setdefault(ctx.run_id, []).append(ctx.message)
+        if ctx.job_result is not None:
+            yield ctx.text(f"Computed: {ctx.job_result}. ")
+        match ctx.message:
+            case "slow":
+                for word in WORDS:
+                    yield ctx.text(word)
+                    await asyncio.sleep(0.2)
+            case "job":
+                yield ctx.text("Let me see. ")
+                yield ctx.tool_call("code_interpreter", {"code": "6 * 7"})
+                yield ctx.background(self._compute)
+            case "long":
+                yield ctx.text("Here it is. " + "A sentence of some words. " * 300)
+            case "code":
+                yield ctx.text("Some code:\n\n" + "Words before it. " * 60 + "\n\n" + CODE + "\n\nThat is all.")
+            case "fail":
+                yield ErrorEvent("secret of the worker", "E42")
+            case "nothing":
+                yield ctx.tool_result(ctx.tool_call("noop"), "x")
+            case "" | None:
+                pass
+            case message:
+                yield ctx.text(f"You said: {message}")
+
+    async def _compute(self) -> int:
+        await asyncio.sleep(JOB)
+        return 42
+
+
+class Store(Troubled):
+    """A store that may be cut off, with the clock of the event loop."""
+
+    async def read(self, key: str) -> Reading:
+        value, _ = await super().read(key)
+        return Reading(value, asyncio.get_running_loop().time())
+
+
+class Process:
+    """A bot in a process of its own.
+
+    Attributes:
+        manager: Its manager.
+        store: Its way to the store.
+        running: The task that is the bot.
+    """
+
+    def __init__(self, platform: Platform, server: EmulatorServer, path: Path, **options: Any) -> None:
+        self._platform = platform
+        self.store = Store(SQLiteSessionStore(path))
+        self._client = AsyncToolhouse("key-of-the-bot", base_url=server.url, **options)
+        self.manager = SessionManager(self._client, AGENT, store=self.store, on_missing="restart")
+        self.running = asyncio.create_task(platform.serve(self.manager))
+
+    async def kill(self) -> None:
+        """Stop it where it is: nothing more that it says or writes gets through."""
+        self.store.down = self._platform.is_cut = True
+        await self.stop()
+        self._platform.is_cut = False
+
+    async def stop(self) -> None:
+        """Stop it as its supervisor does."""
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait({self.running})
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().remove_signal_handler(number)
+        await self.manager.aclose()
+        await self._client.aclose()
+        await self.store.aclose()
+
+
+@asynccontextmanager
+async def bots(platform: Platform, folder: Path, **options: Any) -> AsyncIterator[Any]:
+    """A world, and a function that starts a process; all that run are stopped at the end."""
+    world = World()
+    started: list[Process] = []
+    async with world.emulator.serve() as server:
+
+        async def start() -> Process:
+            started.append(Process(platform, server, folder / "bot.db", **options))
+            await platform.hears()
+            return started[-1]
+
+        try:
+            yield world, start
+        finally:
+            for process in started:
+                if not process.running.done():
+                    await process.stop()
+                process.running.result()

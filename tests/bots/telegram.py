@@ -1,0 +1,115 @@
+"""The Bot API of Telegram, as much of it as the bot uses."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import telegram_bot
+from aiogram import Bot
+from aiogram.client.session.aiohttp import AiohttpSession
+from aiogram.client.telegram import TelegramAPIServer
+from aiohttp import web
+
+from toolhouse_async import SessionManager
+
+from .platform import Platform, json, most_within
+
+TOKEN = "42:secret-of-the-bot"
+ME = {"id": 42, "is_bot": True, "first_name": "Bot", "username": "bot"}
+
+
+class Telegram(Platform):
+    """A loopback Telegram; users are known by the number of their chat."""
+
+    name = "telegram"
+    limit = 4096
+    key = "telegram:7"
+    ada, bob = "7", "8"
+
+    def __init__(self, patch: Any) -> None:
+        super().__init__(patch)
+        self._updates: list[dict[str, Any]] = []
+        self._new = asyncio.Event()
+        self._update = 0
+        self._polls = 0
+
+    async def say(self, user: str, text: str, **chat: Any) -> None:
+        self._update += 1
+        self._number += 1
+        message = {
+            "message_id": self._number,
+            "date": 1,
+            "chat": {"id": int(user), "type": "private", **chat},
+            "from": {"id": int(user), "is_bot": False, "first_name": "User"},
+            "text": text,
+        }
+        self._updates.append({"update_id": self._update, "message": message})
+        self._new.set()
+
+    async def hears(self) -> None:
+        polls = self._polls
+        await self.until(lambda: self._polls > polls)
+
+    async def serve(self, manager: SessionManager) -> None:
+        server = TelegramAPIServer.from_base(self.url)
+        await telegram_bot.serve(Bot(TOKEN, session=AiohttpSession(api=server)), manager)
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.post("/bot{token}/{method}", self._answer)]
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        assert request.match_info["token"] == TOKEN
+        form: dict[str, Any] = dict(await request.post())
+        method = request.match_info["method"]
+        if method == "getMe":
+            return ok(ME)
+        if method == "getUpdates":
+            return ok(await self._take(int(form.get("offset", 0)), int(form["timeout"])))
+        user = form["chat_id"]
+        if method == "sendChatAction":
+            self.called("typing", user, form["action"])
+            return ok(True)
+        refusal = self.refusal()
+        if refusal is not None:
+            return refusal
+        self.called({"sendMessage": "post", "editMessageText": "edit"}[method], user, form["text"])
+        assert "parse_mode" not in form
+        number = self.shown(user, form["text"], form.get("message_id"))
+        chat = {"id": int(user), "type": "private"}
+        return ok({"message_id": int(number), "date": 1, "chat": chat, "text": form["text"]})
+
+    async def _take(self, offset: int, seconds: int) -> list[dict[str, Any]]:
+        self._updates = [update for update in self._updates if update["update_id"] >= offset]
+        self._polls += 1
+        if not self._updates:
+            self._new.clear()
+            try:
+                await asyncio.wait_for(self._new.wait(), seconds)
+            except TimeoutError:
+                return []
+        return self._updates
+
+    def gone(self) -> web.Response:
+        """The refusal of an edit whose message is gone."""
+        return failed(400, "Bad Request: message to edit not found")
+
+    def too_many(self) -> web.Response:
+        """The refusal of a call too many."""
+        return failed(429, "Too Many Requests: retry after 7", parameters={"retry_after": 7})
+
+    def check_pace(self) -> None:
+        for user in (self.ada, self.bob):
+            times = self.times(user, "post", "edit")
+            assert most_within(times, 0.5) <= 1
+            assert most_within(times, 10) <= 11
+
+
+def ok(result: Any) -> web.Response:
+    """A call that went well."""
+    return json({"ok": True, "result": result})
+
+
+def failed(status: int, why: str, **more: Any) -> web.Response:
+    """A call that did not."""
+    return json({"ok": False, "error_code": status, "description": why, **more}, status)

@@ -1,0 +1,451 @@
+"""What every bot does, on its platform."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from pathlib import Path
+
+import pytest
+from conversations import ABSENT, BROKEN, CLOSING, COMPUTING, LATE, LOST, NOTHING, QUEUED, UNKNOWN, WHOLE, WORDS
+from splitting import utf16
+
+from toolhouse_async import OutcomeUnknownError, WorkerError
+
+from . import support
+from .discord import Discord
+from .platform import Platform
+from .support import CODE, JOB, bots
+
+ANY = pytest.mark.parametrize("platform", [Discord], indirect=True, ids=["discord"])
+"""For what no platform has a part in."""
+
+
+async def test_a_conversation(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        await platform.say(platform.ada, "hello & <b>")
+        await platform.sees(platform.ada, "You said: hello & <b>")
+        await platform.say(platform.ada, "again")
+        await platform.sees(platform.ada, "You said: hello & <b>", "You said: again")
+        assert list(world.told.values()) == [["hello & <b>", "again"]]
+
+
+async def test_two_users_at_once(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        await platform.say(platform.ada, "slow")
+        await platform.say(platform.bob, "hello")
+        await platform.sees(platform.bob, "You said: hello")
+        assert "word59" not in "".join(platform.screen(platform.ada))
+        await platform.until(lambda: platform.screen(platform.ada) == ["".join(support.WORDS).strip()])
+        assert sorted(world.told.values()) == [["hello"], ["slow"]]
+
+
+async def test_words_are_shown_as_they_come(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (_, start):
+        await start()
+        await platform.say(platform.ada, "slow")
+        whole = "".join(support.WORDS).strip()
+        await platform.until(lambda: platform.screen(platform.ada) == [whole])
+        shown = [call.text for call in platform.calls if call.method in ("post", "edit")]
+        assert len(shown) > 5  # of twelve seconds
+        assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(shown))
+        assert len(platform.times(platform.ada, "post")) == 1
+
+
+async def test_typing_is_shown_while_the_worker_works(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (_, start):
+        await start()
+        began = asyncio.get_running_loop().time()
+        await platform.say(platform.ada, "job")
+        await platform.sees(platform.ada, "Let me see.", "Computed: 42.")
+        typing = platform.times(platform.ada, "typing")
+        lasts = {"telegram": 5, "discord": 10, "slack": 120}[platform.name]
+        assert typing[0] - began < 2
+        assert typing[-1] - began > JOB - lasts
+        assert all(later - earlier < lasts for earlier, later in itertools.pairwise(typing))
+        await asyncio.sleep(300)
+        assert platform.times(platform.ada, "typing") == typing
+        assert len(platform.times(platform.ada, "typing is over")) == (platform.name == "slack")
+
+
+async def test_a_job(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        await platform.say(platform.ada, "job")
+        await platform.sees(platform.ada, "Let me see.", COMPUTING)
+        await platform.sees(platform.ada, "Let me see.", "Computed: 42.")
+        assert list(world.told.values()) == [["job", ""]]
+
+
+async def test_a_second_message_while_a_job_runs(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        await platform.say(platform.ada, "job")
+        await platform.sees(platform.ada, "Let me see.", COMPUTING)
+        await platform.say(platform.ada, "second")
+        await platform.say(platform.ada, "third")
+        await platform.sees(platform.ada, "Let me see.", COMPUTING, QUEUED, QUEUED)
+        await platform.say(platform.bob, "hello")  # who does not wait for that
+        await platform.sees(platform.bob, "You said: hello")
+        await platform.sees(platform.ada, "Let me see.", "Computed: 42.", "You said: second", "You said: third")
+        assert ["job", "", "second", "third"] in world.told.values()
+
+
+async def test_a_long_answer_is_split(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (_, start):
+        await start()
+        await platform.say(platform.ada, "long")
+        await platform.until(lambda: sum(map(len, platform.screen(platform.ada))) > 7700)
+        screen = platform.screen(platform.ada)
+        assert len(screen) == -(-7812 // platform.limit)
+        assert " ".join(screen) == ("Here it is. " + "A sentence of some words. " * 300).strip()
+        assert all(sum(map(utf16, text)) <= platform.limit for text in screen)
+
+
+async def test_code_stays_in_its_fences(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (_, start):
+        await start()
+        await platform.say(platform.ada, "code")
+        await platform.until(lambda: "That is all." in "".join(platform.screen(platform.ada)))
+        screen = platform.screen(platform.ada)
+        assert len(screen) > 1
+        assert all(text.count("```") % 2 == 0 for text in screen)
+        lines = [line for text in screen for line in text.splitlines() if line.startswith("print")]
+        assert lines == CODE.splitlines()[1:-1]
+
+
+async def test_an_answer_without_words(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (_, start):
+        await start()
+        await platform.say(platform.ada, "nothing")
+        await platform.sees(platform.ada, NOTHING)
+
+
+# Failures
+
+
+async def test_an_error_of_the_worker(platform: Platform, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with bots(platform, tmp_path) as (_, start):
+        await start()
+        await platform.say(platform.ada, "fail")
+        await platform.sees(platform.ada, WORDS[WorkerError])
+        assert "WorkerError" in caplog.text  # for those who run it
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, WORDS[WorkerError], "You said: hello")
+
+
+REFUSALS = {
+    "key": ({"status": 401, "body": "secret"}, BROKEN),
+    "busy": (
+        {"status": 429, "retry_after": 90, "times": None},
+        "Too many people are asking just now. Please say it again in 90",
+    ),
+    "refused": ({"status": 413, "body": "secret"}, UNKNOWN[True]),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+async def test_an_error_is_told_in_words_that_help(platform: Platform, tmp_path: Path, name: str) -> None:
+    fault, words = REFUSALS[name]
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        world.emulator.faults.add(method="POST", **fault)
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, words)
+        (text,) = platform.screen(platform.ada)
+        assert not any(inside in text for inside in ("secret", "http", "Error", "40"))
+
+
+@ANY
+async def test_a_bug_is_told_and_logged(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bots(platform, tmp_path) as (_, start):
+        process = await start()
+        monkeypatch.setattr(process.manager, "checkout", lambda key: 1 / 0)
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, BROKEN)
+        assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("accept", [True, False], ids=["arrived", "not arrived"])
+async def test_a_message_whose_fate_is_unknown_is_looked_for(platform: Platform, tmp_path: Path, accept: bool) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "You said: hello")
+        await asyncio.sleep(5)
+        world.emulator.faults.add(method="PUT", cut="rst", accept=accept)
+        await platform.say(platform.ada, "book")
+        await platform.sees(platform.ada, "You said: hello", "You said: book")
+        assert world.accepted == ["hello", "book"]
+
+
+async def test_a_first_message_whose_fate_nobody_can_know(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        world.emulator.faults.add(method="POST", cut="rst")
+        await platform.say(platform.ada, "book")
+        await platform.sees(platform.ada, WORDS[OutcomeUnknownError])
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, WORDS[OutcomeUnknownError], "You said: hello")
+        assert world.accepted == ["hello"]
+
+
+async def test_an_answer_that_was_cut(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        world.emulator.faults.add(method="POST", cut="rst", cut_after=150)
+        await platform.say(platform.ada, "slow")
+        await platform.until(lambda: platform.screen(platform.ada) == ["".join(support.WORDS).strip()])
+        assert world.accepted == ["slow"]
+
+
+@ANY
+async def test_an_answer_that_the_history_has_otherwise(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        world.emulator.faults.add(method="POST", cut="rst", cut_after=150)
+        await platform.say(platform.ada, "slow")
+        await platform.until(lambda: platform.screen(platform.ada) != [])
+        (run,) = world.emulator._runs.values()
+        await platform.until(lambda: run.answer is None)
+        run._entries[-1][1]["content"] = "Something else."  # as a filter of the service's might have put it
+        await platform.sees(platform.ada, "word0", WHOLE, "Something else.")
+
+
+@ANY
+async def test_a_job_that_somebody_else_began(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await process.manager.send(platform.key, "job", background="detach")
+        await platform.say(platform.ada, "second")
+        await platform.sees(platform.ada, QUEUED)
+        await platform.sees(platform.ada, "Computed: 42. You said: second")
+        assert list(world.told.values()) == [["job", "second"]]
+
+
+@ANY
+async def test_who_waits_for_a_job_of_somebody_elses_when_the_bot_stops_is_told(
+    platform: Platform, tmp_path: Path
+) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await process.manager.send(platform.key, "job", background="detach")
+        await platform.say(platform.ada, "second")
+        await platform.sees(platform.ada, QUEUED)
+        await process.stop()
+        await platform.sees(platform.ada, CLOSING["waiting"])
+        assert world.accepted == ["job"]
+
+
+@ANY
+async def test_a_store_that_fails(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        process.store.down = True
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, UNKNOWN[True])
+        process.store.down = False
+        await platform.say(platform.ada, "again")
+        await platform.sees(platform.ada, UNKNOWN[True], "You said: again")
+        assert world.accepted == ["again"]
+
+
+@ANY
+async def test_a_run_that_the_service_no_longer_knows(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "You said: hello")
+        world.emulator._runs.clear()
+        await platform.say(platform.ada, "again")
+        await platform.sees(platform.ada, "You said: hello", "You said: again")
+
+
+async def test_a_platform_that_refuses_calls_too_many(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (_, start):
+        await start()
+        platform.refusals += [platform.too_many(), platform.too_many()]
+        began = asyncio.get_running_loop().time()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "You said: hello")
+        assert asyncio.get_running_loop().time() - began >= 14
+
+
+async def test_a_message_that_is_gone_is_posted_anew(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (_, start):
+        await start()
+        await platform.say(platform.ada, "slow")
+        await platform.until(lambda: platform.screen(platform.ada) != [])
+        platform.refusals += [platform.gone(), platform.gone()]
+        await platform.until(lambda: len(platform.screen(platform.ada)) == 2)
+        await platform.until(lambda: platform.screen(platform.ada)[1] == "".join(support.WORDS).strip())
+
+
+async def test_a_platform_that_takes_nothing_costs_no_turn(
+    platform: Platform, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        platform.is_cut = True
+        await platform.say(platform.ada, "hello")
+        await platform.until(lambda: "5 times" in caplog.text)
+        platform.is_cut = False
+        await platform.say(platform.ada, "again")
+        await platform.sees(platform.ada, "You said: again")
+        assert world.accepted == ["hello", "again"]
+
+
+# Restarts
+
+
+async def test_a_restart_in_mid_job(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "job")
+        await platform.say(platform.bob, "hello")
+        await platform.sees(platform.ada, "Let me see.", COMPUTING)
+        await platform.sees(platform.bob, "You said: hello")
+        await process.stop()
+        await platform.sees(platform.ada, "Let me see.", CLOSING["computing"])
+        await start()
+        await platform.sees(platform.ada, "Let me see.", CLOSING["computing"], "Computed: 42.")
+        await platform.say(platform.ada, "thanks")
+        await platform.sees(platform.ada, "Let me see.", CLOSING["computing"], "Computed: 42.", "You said: thanks")
+        assert ["job", "", "thanks"] in world.told.values()
+        assert platform.screen(platform.bob) == ["You said: hello"]
+
+
+async def test_a_crash_in_mid_job(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "job")
+        await platform.sees(platform.ada, "Let me see.", COMPUTING)
+        await process.kill()
+        await start()
+        await platform.say(platform.ada, "second")
+        await platform.sees(platform.ada, "Let me see.", COMPUTING, QUEUED)
+        await platform.until(lambda: "You said: second" in platform.screen(platform.ada))
+        assert sorted(platform.screen(platform.ada)) == sorted(
+            ["Let me see.", COMPUTING, "You said: second", "Computed: 42."]
+        )
+        assert list(world.told.values()) == [["job", "", "second"]]
+
+
+async def test_a_crash_in_mid_answer(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "slow")
+        await platform.until(lambda: platform.screen(platform.ada) != [])
+        await process.kill()
+        await start()
+        await asyncio.sleep(60)
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "word0", LATE, "word0", "You said: hello")
+        assert platform.screen(platform.ada)[2] == "".join(support.WORDS).strip()
+        assert world.accepted == ["slow", "hello"]
+
+
+@pytest.mark.parametrize("accept", [True, False], ids=["arrived", "not arrived"])
+async def test_a_crash_while_sending(platform: Platform, tmp_path: Path, accept: bool) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "You said: hello")
+        await asyncio.sleep(5)
+        fault = world.emulator.faults.add(method="PUT", cut="silence", accept=accept)
+        await platform.say(platform.ada, "book")
+        await platform.until(lambda: fault.hits == 1)
+        await process.kill()
+        await start()
+        if accept:
+            await platform.sees(platform.ada, "You said: hello", LATE, "You said: book")
+        else:
+            await platform.sees(platform.ada, "You said: hello", ABSENT)
+        assert world.accepted == ["hello", "book"][: 1 + accept]
+
+
+async def test_a_crash_while_sending_the_first_message(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        fault = world.emulator.faults.add(method="POST", cut="silence")
+        await platform.say(platform.ada, "book")
+        await platform.until(lambda: fault.hits == 1)
+        await process.kill()
+        await start()
+        await platform.sees(platform.ada, LOST)
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, LOST, "You said: hello")
+
+
+async def test_an_answer_that_the_platform_did_not_take_after_a_restart_is_brought_again(
+    platform: Platform, tmp_path: Path
+) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "job")
+        await platform.sees(platform.ada, "Let me see.", COMPUTING)
+        await process.stop()
+        await start()
+        platform.is_cut = True
+        await platform.until(
+            lambda: [message for (message, *_) in [told[::-1] for told in world.told.values()]] == [""]
+        )
+        await asyncio.sleep(45)  # all that it tries
+        platform.is_cut = False
+        await platform.sees(platform.ada, "Let me see.", CLOSING["computing"], "Computed: 42.")
+        assert list(world.told.values()) == [["job", ""]]
+
+
+# Stopping
+
+
+async def test_an_answer_may_end_before_the_bot_stops(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "slow")
+        await platform.until(lambda: platform.screen(platform.ada) != [])
+        await platform.say(platform.ada, "second")
+        await platform.until(lambda: len(platform.screen(platform.ada)) == 2)
+        await process.stop()
+        assert platform.screen(platform.ada) == ["".join(support.WORDS).strip(), CLOSING["waiting"]]
+        assert world.accepted == ["slow"]
+
+
+async def test_an_answer_that_takes_too_long_comes_later(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(support, "WORDS", [f"word{number} " for number in range(200)])
+    async with bots(platform, tmp_path) as (_, start):
+        process = await start()
+        await platform.say(platform.ada, "slow")
+        await platform.until(lambda: platform.screen(platform.ada) != [])
+        began = asyncio.get_running_loop().time()
+        await process.stop()
+        assert 20 <= asyncio.get_running_loop().time() - began < 27
+        await platform.sees(platform.ada, "word0", CLOSING["answering"])
+        await start()
+        await asyncio.sleep(60)
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "word0", CLOSING["answering"], LATE, "word0", "You said: hello")
+
+
+async def test_a_message_on_its_way_when_the_bot_stops(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "You said: hello")
+        await asyncio.sleep(5)
+        fault = world.emulator.faults.add(method="PUT", cut="silence", accept=True)
+        await platform.say(platform.ada, "book")
+        await platform.until(lambda: fault.hits == 1)
+        await process.stop()
+        await platform.sees(platform.ada, "You said: hello", CLOSING["sending"])
+        await start()
+        await platform.say(platform.ada, "hello?")
+        await platform.until(lambda: "You said: hello?" in platform.screen(platform.ada))
+        assert world.accepted == ["hello", "book", "hello?"]
+        assert "You said: book" in platform.screen(platform.ada)

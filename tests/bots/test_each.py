@@ -1,0 +1,122 @@
+"""What is particular to each platform, and how each bot is put together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import discord_bot
+import pytest
+import slack_bot
+import telegram_bot
+
+from toolhouse_async import SessionManager
+from toolhouse_async.testing import WorkersEmulator
+from toolhouse_async.testing.workers import echo
+
+from .discord import ME, Discord, person
+from .slack import Slack
+from .support import bots
+from .telegram import Telegram
+
+PLATFORMS: dict[str, Any] = {"telegram": Telegram, "discord": Discord, "slack": Slack}
+
+
+def on(name: str) -> Any:
+    return pytest.mark.parametrize("platform", [PLATFORMS[name]], indirect=True, ids=[name])
+
+
+@on("telegram")
+async def test_telegram_groups_are_left_alone(platform: Any, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        await platform.say("9", "hello", type="group", title="Group")
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "You said: hello")
+        assert len(world.accepted) == 1
+        assert platform.screen("9") == []
+
+
+@on("discord")
+async def test_discord_channels_answer_to_mentions(platform: Any, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        await platform.say("9", "not for the bot", guild_id="5")
+        await platform.say("9", "from a bot", author=person("43", bot=True))
+        await platform.say("9", "<@42> hello", guild_id="5", mentions=[ME])
+        await platform.sees("9", "You said: hello")
+        assert world.accepted == ["hello"]
+
+
+@on("slack")
+async def test_slack_channels_answer_to_mentions(platform: Any, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        await platform.say("C9:9.001", "not for the bot", channel_type="channel")
+        await platform.say("C9:9.001", "from a bot", bot_id="B9")
+        await platform.say("C9:9.001", "changed", subtype="message_changed")
+        await platform.send(platform.event("C9:9.001", "<@U42> is 1 < 2?", type="app_mention"))
+        await platform.sees("C9:9.001", "You said: is 1 < 2?")
+        assert world.accepted == ["is 1 < 2?"]
+
+
+@on("slack")
+async def test_slack_threads_are_conversations(platform: Any, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        for thread in ("D7:1.001", "D7:2.001"):
+            await platform.say(thread, "hello")
+            await platform.sees(thread, "You said: hello")
+        await platform.say("D7:1.001", "again")
+        await platform.sees("D7:1.001", "You said: hello", "You said: again")
+        assert sorted(world.told.values()) == [["hello"], ["hello", "again"]]
+
+
+@on("slack")
+async def test_slack_events_that_come_again_are_heard_once(platform: Any, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        event = platform.event(platform.ada, "hello")
+        assert [await platform.send(event) for _ in range(3)] == [200] * 3
+        await platform.sees(platform.ada, "You said: hello")
+        await asyncio.sleep(5)
+        assert world.accepted == ["hello"]
+
+
+@on("slack")
+async def test_slack_events_that_are_not_slacks_are_refused(platform: Any, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        event = platform.event(platform.ada, "hello")
+        assert await platform.send(event, "another secret") == 401
+        assert await platform.send(event, at=time.time() - 3600) == 401
+        await asyncio.sleep(5)
+        assert world.accepted == []
+
+
+@pytest.mark.parametrize("module", [telegram_bot, discord_bot, slack_bot], ids=lambda module: module.__name__)
+async def test_a_bot_is_put_together_from_the_environment(
+    module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator = WorkersEmulator(api_key="key-of-the-bot")
+    emulator.worker("my-worker")(echo)
+    said = []
+
+    async def serve(*args: Any, **kwargs: Any) -> None:
+        (manager,) = [each for each in args if isinstance(each, SessionManager)]
+        said.append((await manager.send("k", "hello")).text)
+
+    async with emulator.serve() as server:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(module, "serve", serve)
+        monkeypatch.setenv("TOOLHOUSE_BASE_URL", server.url)
+        monkeypatch.setenv("TOOLHOUSE_API_KEY", "key-of-the-bot")
+        monkeypatch.setenv("AGENT_ID", "my-worker")
+        for name in ("TELEGRAM_TOKEN", "DISCORD_TOKEN", "SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET"):
+            assert name in (module.__doc__ or "") or module.__name__.split("_")[0].upper() not in name
+            monkeypatch.setenv(name, "42:token")
+        await module.main()
+    assert said == ["hello"]
+    assert [path.suffix for path in tmp_path.iterdir()] == [".db"]
