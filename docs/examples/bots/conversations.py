@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
+from weakref import WeakValueDictionary
 
 from splitting import split, utf16
 
@@ -110,28 +111,22 @@ class Chat(ABC):
 
 
 class Pace:
-    """Calls a certain time apart, whoever makes them.
-
-    Attributes:
-        users: How many may make calls.
-    """
+    """Calls a certain time apart, whoever makes them."""
 
     def __init__(self, pause: float) -> None:
-        self.users = 0
         self._pause = pause
         self._next = 0.0
 
-    @property
-    def is_needed(self) -> bool:
-        """Whether a new one would allow a call too early."""
-        return self.users > 0 or self._next > asyncio.get_running_loop().time()
-
     async def __call__(self) -> None:
         """Wait for the next free moment."""
-        now = asyncio.get_running_loop().time()
-        moment = max(now, self._next)
+        loop = asyncio.get_running_loop()
+        moment = max(loop.time(), self._next)
         self._next = moment + self._pause
-        await asyncio.sleep(moment - now)
+        loop.call_at(self._next, self._rest)
+        await asyncio.sleep(moment - loop.time())
+
+    def _rest(self) -> None:
+        """Nothing: what is to be called is kept until then, and :class:`Conversations` finds this pace again."""
 
 
 class Answer:
@@ -184,13 +179,6 @@ class Answer:
 
     async def show(self) -> None:
         """Show it, and what is added meanwhile, until its end."""
-        self._pace.users += 1
-        try:
-            await self._show()
-        finally:
-            self._pace.users -= 1
-
-    async def _show(self) -> None:
         while not (self._is_over and self._change() is None) and not self.is_given_up:
             await self._changed.wait()
             self._changed.clear()
@@ -250,7 +238,7 @@ class Conversations:
         self._tasks: dict[asyncio.Task[None], Answer] = {}
         self._open: Counter[str] = Counter()
         self._left: set[str] = set()  # keys with a job that a stopped process has left
-        self._paces: dict[str, Pace] = {}
+        self._paces: WeakValueDictionary[str, Pace] = WeakValueDictionary()
         self._looking: asyncio.Task[None] | None = None
         self._is_closing = False
 
@@ -411,7 +399,6 @@ class Conversations:
         await finish(answer)
 
     def _new_answer(self, chat: Chat) -> Answer:
-        self._paces = {scope: pace for scope, pace in self._paces.items() if pace.is_needed}
         return Answer(chat, self._paces.setdefault(chat.scope, Pace(chat.pause)))
 
 
