@@ -91,6 +91,25 @@ async def test_on_disconnect(emulator: WorkersEmulator, client: Client, gate: as
     assert cancelled == ([] if policy == "continue" else [True])
 
 
+async def test_a_worker_that_awaits_nothing_is_stopped_too(emulator: WorkersEmulator, client: Client) -> None:
+    ended, ran_on = asyncio.Event(), []
+
+    @emulator.worker("b")
+    async def b(ctx):
+        try:
+            for _ in range(100_000):
+                yield ctx.text("on and on ")
+            ran_on.append(True)
+        finally:
+            ended.set()
+
+    emulator.on_disconnect = "stop"
+    async with client.stream("POST", "/b") as stream:
+        stream.close()
+    await ended.wait()
+    assert not ran_on
+
+
 async def test_leaving_before_the_headers(emulator: WorkersEmulator, client: Client) -> None:
     called, gate, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 

@@ -105,7 +105,9 @@ class Answer:
             self._mute = True
 
     async def _write(self, data: bytes) -> None:
-        if data and not self._mute:
+        if self._mute:
+            await asyncio.sleep(0)  # the worker may await nothing else, and would keep all others from running
+        elif data:
             try:
                 await self._delivery.write(data)
             except ConnectionError:  # as above
