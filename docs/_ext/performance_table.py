@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
+from performance_rows import cells
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -35,25 +36,6 @@ class PerformanceTable(Directive):
         body = nodes.tbody("", *(_row(*cells(row)) for row in rows))
         group += [nodes.thead("", _row(*COLUMNS)), body]
         return [nodes.table("", group)]
-
-
-def cells(row: dict[str, Any]) -> tuple[str, ...]:
-    """One figure as the cells of its row."""
-    other = "" if row["other"] is None else f"{row['against']}: {number(row['other'])} {row['unit']}"
-    return (
-        row["measure"],
-        row["contestant"],
-        f"{number(row['figure'])} {row['unit']}",
-        other,
-        "" if row["ratio"] is None else f"{row['ratio']:.2f}",
-        "" if row["bar"] is None else f"≤ {row['bar']:.3g}",
-        {True: "yes", False: "no", None: ""}[row["met"]],
-    )
-
-
-def number(value: float) -> str:
-    """A figure with as many digits as mean something."""
-    return f"{value:,.0f}" if value >= 1000 or value == int(value) else f"{value:.3g}"
 
 
 def _row(*texts: str) -> nodes.row:

@@ -53,7 +53,7 @@ def test_there_are_jobs_to_check() -> None:
 def test_numbers_are_shown_with_the_digits_that_mean_something() -> None:
     sys.path.insert(0, str(ROOT / "docs" / "_ext"))
     try:
-        from performance_table import cells, number
+        from performance_rows import cells, number
     finally:
         sys.path.pop(0)
     assert [number(each) for each in (1234.5, 12.345, 0.012345, 64.0)] == ["1,234", "12.3", "0.0123", "64"]

@@ -98,7 +98,7 @@ async def test_a_worker_that_awaits_nothing_is_stopped_too(emulator: WorkersEmul
     async def b(ctx):
         try:
             for _ in range(100_000):
-                yield ctx.text("on and on ")
+                yield ctx.text("on and on " * 100)
             ran_on.append(True)
         finally:
             ended.set()
