@@ -90,6 +90,7 @@ class Slack(Platform):
         if refusal is not None:
             return refusal
         assert len(body["text"]) <= self.limit, "the message is too long"
+        assert not set("<>") & set(body["text"]), "a worker could mention somebody"
         text = slack_bot.unescaped(body["text"])
         number = body.get("ts")
         user = self.user_of(number) if number else f"{body['channel']}:{body['thread_ts']}"

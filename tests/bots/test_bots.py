@@ -203,6 +203,15 @@ async def test_an_answer_that_was_cut(platform: Platform, tmp_path: Path) -> Non
         assert world.accepted == ["slow"]
 
 
+async def test_an_answer_that_was_cut_after_a_job(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        world.emulator.faults.add(method="PUT", cut="rst", cut_after=10)
+        await platform.say(platform.ada, "job")
+        await platform.sees(platform.ada, "Let me see.", "Computed: 42.")
+        assert list(world.told.values()) == [["job", ""]]
+
+
 @ANY
 async def test_an_answer_that_the_history_has_otherwise(platform: Platform, tmp_path: Path) -> None:
     async with bots(platform, tmp_path) as (world, start):
@@ -379,6 +388,19 @@ async def test_a_crash_while_sending_the_first_message(platform: Platform, tmp_p
         await platform.sees(platform.ada, LOST)
         await platform.say(platform.ada, "hello")
         await platform.sees(platform.ada, LOST, "You said: hello")
+
+
+async def test_a_message_right_after_a_crash_while_sending_the_first_one(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        fault = world.emulator.faults.add(method="POST", cut="silence")
+        await platform.say(platform.ada, "book")
+        await platform.until(lambda: fault.hits == 1)
+        await process.kill()
+        await start()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, LOST, "You said: hello")
+        assert world.accepted == ["hello"]
 
 
 async def test_an_answer_that_the_platform_did_not_take_after_a_restart_is_brought_again(
