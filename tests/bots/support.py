@@ -120,9 +120,11 @@ async def bots(platform: Platform, folder: Path, **options: Any) -> AsyncIterato
     started: list[Process] = []
     async with world.emulator.serve() as server:
 
-        async def start() -> Process:
+        async def start(*, is_store_down: bool = False) -> Process:
             started.append(Process(platform, server, folder / "bot.db", **options))
+            started[-1].store.down = is_store_down
             await platform.hears()
+            started[-1].store.down = False
             return started[-1]
 
         try:

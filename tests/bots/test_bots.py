@@ -397,7 +397,7 @@ async def test_a_message_right_after_a_crash_while_sending_the_first_one(platfor
         await platform.say(platform.ada, "book")
         await platform.until(lambda: fault.hits == 1)
         await process.kill()
-        await start()
+        await start(is_store_down=True)  # so that it is not found out before
         await platform.say(platform.ada, "hello")
         await platform.sees(platform.ada, LOST, "You said: hello")
         assert world.accepted == ["hello"]
