@@ -12,7 +12,8 @@ import signal
 
 import aiohttp
 import discord
-from conversations import Chat, Conversations
+from answers import Chat
+from conversations import Conversations
 
 from toolhouse_async import AsyncToolhouse, SessionManager
 from toolhouse_async.stores import SQLiteSessionStore

@@ -16,7 +16,8 @@ import signal
 from typing import Any
 
 from aiohttp import ClientError, web
-from conversations import Chat, Conversations
+from answers import Chat
+from conversations import Conversations
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.errors import SlackClientError
 from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler

@@ -14,7 +14,8 @@ from aiogram import Bot, Dispatcher, F
 from aiogram.enums import ChatType
 from aiogram.exceptions import AiogramError
 from aiogram.types import Message
-from conversations import Chat, Conversations
+from answers import Chat
+from conversations import Conversations
 
 from toolhouse_async import AsyncToolhouse, SessionManager
 from toolhouse_async.stores import SQLiteSessionStore

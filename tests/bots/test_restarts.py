@@ -1,0 +1,175 @@
+"""What becomes of turns when a bot is stopped, killed and started again."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from conversations import ABSENT, CLOSING, COMPUTING, LATE, LOST, QUEUED
+
+from . import support
+from .platform import Platform
+from .support import bots
+
+
+async def test_a_restart_in_mid_job(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "job")
+        await platform.say(platform.bob, "hello")
+        await platform.sees(platform.ada, "Let me see.", COMPUTING)
+        await platform.sees(platform.bob, "You said: hello")
+        await process.stop()
+        await platform.sees(platform.ada, "Let me see.", CLOSING["computing"])
+        await start()
+        await platform.sees(platform.ada, "Let me see.", CLOSING["computing"], "Computed: 42.")
+        await platform.say(platform.ada, "thanks")
+        await platform.sees(platform.ada, "Let me see.", CLOSING["computing"], "Computed: 42.", "You said: thanks")
+        assert ["job", "", "thanks"] in world.told.values()
+        assert platform.screen(platform.bob) == ["You said: hello"]
+
+
+async def test_a_crash_in_mid_job(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "job")
+        await platform.sees(platform.ada, "Let me see.", COMPUTING)
+        await process.kill()
+        await start()
+        await platform.say(platform.ada, "second")
+        await platform.sees(platform.ada, "Let me see.", COMPUTING, QUEUED)
+        await platform.until(lambda: "You said: second" in platform.screen(platform.ada))
+        assert sorted(platform.screen(platform.ada)) == sorted(
+            ["Let me see.", COMPUTING, "You said: second", "Computed: 42."]
+        )
+        assert list(world.told.values()) == [["job", "", "second"]]
+
+
+async def test_a_crash_in_mid_answer(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "slow")
+        await platform.until(lambda: platform.screen(platform.ada) != [])
+        await process.kill()
+        await start()
+        await asyncio.sleep(60)
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "word0", LATE, "word0", "You said: hello")
+        assert platform.screen(platform.ada)[2] == "".join(support.WORDS).strip()
+        assert world.accepted == ["slow", "hello"]
+
+
+@pytest.mark.parametrize("accept", [True, False], ids=["arrived", "not arrived"])
+async def test_a_crash_while_sending(platform: Platform, tmp_path: Path, accept: bool) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "You said: hello")
+        await asyncio.sleep(5)
+        fault = world.emulator.faults.add(method="PUT", cut="silence", accept=accept)
+        await platform.say(platform.ada, "book")
+        await platform.until(lambda: fault.hits == 1)
+        await process.kill()
+        await start()
+        if accept:
+            await platform.sees(platform.ada, "You said: hello", LATE, "You said: book")
+        else:
+            await platform.sees(platform.ada, "You said: hello", ABSENT)
+        assert world.accepted == ["hello", "book"][: 1 + accept]
+
+
+async def test_a_crash_while_sending_the_first_message(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        fault = world.emulator.faults.add(method="POST", cut="silence")
+        await platform.say(platform.ada, "book")
+        await platform.until(lambda: fault.hits == 1)
+        await process.kill()
+        await start()
+        await platform.sees(platform.ada, LOST)
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, LOST, "You said: hello")
+
+
+async def test_a_message_right_after_a_crash_while_sending_the_first_one(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        fault = world.emulator.faults.add(method="POST", cut="silence")
+        await platform.say(platform.ada, "book")
+        await platform.until(lambda: fault.hits == 1)
+        await process.kill()
+        await start(is_store_down=True)  # so that it is not found out before
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, LOST, "You said: hello")
+        assert world.accepted == ["hello"]
+
+
+async def test_an_answer_that_the_platform_did_not_take_after_a_restart_is_brought_again(
+    platform: Platform, tmp_path: Path
+) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "job")
+        await platform.sees(platform.ada, "Let me see.", COMPUTING)
+        await process.stop()
+        await start()
+        platform.is_cut = True
+        await platform.until(
+            lambda: [message for (message, *_) in [told[::-1] for told in world.told.values()]] == [""]
+        )
+        await asyncio.sleep(45)  # all that it tries
+        platform.is_cut = False
+        await platform.sees(platform.ada, "Let me see.", CLOSING["computing"], "Computed: 42.")
+        assert list(world.told.values()) == [["job", ""]]
+
+
+# Stopping
+
+
+async def test_an_answer_may_end_before_the_bot_stops(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "slow")
+        await platform.until(lambda: platform.screen(platform.ada) != [])
+        await platform.say(platform.ada, "second")
+        await platform.until(lambda: len(platform.screen(platform.ada)) == 2)
+        await process.stop()
+        assert platform.screen(platform.ada) == ["".join(support.WORDS).strip(), CLOSING["waiting"]]
+        assert world.accepted == ["slow"]
+
+
+async def test_an_answer_that_takes_too_long_comes_later(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(support, "WORDS", [f"word{number} " for number in range(200)])
+    async with bots(platform, tmp_path) as (_, start):
+        process = await start()
+        await platform.say(platform.ada, "slow")
+        await platform.until(lambda: platform.screen(platform.ada) != [])
+        began = asyncio.get_running_loop().time()
+        await process.stop()
+        assert 20 <= asyncio.get_running_loop().time() - began < 27
+        await platform.sees(platform.ada, "word0", CLOSING["answering"])
+        await start()
+        await asyncio.sleep(60)
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "word0", CLOSING["answering"], LATE, "word0", "You said: hello")
+
+
+async def test_a_message_on_its_way_when_the_bot_stops(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "You said: hello")
+        await asyncio.sleep(5)
+        fault = world.emulator.faults.add(method="PUT", cut="silence", accept=True)
+        await platform.say(platform.ada, "book")
+        await platform.until(lambda: fault.hits == 1)
+        await process.stop()
+        await platform.sees(platform.ada, "You said: hello", CLOSING["sending"])
+        await start()
+        await platform.say(platform.ada, "hello?")
+        await platform.until(lambda: "You said: hello?" in platform.screen(platform.ada))
+        assert world.accepted == ["hello", "book", "hello?"]
+        assert "You said: book" in platform.screen(platform.ada)
