@@ -40,6 +40,8 @@ def test_a_key_is_never_pickled(protocol: int) -> None:
         pickle.dumps(Secret(KEY), protocol)
     with pytest.raises(TypeError, match="not pickled"):
         copy.deepcopy(Secret(KEY))
+    with pytest.raises(TypeError, match="not pickled"):
+        pickle.dumps(Secret(KEY).header(), protocol)
 
 
 @pytest.mark.parametrize(

@@ -424,3 +424,11 @@ async def test_a_malformed_run_id_ends_the_turn_and_is_shown_bounded() -> None:
         assert len(str(caught.value)) < 500
         await asyncio.sleep(1)
         assert server.open_connections == 0
+
+
+async def test_an_interruption_that_comes_too_late_changes_nothing() -> None:
+    async with talk([said("x")]) as (_, toolhouse):
+        turn = toolhouse.stream("a", "x")
+        assert (await turn.result()).text == "x"
+        turn._engine.interrupt(ClosedError("too late"))
+        assert (await turn.result()).text == "x"

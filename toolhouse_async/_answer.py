@@ -79,12 +79,12 @@ class Answer:
         """
         protocol = connection.protocol
         closed = None if protocol is None else protocol.closed
-        if closed is not None:
-            self._connection_closed = closed
-            # Stays with the connection, once: asyncio reports an exception that nobody has looked at.
-            closed.remove_done_callback(_look_at)
-            closed.add_done_callback(_look_at)
-            closed.add_done_callback(self._on_closed)
+        # It is `None` once the connection is lost, which cannot be before the answer's head is handed over.
+        closed = self._connection_closed = closed or asyncio.get_running_loop().create_future()
+        # Stays with the connection, once: asyncio reports an exception that nobody has looked at.
+        closed.remove_done_callback(_look_at)
+        closed.add_done_callback(_look_at)
+        closed.add_done_callback(self._on_closed)
 
     def _on_closed(self, closed: asyncio.Future[None]) -> None:
         self.fail("the connection was closed, or the framing of the body is broken")

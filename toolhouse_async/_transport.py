@@ -80,8 +80,7 @@ class _Response(aiohttp.ClientResponse):
 
 def _received_head(connection: aiohttp.connector.Connection) -> HeaderLookup | None:
     """The headers that came in the very pass of the event loop in which their reader was cancelled."""
-    if connection.protocol is None:
-        return None
+    assert connection.protocol is not None  # noqa: S101 - it is closed by who is cancelled, and later
     reading = connection.protocol.read()
     try:
         reading.send(None)

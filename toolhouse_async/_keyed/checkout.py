@@ -114,10 +114,13 @@ class Checkout:
         house = self._house
         house.check_open()
         house.live.add(self)
-        is_inside = is_ours = False
         try:
             await house.gates.enter(self.key, owner)
-            is_inside = True
+        except BaseException:
+            house.live.discard(self)
+            raise
+        is_ours = False
+        try:
             is_ours = await self._lease.acquire(unless_alive=unless_alive)
         except StoreError as error:
             error.safe_to_retry = True
@@ -125,8 +128,7 @@ class Checkout:
         finally:
             if not is_ours:
                 house.live.discard(self)
-                if is_inside:
-                    house.gates.leave(self.key)
+                house.gates.leave(self.key)
         if is_ours:
             self._load()
             if house.is_closed:

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import asyncio
+
+from toolhouse_async._watch import Watch
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def test_limits_are_called_in_order_and_on_time() -> None:
+    watch, called, began = Watch(), list[tuple[str, float]](), now()
+    for name, seconds in (("late", 30.0), ("soon", 2.0), ("later", 40.0), ("dropped", 3.0), ("moved", 1.0)):
+        watch.at(name, began + seconds, lambda name=name: called.append((name, now() - began)))  # type: ignore[misc]
+    watch.at("moved", began + 35, lambda: called.append(("moved", now() - began)))
+    watch.drop("dropped")
+    watch.drop("never set")
+    await asyncio.sleep(60)
+    assert [name for name, _ in called] == ["soon", "late", "moved", "later"]
+    assert [round(seconds) for _, seconds in called] == [2, 30, 35, 40]
+
+
+async def test_a_limit_may_drop_another_of_the_same_time_and_set_one() -> None:
+    watch, called, when = Watch(), list[str](), now() + 5
+
+    def first() -> None:
+        called.append("first")
+        watch.drop("second")
+        watch.at("third", when + 5, lambda: called.append("third"))
+
+    watch.at("first", when, first)
+    watch.at("second", when, lambda: called.append("second"))
+    await asyncio.sleep(60)
+    assert called == ["first", "third"]
+
+
+async def test_nothing_is_called_once_it_is_closed() -> None:
+    watch, called = Watch(), list[str]()
+    watch.close()
+    watch.at("one", now() + 1, lambda: called.append("one"))
+    watch.close()
+    await asyncio.sleep(5)
+    assert not called
+
+
+async def test_its_clock_is_that_of_the_loop() -> None:
+    assert Watch().time() == now()
