@@ -796,3 +796,14 @@ async def test_nothing_is_logged_that_holds_the_key(caplog: pytest.LogCaptureFix
     async with RawServer(ending(rst)) as server:
         await fails(OutcomeUnknownError, server.url)
     assert KEY not in caplog.text
+
+
+async def test_a_server_that_takes_up_an_offer_of_http_2() -> None:
+    authority, offers = trustme.CA(), ssl.create_default_context()
+    authority.configure_trust(offers)
+    offers.set_alpn_protocols(["h2", "http/1.1"])
+    speaks = server_tls(authority, "127.0.0.1")
+    speaks.set_alpn_protocols(["h2"])
+    async with RawServer(_silent, tls=speaks) as server, transport_to(server.url, ssl_context=offers) as transport:
+        with pytest.raises(ProtocolError, match="must not offer h2"):
+            await transport.send(requests.send("a", None, "ndjson", {"message": "x"}), {})

@@ -65,6 +65,8 @@ class _Response(aiohttp.ClientResponse):
 
     async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
         dispatch, watch, limit = _REQUEST.get()
+        if _speaks_http_2(connection):
+            raise _SpeaksHTTP2
         dispatch.in_flight = True
         protocol = connection.protocol
         if limit is not None and protocol is not None:
@@ -76,6 +78,15 @@ class _Response(aiohttp.ClientResponse):
             raise
         finally:
             watch.drop(dispatch)
+
+
+class _SpeaksHTTP2(Exception):  # noqa: N818 - a signal
+    """The server took up an offer of HTTP/2, so that nothing of ours means anything to it."""
+
+
+def _speaks_http_2(connection: aiohttp.connector.Connection) -> bool:
+    tls = None if connection.transport is None else connection.transport.get_extra_info("ssl_object")
+    return tls is not None and tls.selected_alpn_protocol() == "h2"
 
 
 def _received_head(connection: aiohttp.connector.Connection) -> HeaderLookup | None:
@@ -243,6 +254,12 @@ class Transport:
             error = ConnectTimeoutError(f"{request}: no connection within Timeouts.connect", run_id=request.run_id)
         except TimeoutError:
             error = ResponseTimeoutError(f"{request}: sent, and no answer within {limit:g} s", run_id=request.run_id)
+        except _SpeaksHTTP2:
+            error = ProtocolError(
+                f"{request}: the server speaks HTTP/2 here, and this client HTTP/1.1: "
+                "an ssl_context must not offer h2 (set_alpn_protocols)",
+                run_id=request.run_id,
+            )
         except (_Dropped, aiohttp.ClientError, OSError) as failure:
             error = _explained(failure, sent=dispatch.in_flight, request=request)
         finally:

@@ -1,8 +1,9 @@
 """The memory of one contestant in a fresh process.
 
-``python -m tests.benchmarks.memory CONTESTANT URL TURNS EVENTS HOW`` opens the turns, which are left idle after their
-first event, or with ``TURNS`` 1 reads one to its end. It prints, in bytes: for idle turns what each takes,
-for a long turn how much more is in use in its second half. ``HOW`` is ``rss`` or ``allocated``.
+``python -m tests.benchmarks.memory CONTESTANT URL TURNS EVENTS HOW TOGETHER`` opens the turns, so many at the same
+moment, which are left idle after their first event, or with ``TURNS`` 1 reads one to its end. It prints, in bytes: for
+idle turns what each takes, for a long turn how much more is in use in its second half. ``HOW`` is ``rss`` or
+``allocated``.
 """
 
 from __future__ import annotations
@@ -49,16 +50,16 @@ async def _open(consume: Consume, url: str, turns: int) -> list[asyncio.Task[int
     return tasks
 
 
-async def idle(contestant: Contestant, url: str, turns: int, how: str) -> float:
-    """What each open turn takes, when there are ``turns``.
+async def idle(contestant: Contestant, url: str, turns: int, how: str, together: int = FEW) -> float:
+    """What each open turn takes, when there are ``turns``, so many of them opened at the same moment.
 
-    They are opened a few at a time: what is needed to open many at the same moment stays with the allocator.
+    What is needed to open many at once stays with the allocator.
     """
     async with contestant(url) as consume:
         tasks = await _open(consume, url, FEW)
         before = used(how)
         while len(tasks) < turns:
-            tasks += await _open(consume, url, FEW)
+            tasks += await _open(consume, url, min(together, turns - len(tasks)))
         taken = used(how) - before
         for task in tasks:
             task.cancel()
@@ -88,13 +89,13 @@ def growth(samples: list[int]) -> int:
 
 def main() -> None:
     """The command."""
-    name, url, turns, events, how = sys.argv[1:]
+    name, url, turns, events, how, together = sys.argv[1:]
     if how == "allocated":
         tracemalloc.start()
     if int(turns) == 1:
         taken = growth(asyncio.run(long(url, int(events), how)))
     else:
-        taken = asyncio.run(idle(CONTESTANTS[name], url, int(turns), how))
+        taken = asyncio.run(idle(CONTESTANTS[name], url, int(turns), how, int(together)))
     print(orjson.dumps(taken).decode())
 
 

@@ -46,14 +46,15 @@ def per_event(url: str, contestant: Contestant, how: str, few: Plan, many: Plan)
     return (getattr(more, how) - getattr(less, how)) / (many.count - few.count)
 
 
-@pytest.mark.parametrize("per_chunk", [1, 20])
+@pytest.mark.parametrize(("per_chunk", "more"), [(1, 20), (20, 0)])
 @pytest.mark.parametrize(
-    ("contestant", "calls", "instructions"), [(ours, 1.2, 135), (text_stream, 1.2, 145), (send, 0.2, 115)]
+    ("contestant", "calls", "instructions"), [(ours, 1.2, 115), (text_stream, 1.2, 125), (send, 0.2, 95)]
 )
 def test_an_event_takes_few_calls_and_instructions_more_than_the_floor(
-    url: str, contestant: Contestant, calls: float, instructions: float, per_chunk: int
+    url: str, contestant: Contestant, calls: float, instructions: float, per_chunk: int, more: int
 ) -> None:
-    for how, ceiling, few in (("calls", calls, 500), ("instructions", instructions, 100)):
+    # Reading in pieces takes more of aiohttp's instructions for a chunk, and less time than reading all at once.
+    for how, ceiling, few in (("calls", calls, 500), ("instructions", instructions + more, 100)):
         plans = Plan("burst", few, per_chunk), Plan("burst", few * 4, per_chunk)
         taken, least = (per_event(url, each, how, *plans) for each in (contestant, floor))
         assert taken - least <= ceiling, how
@@ -155,9 +156,9 @@ def traced(run: Callable[[], Coroutine[object, object, T]]) -> T:
 )
 def test_the_time_to_split_lines_is_linear_in_their_bytes(line: int, total: int, read: int) -> None:
     ratios: list[float] = []
-    for _ in range(5):  # quadratic time would give 4 every time
+    for _ in range(20):  # quadratic time would give 4 every time
         once, twice = (split_time(line if line < total else size, size, read) for size in (total, total * 2))
         ratios.append(twice / once)
-        if ratios[-1] <= 3:
+        if ratios[-1] <= 2.2:
             return
     pytest.fail(f"twice the bytes take {min(ratios):.2f} times the time")
