@@ -628,6 +628,24 @@ async def test_forgetting_what_others_wait_for() -> None:
         assert (await sending).text == "1:x"
 
 
+async def test_giving_up_a_place_while_the_entry_changes() -> None:
+    async with processes(2) as (_, _, one, two):
+        async with one.manager.checkout("k") as session:
+            waiting = asyncio.ensure_future(two.manager.send("k", "x"))
+            await asyncio.sleep(1)  # it has a place in the queue by now
+            two.store.held = asyncio.Event()
+            waiting.cancel()
+            swaps = two.store.swaps
+            while two.store.swaps == swaps:  # until it is about to write that it has left
+                await asyncio.sleep(0)
+            assert (await session.send("x")).text == "1:x"  # which writes the entry too
+            two.store.held.set()
+            await asyncio.sleep(1)
+            assert two.store.swaps == swaps + 2  # refused once, for it was not to undo what had been written
+            assert (await listed(one)).waiting == 0
+        assert (await two.manager.send("k", "x")).text == "2:x"
+
+
 @pytest.mark.parametrize("how", ["taken", "forgotten"])
 async def test_forgetting_what_was_taken_away(how: str) -> None:
     async with processes(2) as (_, _, one, two):
