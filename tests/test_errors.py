@@ -49,6 +49,7 @@ ToolhouseError
     WorkerError
     StoreError
         LeaseLostError
+    EventsDroppedError LookupError
 """
 ALL = [getattr(errors, name) for name in errors.__all__]
 TOKEN = JobToken("agent", "run", "job", 5.0)

@@ -22,6 +22,7 @@ ANYWHERE = {"anyio", "attr", "attrs", "orjson"}
 """Libraries that every module may import …"""
 
 ONLY_IN = {
+    "ag_ui": ("web._ag_ui",),
     "aiosqlite": ("stores",),
     "aiohttp": ("_answer", "_transport", "testing"),
     "cattrs": ("_parse",),
@@ -31,6 +32,7 @@ ONLY_IN = {
     "redis": ("stores",),
     "rich": ("_cli",),
     "sqlite3": ("stores",),
+    "uvicorn": ("_cli",),
     "yarl": ("_transport", "testing"),
 }
 """… and those that only some may, with what lies below them; multidict and yarl are part of aiohttp's API."""

@@ -36,8 +36,9 @@
     │  └─ TooManyRoundsError
     ├─ TurnTimeoutError (TimeoutError)           .partial .token
     ├─ WorkerError                               the worker reported an error; .partial
-    └─ StoreError                                a session store failed; .partial
-       └─ LeaseLostError                         another process has the key by now
+    ├─ StoreError                                a session store failed; .partial
+    │  └─ LeaseLostError                         another process has the key by now
+    └─ EventsDroppedError (LookupError)          a hub no longer has what a reader missed
 
 Errors hold plain values only, so they pickle and keep no connection, request header or key alive.
 """
@@ -61,6 +62,7 @@ __all__ = [
     "ConflictError",
     "ConnectTimeoutError",
     "ContactLostError",
+    "EventsDroppedError",
     "IdleTimeoutError",
     "JobError",
     "JobWaitTimeoutError",
@@ -367,3 +369,10 @@ class StoreError(_WithPartial):
 
 class LeaseLostError(StoreError):
     """Another process has taken the key, or an operator has unlocked it: this one saves and sends nothing more."""
+
+
+class EventsDroppedError(ToolhouseError, LookupError):
+    """A :class:`~toolhouse_async.web.TurnHub` no longer has the events that a reader missed.
+
+    The turn goes on; once it is over, the conversation's history has all that was said.
+    """

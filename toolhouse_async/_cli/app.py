@@ -72,12 +72,18 @@ def commands() -> None:
 @commands.command("demo")
 @click.argument("csv", required=False, type=click.Path(path_type=Path), default=PENGUINS)
 @click.option("--column", help="The histogram's column (default: the first that looks like a measurement).")
-def demo_command(csv: Path, column: str | None) -> int:
+@click.option("--web", is_flag=True, help="Serve a chat for the browser, and print its address.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="With --web: the port (default: any free one).")
+def demo_command(csv: Path, column: str | None, *, web: bool, port: int) -> int:
     """Watch a worker analyse a CSV file: words, tool calls, background jobs, resumes, figures.
 
     Needs no account: an embedded Workers API serves the worker on this machine. Without CSV it is asked
     about 344 penguins.
     """
+    if web:
+        from .demo_web import demo_web
+
+        return _complete(demo_web(port, csv.absolute()))
     from .demo import demo
 
     return _complete(demo(csv.absolute(), column))

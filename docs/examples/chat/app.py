@@ -1,0 +1,346 @@
+"""A chat with a worker, in any number of tabs: one page, one process, one conversation for each browser.
+
+Serve it behind HTTPS with TOOLHOUSE_API_KEY, AGENT_ID and CHAT_SECRET in the environment:
+
+    uvicorn --factory app:from_environment --timeout-graceful-shutdown 5
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import os
+import re
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from toolhouse_async import AsyncToolhouse, Message, OutcomeUnknownError, SessionManager, ToolhouseError
+from toolhouse_async.stores import SessionStore, SQLiteSessionStore
+from toolhouse_async.web import EVENT_STREAM_HEADERS, HubTurn, TurnHub, failure, sse
+
+PAGE = Path(__file__).with_name("index.html")
+LONGEST = 20_000
+"""Characters that a message may have."""
+MONTH = 30 * 24 * 3600
+STATUS = {"SessionBusyError": 409, "RateLimitError": 429}
+"""The status of an answer that tells of an error; 503 for all others."""
+
+
+class Chat:
+    """Conversations by the names of their browsers, and the turns that are running in them.
+
+    Args:
+        toolhouse: The client.
+        manager: What keeps the conversations.
+        hub: What keeps turns running while nobody looks.
+        agent_id: The worker.
+    """
+
+    def __init__(self, toolhouse: AsyncToolhouse, manager: SessionManager, hub: TurnHub, agent_id: str) -> None:
+        self._toolhouse = toolhouse
+        self._manager = manager
+        self._hub = hub
+        self._agent_id = agent_id
+        self._said: WeakKeyDictionary[HubTurn, str] = WeakKeyDictionary()
+        self._left: set[str] = set()
+
+    async def look(self) -> None:
+        """Find out in which conversations a process that was stopped has left a job."""
+        self._left = {info.key async for info in self._manager.sessions() if info.pending}
+
+    def turn(self, key: str) -> HubTurn | None:
+        """The conversation's turn, running or over for a short while."""
+        return self._hub.get(key)
+
+    def say(self, key: str, text: str) -> HubTurn:
+        """Begin a turn."""
+        turn = self._hub.start(key, self._manager.stream(key, text))
+        self._said[turn] = text
+        return turn
+
+    async def conversation(self, key: str) -> dict[str, Any]:
+        """What a page needs that has just been opened: what was said, and the turn to attach to."""
+        if key in self._left:  # the job of a process that was stopped: to say nothing resumes the run after it
+            self._left.discard(key)
+            self.say(key, "")
+        turn = self._hub.get(key)
+        said = "" if turn is None else self._said[turn]
+        if turn is None or (turn.is_over and not said):
+            return {"messages": _shown(await self._history(key)), "turn": None}
+        run_id = turn.turn.run_id
+        history = [] if run_id is None else await self._toolhouse.history(self._agent_id, run_id)
+        shown = {"id": turn.id, "message": said or None, "running": not turn.is_over}
+        return {"messages": _shown(_before(history, said)), "turn": shown}
+
+    async def _history(self, key: str) -> list[Message]:
+        async with self._manager.checkout(key) as session:
+            return await session.history()
+
+    async def check(self, key: str) -> bool | None:
+        """Find out what became of a message of unknown fate, or of the rest of its answer.
+
+        Returns:
+            Whether the message arrived, and the history has its answer; ``None`` if nobody can ever know, since it was
+            to begin the conversation: a new one begins then.
+        """
+        async with self._manager.checkout(key) as session:
+            try:
+                arrived = await session.reconcile() is not None
+            except OutcomeUnknownError:
+                if session.run_id is not None:
+                    raise  # it can be known later
+                arrived = None
+        self._hub.forget(key)
+        if arrived is None:
+            await self._manager.forget(key)
+        return arrived
+
+    async def begin_anew(self, key: str) -> None:
+        """Leave the conversation for a new one."""
+        self._hub.forget(key)
+        self._left.discard(key)
+        await self._manager.forget(key)
+
+
+def _before(history: list[Message], said: str) -> list[Message]:
+    """The history without the turn that said this, which the page gets as events."""
+    for index in reversed(range(len(history))):
+        if said and history[index].role == "user" and history[index].text == said:
+            return history[:index]
+    return history
+
+
+def _shown(history: list[Message]) -> list[dict[str, str]]:
+    """What people see of a history: not the empty messages that resume a run, and nothing but words."""
+    return [
+        {"role": entry.role, "text": entry.text}
+        for entry in history
+        if entry.role in ("user", "assistant") and entry.text
+    ]
+
+
+# The requests of the page
+
+
+def _key(request: Request) -> str:
+    """The conversation of this browser: by its cookie alone, which is signed."""
+    key: str = request.session.setdefault("chat", secrets.token_urlsafe(24))
+    return key
+
+
+async def _page(request: Request) -> Response:
+    _key(request)
+    page, headers = request.app.state.page
+    return HTMLResponse(page, headers=headers)
+
+
+async def _conversation(request: Request) -> Response:
+    return JSONResponse(await _chat(request).conversation(_key(request)))
+
+
+async def _say(request: Request) -> Response:
+    text = (await _body(request)).get("text")
+    if not isinstance(text, str) or not text.strip():
+        return JSONResponse({"message": "Please write something first."}, 422)
+    if len(text) > LONGEST:
+        return JSONResponse({"message": f"Please write less: {LONGEST:,} characters at most."}, 413)
+    return JSONResponse({"id": _chat(request).say(_key(request), text).id}, 202)
+
+
+async def _turn(request: Request) -> Response:
+    turn = _chat(request).turn(_key(request))
+    if turn is None:
+        return Response(status_code=204)
+    after = request.headers.get("last-event-id") or request.query_params.get("after")
+    return StreamingResponse(sse(turn.follow(after)), headers=EVENT_STREAM_HEADERS)
+
+
+async def _stop(request: Request) -> Response:
+    await _body(request)
+    turn = _chat(request).turn(_key(request))
+    if turn is not None:
+        await turn.stop()
+    return Response(status_code=204)
+
+
+async def _check(request: Request) -> Response:
+    await _body(request)
+    return JSONResponse({"arrived": await _chat(request).check(_key(request))})
+
+
+async def _new(request: Request) -> Response:
+    await _body(request)
+    await _chat(request).begin_anew(_key(request))
+    return Response(status_code=204)
+
+
+def _chat(request: Request) -> Chat:
+    chat: Chat = request.state.chat
+    return chat
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """The body of a request that changes something.
+
+    Asking for JSON keeps other sites out: a browser sends that for them only where the server allows it.
+    """
+    if request.headers.get("content-type", "").partition(";")[0] != "application/json":
+        raise RefusedError(415, "Please send JSON.")
+    data = b""
+    async for piece in request.stream():
+        data += piece
+        if len(data) > LONGEST * 12:
+            raise RefusedError(413, "This is too long.")
+    try:
+        body = json.loads(data)
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise RefusedError(400, "Please send a JSON object.")
+    return body
+
+
+class RefusedError(Exception):
+    """A request that no page of ours makes."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    return JSONResponse({"message": str(error)}, error.status if isinstance(error, RefusedError) else 500)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    told = failure(error)
+    return JSONResponse(told, STATUS.get(told["error"], 503))
+
+
+# The application
+
+
+def create_app(
+    make_client: Callable[[], AsyncToolhouse],
+    agent_id: str,
+    *,
+    secret: str,
+    store: Callable[[], SessionStore] | None = None,
+    hosts: Sequence[str] = ("*",),
+    https: bool = True,
+    suggestions: Sequence[str] | None = None,
+    **session_options: Any,
+) -> Starlette:
+    """Make the application.
+
+    Args:
+        make_client: Makes the client, once, when the application starts.
+        agent_id: The worker.
+        secret: What signs the cookies; the same after a restart, so that browsers keep their conversations.
+        store: Makes the store of the conversations; default in memory.
+        hosts: Names by which the application is reached; others are refused.
+        https: Whether browsers reach it by HTTPS, as they should: the cookie goes nowhere else then.
+        suggestions: What the page proposes to say first.
+        **session_options: For every conversation: ``vars``, ``bundle``.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Chat]]:
+        kept = None if store is None else store()
+        try:
+            async with (
+                make_client() as toolhouse,
+                SessionManager(toolhouse, agent_id, store=kept, on_missing="restart", **session_options) as manager,
+                TurnHub() as hub,
+            ):
+                chat = Chat(toolhouse, manager, hub, agent_id)
+                await chat.look()
+                yield {"chat": chat}
+        finally:
+            if kept is not None:
+                await kept.aclose()
+
+    app = Starlette(
+        routes=[
+            Route("/", _page),
+            Route("/api/conversation", _conversation),
+            Route("/api/turn", _turn),
+            Route("/api/messages", _say, methods=["POST"]),
+            Route("/api/stop", _stop, methods=["POST"]),
+            Route("/api/check", _check, methods=["POST"]),
+            Route("/api/new", _new, methods=["POST"]),
+        ],
+        middleware=[
+            Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts)),
+            Middleware(
+                SessionMiddleware,
+                secret_key=secret,
+                max_age=MONTH,
+                same_site="lax",
+                https_only=https,
+                session_cookie="chat",
+            ),
+        ],
+        exception_handlers={RefusedError: _refused, ToolhouseError: _failed},
+        lifespan=lifespan,
+    )
+    app.state.page = _make_page(agent_id, suggestions)
+    return app
+
+
+def _make_page(agent_id: str, suggestions: Sequence[str] | None) -> tuple[str, dict[str, str]]:
+    """The page, and a policy that lets it run its own script and load nothing from elsewhere."""
+    page = _with_meta(PAGE.read_text("utf-8"), "worker", agent_id)
+    if suggestions is not None:
+        page = _with_meta(page, "suggestions", json.dumps(suggestions))
+    script, style = (_hash(page, name) for name in ("script", "style"))
+    policy = (
+        f"default-src 'none'; script-src {script}; style-src {style}; connect-src 'self'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    headers = {
+        "Content-Security-Policy": policy,
+        "Cache-Control": "no-cache",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return page, headers
+
+
+def _with_meta(page: str, name: str, content: str) -> str:
+    """The page with another content of its ``<meta name=…>``."""
+    written = f'<meta name="{name}" content="{html.escape(content)}">'
+    page, count = re.subn(rf'<meta name="{name}"[^>]*>', lambda _: written, page)
+    assert count == 1, name
+    return page
+
+
+def _hash(page: str, element: str) -> str:
+    (content,) = re.findall(rf"<{element}>(.*?)</{element}>", page, re.DOTALL)
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+
+
+def from_environment() -> Starlette:
+    """The application as the environment describes it; see the top of this file. CHAT_STORE may name a database."""
+    database = os.environ.get("CHAT_STORE")
+    return create_app(
+        AsyncToolhouse,
+        os.environ["AGENT_ID"],
+        secret=os.environ["CHAT_SECRET"],
+        store=None if database is None else lambda: SQLiteSessionStore(database),
+        hosts=os.environ.get("CHAT_HOSTS", "*").split(","),
+    )

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from toolhouse_async import errors as er
+from toolhouse_async import events as ev
+from toolhouse_async._results import JobRecord, JobToken, ToolExchange, TurnResult
+from toolhouse_async.web import failure
+from toolhouse_async.web._failures import browser_json
+
+INSIDE = "10.0.0.7 said hunter2"
+ALL = [getattr(er, name) for name in er.__all__]
+
+
+@pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("safe", [True, False, None])
+def test_nothing_of_what_went_on_inside_is_told(kind: type[er.ToolhouseError], safe: bool | None) -> None:
+    error = kind(INSIDE)
+    error.run_id, error.headers, error.safe_to_retry = "run-inside", {"x": INSIDE}, safe
+    told = failure(error)
+    assert json.loads(json.dumps(told)) == told
+    assert "inside" not in str(told)
+    assert "10.0.0.7" not in str(told)
+    assert (told["error"], told["safe_to_retry"], told["retry_after"]) == (kind.__name__, safe, None)
+    assert told["message"][0].isupper()
+    assert told["message"].endswith(".")
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(12.4, "12 seconds"), (0.1, "1 seconds"), (None, "60 seconds")])
+def test_how_long_to_wait_is_told(seconds: float | None, said: str) -> None:
+    told = failure(er.RateLimitError(INSIDE, status=429, retry_after=seconds, safe_to_retry=True))
+    assert said in told["message"]
+    assert told["retry_after"] == seconds
+
+
+@pytest.mark.parametrize("error", [ValueError(INSIDE), KeyboardInterrupt(INSIDE), LookupError()])
+def test_errors_of_others_are_all_alike(error: BaseException) -> None:
+    assert failure(error)["error"] == "InternalError"
+    assert "10.0.0.7" not in str(failure(error))
+
+
+def test_what_to_do_depends_on_whether_it_is_safe() -> None:
+    told = {failure(er.ServerError(safe_to_retry=safe))["message"] for safe in (True, False, None)}
+    assert len(told) == 3
+    assert "check" not in failure(er.NotSentError())["message"]
+
+
+def shown(event: ev.Event) -> dict[str, object]:
+    return json.loads(browser_json(event))
+
+
+@pytest.mark.parametrize(
+    ("code", "kept"), [("rate.limit-1", True), (7, True), (None, True), (INSIDE, False), ("", False), ("x" * 65, False)]
+)
+def test_the_text_of_a_workers_error_is_left_out(code: str | int | None, kept: bool) -> None:
+    told = shown(ev.ErrorEvent(INSIDE, code))
+    assert told == {"event": "ErrorEvent", "message": "The worker reported an error.", "code": code if kept else None}
+
+
+def test_a_line_that_is_none_is_told_by_its_number() -> None:
+    assert shown(ev.MalformedLine(INSIDE.encode(), 7, INSIDE)) == {"event": "MalformedLine", "number": 7}
+
+
+def test_a_result_does_not_say_all_again() -> None:
+    token = JobToken("agent", "run", "job", 1.0)
+    exchange = ToolExchange(ev.ToolCall("1", "look"), None)
+    result = TurnResult("agent", "run", "words", (exchange,), (JobRecord("job", 1.5, 2),), "background", token)
+    jobs = [{"job_id": "job", "elapsed": 1.5, "polls": 2}]
+    outcome = {"status": "background", "jobs": jobs, "recovered": 0, "unknown": 0, "malformed": 0}
+    assert shown(ev.TurnCompleted(result)) == {"event": "TurnCompleted", "result": outcome}
+
+
+def test_all_that_the_worker_said_is_told() -> None:
+    assert shown(ev.UnknownEvent("thought", {"a": [1]})) == {
+        "event": "UnknownEvent",
+        "type": "thought",
+        "data": {"a": [1]},
+    }
+    call = {"event": "ToolCall", "id": "1", "name": "look", "arguments": {"at": "it"}}
+    assert shown(ev.ToolCall("1", "look", {"at": "it"}, line=b"as it came")) == call

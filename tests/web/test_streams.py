@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.support.answers import KEY
+from toolhouse_async import ConfigurationError, TextDelta, TurnStarted
+from toolhouse_async.events import Event
+from toolhouse_async.web import EVENT_STREAM_HEADERS, ndjson, sse
+
+from .support import AGENT, no_connections, read_sse, whole, words, world_and_client
+
+
+async def test_a_turn_as_server_sent_events() -> None:
+    async with world_and_client() as (world, client):
+        sent = read_sse(await whole(sse(client.stream(AGENT, "tools here"))))
+        assert [each.name for each in sent] == ["TurnStarted", "ToolCall", "ToolResult", "TextDelta", "TurnCompleted"]
+        assert [each.id for each in sent] == ["1", "2", "3", "4", "5"]
+        assert [each.data["event"] for each in sent] == [each.name for each in sent]
+        assert sent[1].data["arguments"] == {"at": "here"}
+        assert sent[2].data["content"] == {"seen": "here"}
+        assert sent[-1].data["result"]["status"] == "completed"
+        assert world.accepted == ["tools here"]
+
+
+async def test_a_turn_as_ndjson() -> None:
+    async with world_and_client() as (_, client):
+        stream = await whole(ndjson(client.stream(AGENT, "words 3")))
+        lines = [json.loads(line) for line in stream.splitlines()]
+        assert [line["event"] for line in lines] == ["TurnStarted", *["TextDelta"] * 3, "TurnCompleted"]
+        assert stream.count(b"\n") == len(lines)
+        assert stream.endswith(b"\n")
+
+
+async def test_words_are_sent_as_they_come() -> None:
+    async with world_and_client() as (world, client):
+        stream = sse(client.stream(AGENT, "wait"))
+        pieces = [await anext(stream) for _ in range(2)]
+        assert words(read_sse(b"".join(pieces))) == "first "
+        world.go_on.set()
+        assert words(read_sse(await whole(stream))) == "second"
+
+
+@pytest.mark.parametrize(("form", "beat"), [(sse, b":\n\n"), (ndjson, b"\n")])
+async def test_a_heartbeat_comes_while_nothing_does(form: Any, beat: bytes) -> None:
+    async with world_and_client() as (world, client):
+        stream = form(client.stream(AGENT, "wait"), heartbeat=15)
+        for _ in range(2):
+            await anext(stream)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        assert [await anext(stream) for _ in range(4)] == [beat] * 4
+        assert loop.time() - began == pytest.approx(60, abs=0.1)
+        world.go_on.set()
+        rest = await whole(stream)
+        assert b"second" in rest
+        assert world.accepted == ["wait"]
+
+
+async def test_a_job_is_waited_for() -> None:
+    async with world_and_client() as (world, client):
+        asyncio.get_running_loop().call_later(30, world.go_on.set)
+        sent = read_sse(await whole(sse(client.stream(AGENT, "job"))))
+        names = [each.name for each in sent]
+        assert names.index("JobStarted") < names.index("JobProgress") < names.index("JobFinished")
+        assert names.index("JobFinished") < names.index("TurnResumed") < names.index("TurnCompleted")
+        assert words(sent) == "Computing. The job says 42."
+
+
+@pytest.mark.parametrize("form", [sse, ndjson])
+async def test_a_failure_is_told_in_safe_words(form: Any, caplog: pytest.LogCaptureFixture) -> None:
+    async with world_and_client() as (_, client):
+        with caplog.at_level(logging.WARNING, "toolhouse_async"):
+            stream = await whole(form(client.stream(AGENT, "fail")))
+        assert b"half " in stream
+        last = stream.strip().splitlines()[-1].removeprefix(b"data: ")
+        told = json.loads(last)
+        assert told == {
+            "event": "TurnFailed",
+            "error": "WorkerError",
+            "message": "The worker could not finish this. You can ask again, perhaps in other words.",
+            "safe_to_retry": False,
+            "retry_after": None,
+        }
+        assert b"hunter2" not in stream
+        assert KEY.encode() not in stream
+        ours = "".join(record.getMessage() for record in caplog.records if record.name == "toolhouse_async")
+        assert "WorkerError" in ours
+        assert KEY not in ours
+
+
+async def test_a_failure_has_no_id() -> None:
+    """So that a browser that returns asks for what came after the last event, and is told again."""
+    async with world_and_client() as (_, client):
+        sent = read_sse(await whole(sse(client.stream("nobody", "x"))))
+        assert [(each.name, each.id) for each in sent] == [("TurnFailed", None)]
+        assert sent[0].data["error"] == "NotFoundError"
+
+
+async def broken(events: list[Event]) -> AsyncIterator[Event]:
+    for event in events:
+        yield event
+    raise ZeroDivisionError("hunter2")
+
+
+async def test_an_error_of_others_is_told_and_raised() -> None:
+    stream = sse(broken([TextDelta("x")]))
+    assert b"TextDelta" in await anext(stream)
+    told = await anext(stream)
+    assert b"InternalError" in told
+    assert b"hunter2" not in told
+    with pytest.raises(ZeroDivisionError):
+        await anext(stream)
+
+
+async def test_any_iterable_of_events_will_do() -> None:
+    async with world_and_client() as (_, client):
+        turn = client.stream(AGENT, "tools")
+        shown = (event async for event in turn if isinstance(event, TurnStarted | TextDelta))
+        assert [each.name for each in read_sse(await whole(sse(shown)))] == ["TurnStarted", "TextDelta"]
+
+
+async def cancelled(stream: Any) -> None:
+    """Read it in a task that is cancelled while nothing comes."""
+
+    async def read() -> None:
+        async for _ in stream:
+            pass
+
+    reader = asyncio.ensure_future(read())
+    await asyncio.sleep(20)
+    reader.cancel()
+    await asyncio.wait({reader})
+    assert reader.cancelled()
+
+
+async def closed(stream: Any) -> None:
+    for _ in range(2):
+        await anext(stream)
+    await stream.aclose()
+    await stream.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
+
+
+async def closed_between(stream: Any) -> None:
+    for _ in range(3):
+        await anext(stream)  # the third is a heartbeat: a step is under way
+    await stream.aclose()
+
+
+async def dropped(stream: Any) -> None:
+    for _ in range(2):
+        await anext(stream)
+    del stream
+    gc.collect()
+
+
+async def dropped_between(stream: Any) -> None:
+    for _ in range(3):
+        await anext(stream)
+    del stream
+    gc.collect()
+
+
+@pytest.mark.parametrize(
+    ("leave", "heartbeat"),
+    [(each, 5) for each in (cancelled, closed, closed_between, dropped, dropped_between)]
+    + [(each, None) for each in (cancelled, closed, dropped)],
+)
+async def test_a_reader_who_leaves_closes_the_turn_at_once(leave: Any, heartbeat: float | None) -> None:
+    async with world_and_client() as (world, client):
+        streams = [sse(client.stream(AGENT, "wait"), heartbeat=heartbeat)]
+        await leave(streams.pop())
+        before = asyncio.get_running_loop().time()
+        await no_connections(world)
+        assert asyncio.get_running_loop().time() - before < 1
+        assert world.accepted == ["wait"]
+
+
+async def test_dropped_unread_it_sends_nothing() -> None:
+    async with world_and_client() as (world, client):
+        sse(client.stream(AGENT, "x"))
+        gc.collect()
+        assert world.accepted == []
+
+
+async def test_dropped_when_the_loop_is_gone() -> None:
+    kept: list[Any] = []
+
+    async def leave() -> None:
+        async with world_and_client() as (_, client):
+            stream = sse(client.stream(AGENT, "wait"), heartbeat=1)
+            for _ in range(2):
+                await anext(stream)
+            kept.append(stream)
+
+    await asyncio.to_thread(asyncio.run, leave())
+    kept.clear()
+    gc.collect()
+
+
+@pytest.mark.parametrize("heartbeat", [0, -1, float("nan")])
+@pytest.mark.parametrize("form", [sse, ndjson])
+async def test_a_heartbeat_is_a_number_of_seconds(form: Any, heartbeat: float) -> None:
+    async with world_and_client() as (_, client):
+        with pytest.raises(ConfigurationError, match="heartbeat"):
+            form(client.stream(AGENT, "x"), heartbeat=heartbeat)
+
+
+async def test_a_cancelled_reader_of_any_iterable_closes_it() -> None:
+    is_closed = asyncio.Event()
+
+    async def endless() -> AsyncIterator[Event]:
+        try:
+            await asyncio.Event().wait()
+            yield TextDelta("never")
+        finally:
+            is_closed.set()
+
+    await cancelled(sse(endless()))
+    assert is_closed.is_set()
+
+
+class Plain:
+    """An iterator that has nothing to close."""
+
+    def __aiter__(self) -> Plain:
+        return self
+
+    async def __anext__(self) -> Event:
+        return TextDelta("x")
+
+
+async def test_what_cannot_be_closed_is_left() -> None:
+    stream = sse(Plain())
+    await anext(stream)
+    await stream.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
+
+
+async def test_cancelled_in_the_moment_of_an_event() -> None:
+    """The step under way has ended by then: its event is lost with its reader, and nothing is left behind."""
+    go_on = asyncio.Event()
+
+    async def soon() -> AsyncIterator[Event]:
+        await go_on.wait()
+        yield TextDelta("x")
+
+    async def read() -> None:
+        await anext(sse(soon()))
+
+    reader = asyncio.ensure_future(read())
+    await asyncio.sleep(1)
+    go_on.set()
+    await asyncio.sleep(0)
+    reader.cancel()
+    await asyncio.wait({reader})
+    assert reader.cancelled()
+
+
+def test_the_headers_say_not_to_hold_it_back() -> None:
+    assert EVENT_STREAM_HEADERS["Content-Type"].startswith("text/event-stream")
+    assert EVENT_STREAM_HEADERS["X-Accel-Buffering"] == "no"
+    with pytest.raises(TypeError):
+        EVENT_STREAM_HEADERS["x"] = "y"  # type: ignore[index]
+
+
+async def test_a_turn_that_was_read_in_part() -> None:
+    async with world_and_client() as (_, client), client.stream(AGENT, "words 3") as turn:
+        assert isinstance(await anext(turn), TurnStarted)
+        assert words(read_sse(await whole(sse(turn)))) == "word0 word1 word2 "
+
+
+async def test_closing_the_client_ends_a_stream() -> None:
+    async with world_and_client() as (_, client):
+        stream = sse(client.stream(AGENT, "wait"))
+        for _ in range(2):
+            await anext(stream)
+        await client.aclose()
+        (sent,) = read_sse(await whole(stream))
+        assert (sent.name, sent.data["error"]) == ("TurnFailed", "ClosedError")

@@ -1,0 +1,78 @@
+"""``toolhouse-async demo --web``: the chat of the examples in a browser, on an embedded Workers API."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+from pathlib import Path
+from secrets import token_urlsafe
+from typing import TYPE_CHECKING, Any
+
+from .. import AsyncToolhouse
+from ..testing import WorkersEmulator
+from .chat_worker import SUGGESTIONS, chat_worker
+from .terminal import fail
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+__all__ = ["demo_web"]
+
+_WORKER = "penguin-analyst"
+_GRACE = 2
+"""Seconds for which open pages are waited for at the end."""
+
+
+async def demo_web(port: int, csv: Path) -> int:
+    """Serve the chat on 127.0.0.1 until SIGINT or SIGTERM.
+
+    Args:
+        port: The TCP port; 0 takes a free one.
+        csv: The file that the worker analyses.
+
+    Returns:
+        The exit status: 1 if the port cannot be listened on, 2 where the extra ``[chat]`` is not installed.
+    """
+    try:
+        import uvicorn  # here, since only the extra installs it
+
+        app = _example()
+    except ModuleNotFoundError as error:
+        if error.name not in ("itsdangerous", "starlette", "uvicorn"):
+            raise
+        fail(f"the chat needs {error.name}, which the extra [chat] installs: pip install 'toolhouse-async[chat]'")
+        return 2
+    try:
+        listening = socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        fail(f"cannot listen on 127.0.0.1:{port}: {error.strerror or error}")
+        return 1
+    key = token_urlsafe()  # the worker reads any file for whoever has it
+    emulator = WorkersEmulator(api_key=key)
+    emulator.worker(_WORKER)(chat_worker)
+    with listening:
+        async with emulator.serve() as workers:
+            application = app.create_app(
+                lambda: AsyncToolhouse(key, base_url=workers.url),
+                _WORKER,
+                secret=token_urlsafe(),
+                hosts=("127.0.0.1", "localhost"),
+                https=False,
+                suggestions=SUGGESTIONS,
+                vars={"csv_path": str(csv)},
+            )
+            config = uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=_GRACE)
+            print(f"{_WORKER}, served by the embedded Workers API on {workers.url}")
+            print(f"Chat with it on http://127.0.0.1:{listening.getsockname()[1]} (Ctrl-C stops)", flush=True)
+            await uvicorn.Server(config).serve(sockets=[listening])
+    return 0
+
+
+def _example() -> ModuleType:
+    """The example of the documentation: in an installed package a part of it, else where it stands in the sources."""
+    installed = Path(__file__).with_name("chat")
+    folder = installed if installed.is_dir() else Path(__file__).parents[2] / "docs" / "examples" / "chat"
+    spec: Any = importlib.util.spec_from_file_location("toolhouse_chat", folder / "app.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

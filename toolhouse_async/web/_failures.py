@@ -1,0 +1,101 @@
+"""What people are told of an error: what they can do, and nothing of what went on inside."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from .. import errors as er
+from .._eventjson import event_json
+from ..events import ErrorEvent, Event, MalformedLine, TurnCompleted
+
+__all__ = ["browser_json", "failure"]
+
+BUSY: Final = "Too many people are asking at the moment. Please try again in {} seconds."
+WORKER: Final = "The worker reported an error."
+
+_OURS: Final = "Something is wrong on our side. Please try again later."
+_WORDS: Final[Mapping[type[er.ToolhouseError], str]] = {
+    er.ClosedError: "The answer was stopped.",
+    er.SessionBusyError: "The last message is still being answered. Please wait for it, or stop it.",
+    er.ConflictError: "The worker is still busy with the last message. Please wait until it is done.",
+    er.LeaseLostError: "This conversation is being continued elsewhere. Please load it again.",
+    er.StoreError: "The conversation could not be saved. You may have to remind the worker of this answer.",
+    er.OutcomeUnknownError: "Nobody knows yet whether your message arrived. Please check before you send it again.",
+    er.StreamInterruptedError: "Your message arrived, but its answer broke off. Please check whether it is there now.",
+    er.TurnTimeoutError: "This took too long. The worker may still be at it; please look again later.",
+    er.ResumeUncertainError: "The computation is over, but nobody knows whether the worker goes on. Please check.",
+    er.TooManyRoundsError: "The worker started too many computations for one message. Please ask for less at once.",
+    er.JobError: "The computation is out of sight. It may still be running; please look again later.",
+    er.WorkerError: "The worker could not finish this. You can ask again, perhaps in other words.",
+    er.BadRequestError: "The worker did not take this message. Please put it differently.",
+    er.UnprocessableEntityError: "The worker did not take this message. Please put it differently.",
+    er.ConfigurationError: _OURS,
+    er.AuthenticationError: _OURS,
+    er.PermissionDeniedError: _OURS,
+    er.EventsDroppedError: "Part of this answer is not shown. Please load the conversation again when it is done.",
+    er.NotFoundError: "This conversation is not there any more. Please begin a new one.",
+}
+_UNKNOWN: Final = {
+    True: "The worker cannot be reached at the moment, and your message was not sent. Please try again.",
+    False: "Something went wrong after your message had arrived. Please check before you send it again.",
+    None: "Something went wrong, and nobody knows whether your message arrived. Please check before you send it again.",
+}
+"""What is said of any other error, by its ``safe_to_retry``."""
+_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+
+
+def failure(error: BaseException) -> dict[str, Any]:
+    """Describe an error to the people whom it concerns, as JSON has it.
+
+    The texts are fixed: nothing of the error's own message, of the service's answer or of the key is in them.
+
+    Args:
+        error: Any error; what is none of this library's is called ``"InternalError"``.
+
+    Returns:
+        ``error`` (the class's name), ``message`` (a sentence that says what to do), ``safe_to_retry`` (``True``,
+        ``False`` or ``None`` as the error has it), ``retry_after`` (seconds, or ``None``).
+    """
+    if not isinstance(error, er.ToolhouseError):
+        return {"error": "InternalError", "message": _OURS, "safe_to_retry": None, "retry_after": None}
+    retry_after = error.retry_after if isinstance(error, er.APIStatusError) else None
+    return {
+        "error": type(error).__name__,
+        "message": _words(error, retry_after),
+        "safe_to_retry": error.safe_to_retry,
+        "retry_after": retry_after,
+    }
+
+
+def _words(error: er.ToolhouseError, retry_after: float | None) -> str:
+    if isinstance(error, er.RateLimitError):
+        return BUSY.format(max(1, round(retry_after or 60)))
+    for kind in type(error).__mro__:
+        if kind in _WORDS:
+            return _WORDS[kind]
+    return _UNKNOWN[error.safe_to_retry]
+
+
+def browser_json(event: Event) -> bytes:
+    """Write an event for a browser.
+
+    All that the worker said is in it. Left out are the text of an error (a worker's code stays where it is a plain
+    word), lines that are none of the worker's, and of the result what the events before have brought already.
+    """
+    match event:
+        case ErrorEvent(_, code):
+            return event_json(event, {"message": WORKER, "code": safe_code(code)})
+        case MalformedLine(number=number):
+            return event_json(event, {"number": number})
+        case TurnCompleted(result):
+            shown = ("status", "jobs", "recovered", "unknown", "malformed")
+            return event_json(event, {"result": {name: getattr(result, name) for name in shown}})
+        case _:
+            return event_json(event)
+
+
+def safe_code(code: str | int | None) -> str | int | None:
+    """A worker's error code where it is a plain word or a number, else ``None``."""
+    return code if isinstance(code, int) or (code is not None and _CODE.fullmatch(code)) else None
