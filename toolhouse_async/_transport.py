@@ -85,7 +85,8 @@ class _SpeaksHTTP2(Exception):  # noqa: N818 - a signal
 
 
 def _speaks_http_2(connection: aiohttp.connector.Connection) -> bool:
-    tls = None if connection.transport is None else connection.transport.get_extra_info("ssl_object")
+    transport = connection.transport
+    tls = None if transport is None else transport.get_extra_info("ssl_object")
     return tls is not None and tls.selected_alpn_protocol() == "h2"
 
 

@@ -15,6 +15,7 @@ from typing import Final
 class State(Enum):
     """What a turn is doing."""
 
+    __hash__ = object.__hash__  # Enum's own is in Python: it would be called for every look into the table
     SENDING = "sending a message"
     STREAMING = "reading the answer"
     PROBING = "looking for the job behind a 409"
@@ -28,6 +29,7 @@ class State(Enum):
 class Signal(Enum):
     """What happened."""
 
+    __hash__ = object.__hash__
     ANSWERED = "2xx"
     LOST = "sent, no answer"
     REFUSED = "409"
