@@ -7,6 +7,9 @@ A comment directly above a block says how it is tested; without one, a Python or
 - ``pytest`` - run by pytest; every test in it must pass;
 - ``app`` - a web application, served and tested by ``test_fastapi.py``;
 - ``file: NAME`` - a program of the tutorial, see ``test_tutorial.py``;
+- ``web: STEP``, ``web-change: STEP``, ``web-server``, ``web-serve`` - the tutorial's chat in the browser, with
+  ``page: STEP`` and ``page-change: STEP`` for its page, see ``tests/chat/test_tutorial.py``;
+- ``before: WHAT``, ``after: WHAT`` - the same function by another library and by this one, see ``test_migrate.py``;
 - ``fragment`` - shows a form and cannot run; it must compile;
 - ``shell`` - run by bash; ``server`` - the emulator, started for the tutorial;
 - ``install``, ``demo-command``, ``test-command`` - installs something: the extras that it names must exist;

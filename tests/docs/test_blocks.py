@@ -12,8 +12,8 @@ from .blocks import BLOCKS, CODE, PAGES, ROOT, Block, marked, read_blocks
 from .setups import SETUPS
 
 KINDS = {
-    "python": {"app", "example", "program", "pytest", "file", "fragment"},
-    "sh": {"shell", "server", "install", "demo-command", "test-command"},
+    "python": {"after", "app", "before", "example", "file", "fragment", "program", "pytest", "web", "web-change"},
+    "sh": {"demo-command", "install", "server", "shell", "test-command", "web-serve", "web-server"},
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
@@ -43,7 +43,7 @@ def test_a_fragment_compiles(block: Block) -> None:
 
 @pytest.mark.parametrize("block", [*marked("install"), *marked("demo-command"), *marked("test-command")], ids=str)
 def test_what_is_installed_exists(block: Block) -> None:
-    extras = re.findall(r"\[([a-z,]+)\]", block.code)
+    extras = re.findall(r"\[([a-z,-]+)\]", block.code)
     assert "pip install" in block.code
     assert {name for extra in extras for name in extra.split(",")} <= PROJECT["optional-dependencies"].keys()
 

@@ -10,7 +10,7 @@ import pytest
 
 import toolhouse_async
 from tests.test_imports import IMPORTS, ONLY_IN
-from toolhouse_async import EventDecoder, errors, events, manager, stores, testing
+from toolhouse_async import EventDecoder, errors, events, manager, stores, testing, web
 from toolhouse_async._wire.decode import _TABLE
 from toolhouse_async._wire.steps import State
 
@@ -82,7 +82,7 @@ def test_every_public_name_is_in_the_reference_once() -> None:
         written += [f"toolhouse_async.{name}" for name in module.__all__]
     public = {f"toolhouse_async.{name}" for name in toolhouse_async.__all__}
     public -= {f"toolhouse_async.{name}" for name in ("__version__", "errors", "events", "Event")}
-    public |= {f"{module.__name__}.{name}" for module in (testing, stores, manager) for name in module.__all__}
+    public |= {f"{module.__name__}.{name}" for module in (testing, stores, manager, web) for name in module.__all__}
     public -= {"toolhouse_async.manager.SessionManager"}  # which is in the package itself as well
     assert sorted(each for each in written if not each.endswith(".Event")) == sorted(public)
 

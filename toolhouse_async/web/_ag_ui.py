@@ -196,7 +196,7 @@ class _Form:
         return self._new_id()
 
     def _job(self, job_id: str, status: str, elapsed: float, polls: int) -> BaseEvent:
-        content = {"jobId": job_id, "status": status, "elapsed": elapsed, "polls": polls}
+        content = {"jobId": job_id, "status": status, "elapsed": round(elapsed, 3), "polls": polls}
         return self._core.ActivitySnapshotEvent(
             message_id=f"{self._run_id}-job-{job_id}", activity_type=_ACTIVITY, content=content, replace=True
         )

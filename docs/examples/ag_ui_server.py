@@ -1,0 +1,61 @@
+"""An endpoint for AG-UI front ends, CopilotKit among them.
+
+Serve it with TOOLHOUSE_API_KEY and AGENT_ID in the environment, and point the front end's HttpAgent at /agent:
+
+    uvicorn --factory ag_ui_server:from_environment
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from ag_ui.core import RunAgentInput, UserMessage
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from toolhouse_async import AsyncToolhouse, SessionManager
+from toolhouse_async.web import EVENT_STREAM_HEADERS, ag_ui
+
+
+def last_words(asked: RunAgentInput) -> str | None:
+    """What the user said last: the worker has all that was said before in its own history."""
+    for message in reversed(asked.messages):
+        if isinstance(message, UserMessage):
+            if isinstance(message.content, str):
+                return message.content
+            return "".join(part.text for part in message.content if part.type == "text")
+    return None
+
+
+async def answer(request: Request) -> Response:
+    """Answer one run of a front end."""
+    try:
+        asked = RunAgentInput.model_validate_json(await request.body())
+    except ValidationError as error:
+        return JSONResponse({"message": "not the input of a run", "errors": error.error_count()}, 422)
+    # The front end names its threads itself. Whoever knows a name can go on with the conversation: where users log in,
+    # put the user's own id in front of it.
+    turn = request.state.manager.stream(asked.thread_id, last_words(asked))
+    stream = ag_ui(turn, thread_id=asked.thread_id, run_id=asked.run_id)
+    return StreamingResponse(stream, headers=EVENT_STREAM_HEADERS)
+
+
+def create_app(make_client: Callable[[], AsyncToolhouse], agent_id: str) -> Starlette:
+    """Make the application: one client for the process, one conversation for each thread of a front end."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, SessionManager]]:
+        async with make_client() as toolhouse, SessionManager(toolhouse, agent_id, on_missing="restart") as manager:
+            yield {"manager": manager}
+
+    return Starlette(routes=[Route("/agent", answer, methods=["POST"])], lifespan=lifespan)
+
+
+def from_environment() -> Starlette:
+    """The application as the environment describes it."""
+    return create_app(AsyncToolhouse, os.environ["AGENT_ID"])

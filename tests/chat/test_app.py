@@ -1,0 +1,279 @@
+"""The application by its requests, as a page makes them and as others might."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import threading
+from http.client import HTTPConnection, HTTPResponse
+from typing import Any
+
+import pytest
+
+from tests.support.answers import KEY
+from tests.web.support import Sent, read_sse, words
+
+from .site import EXAMPLE, Site, until
+
+
+class Browser:
+    """A browser without a screen: it keeps its cookie."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self.cookie = ""
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        """Make a request, and return the status and what came as JSON."""
+        with self.open(method, path, body, **headers) as response:
+            data = response.read()
+        return response.status, json.loads(data) if data.startswith(b"{") else data.decode()
+
+    def open(self, method: str, path: str, body: Any = None, **headers: str) -> HTTPResponse:
+        """Make a request."""
+        connection = HTTPConnection("127.0.0.1", self._site.port, timeout=20)
+        data = None
+        headers["Connection"] = "close"  # so that the response is all that has to be closed
+        if method == "POST":
+            headers = {"Content-Type": "application/json", **headers}
+            data = body if isinstance(body, bytes) else json.dumps({} if body is None else body).encode()
+        if self.cookie:
+            headers = {"Cookie": self.cookie, **headers}
+        connection.request(method, path, data, {name.replace("_", "-"): value for name, value in headers.items()})
+        response = connection.getresponse()
+        for name, value in response.getheaders():
+            if name.lower() == "set-cookie":
+                self.cookie = value.partition(";")[0]
+        return response
+
+    def say(self, text: str) -> str:
+        """Say something, and return the turn's id."""
+        status, answer = self.ask("POST", "/api/messages", {"text": text})
+        assert status == 202
+        return str(answer["id"])
+
+    def turn(self, after: str = "", **headers: str) -> list[Sent]:
+        """Follow the turn to its end."""
+        with self.open("GET", f"/api/turn?after={after}", **headers) as response:
+            assert response.status == 200
+            assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+            return read_sse(response.read())
+
+    def conversation(self) -> Any:
+        status, answer = self.ask("GET", "/api/conversation")
+        assert status == 200
+        return answer
+
+
+@pytest.fixture
+def browser(site: Site) -> Browser:
+    return Browser(site)
+
+
+def test_a_conversation(browser: Browser, site: Site) -> None:
+    assert browser.conversation() == {"messages": [], "turn": None}
+    first = browser.say("Hello")
+    assert words(browser.turn()) == "You said: Hello"
+    assert browser.conversation() == {
+        "messages": [],
+        "turn": {"id": first, "message": "Hello", "running": False},
+    }
+    browser.say("And more")
+    assert words(browser.turn()) == "You said: And more"
+    before = [{"role": "user", "text": "Hello"}, {"role": "assistant", "text": "You said: Hello"}]
+    assert browser.conversation()["messages"] == before
+    assert [request.method for request in site.server.accepted] == ["POST", "PUT"]
+
+
+def test_a_turn_that_runs_is_replayed_and_goes_on(browser: Browser, site: Site) -> None:
+    turn = browser.say("wait")
+    shown = browser.conversation()
+    assert shown["turn"] == {"id": turn, "message": "wait", "running": True}
+    status, told = browser.ask("POST", "/api/messages", {"text": "too soon"})
+    assert (status, told["error"]) == (409, "SessionBusyError")
+    streams: list[list[Sent]] = []
+    tabs = [threading.Thread(target=lambda: streams.append(browser.turn())) for _ in range(2)]
+    for tab in tabs:
+        tab.start()
+    site.go_on()
+    for tab in tabs:
+        tab.join()
+    assert [words(sent) for sent in streams] == ["first second"] * 2
+    assert site.accepted == ["wait"]
+
+
+def test_a_page_that_returns_misses_and_repeats_nothing(browser: Browser) -> None:
+    turn = browser.say("count 5")
+    sent = browser.turn()
+    assert words(browser.turn(f"{turn}-3")) == "2 3 4 "
+    assert words(browser.turn(Last_Event_ID=f"{turn}-4")) == "3 4 "
+    assert words(browser.turn(sent[-1].id or "")) == ""
+    assert words(browser.turn("another-3")) == "0 1 2 3 4 "
+
+
+def test_a_job_is_waited_for(browser: Browser, site: Site) -> None:
+    browser.say("job")
+    site.go_on()
+    sent = browser.turn()
+    assert [each.name for each in sent if each.name.startswith("Job")][0::2][:1] == ["JobStarted"]
+    assert words(sent) == "Computing.The job says **forty-two**."
+    browser.say("x")
+    browser.turn()
+    assert [each["text"] for each in browser.conversation()["messages"] if each["role"] == "user"] == ["job"]
+
+
+def test_stopping(browser: Browser) -> None:
+    browser.say("wait")
+    assert browser.ask("POST", "/api/stop") == (204, "")
+    assert browser.turn()[-1].data["error"] == "ClosedError"
+    assert browser.ask("POST", "/api/stop") == (204, "")
+    assert not browser.conversation()["turn"]["running"]
+
+
+def test_a_new_conversation(browser: Browser, site: Site) -> None:
+    browser.say("one")
+    browser.turn()
+    assert browser.ask("POST", "/api/new") == (204, "")
+    assert browser.conversation() == {"messages": [], "turn": None}
+    assert browser.ask("GET", "/api/turn") == (204, "")
+    browser.say("wait")
+    assert browser.ask("POST", "/api/new")[0] == 409
+    until(lambda: len(site.accepted) == 2)
+    assert [request.method for request in site.server.accepted] == ["POST", "POST"]
+
+
+def test_each_browser_has_its_own_conversation(site: Site) -> None:
+    ada, bob = Browser(site), Browser(site)
+    for browser, name in ((ada, "Ada"), (bob, "Bob")):
+        browser.say(name)
+        browser.turn()
+    assert ada.cookie != bob.cookie
+    assert words(ada.turn()) == "You said: Ada"
+    assert words(bob.turn()) == "You said: Bob"
+    payload, _, signature = bob.cookie.partition("=")[2].partition(".")
+    for forged in (f"{ada.cookie.partition('.')[0]}.{signature}", f"chat={payload}", "chat=x", ada.cookie[:-3] + "xyz"):
+        eve = Browser(site)
+        eve.cookie = forged
+        assert eve.conversation() == {"messages": [], "turn": None}
+    run_ids = [each.data["run_id"] for each in ada.turn() if each.name == "TurnStarted"]
+    eve = Browser(site)
+    assert eve.ask("GET", f"/api/conversation?run_id={run_ids[0]}")[1] == {"messages": [], "turn": None}
+
+
+def test_the_cookie_is_out_of_reach_of_scripts_and_of_other_sites(site: Site) -> None:
+    with Browser(site).open("GET", "/") as response:
+        cookie = response.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=lax" in cookie
+
+
+def test_the_policy_lets_the_page_run_its_own_script_alone(browser: Browser) -> None:
+    with browser.open("GET", "/") as response:
+        page = response.read().decode()
+        policy = response.headers["content-security-policy"]
+    assert "unsafe" not in policy
+    assert "default-src 'none'" in policy
+    for element in ("script", "style"):
+        (content,) = re.findall(rf"<{element}>(.*?)</{element}>", page, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{element}-src 'sha256-{digest}'" in policy
+    assert not re.findall(r"<\w+[^>]*\s(on\w+|style)=", page)
+    assert not re.findall(r"(?:src|href)=.https?://", page)
+
+
+@pytest.mark.parametrize("path", ["messages", "stop", "check", "new"])
+def test_other_sites_cannot_make_a_browser_say_anything(browser: Browser, site: Site, path: str) -> None:
+    """A form of theirs can be sent to us, but not as JSON, which a browser asks the server about first."""
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""):
+        status, told = browser.ask("POST", f"/api/{path}", {"text": "x"}, Content_Type=kind)
+        assert (status, told["message"]) == (415, "Please send JSON.")
+    assert browser.ask("OPTIONS", f"/api/{path}")[0] == 405
+    assert site.accepted == []
+
+
+def test_other_names_are_refused(browser: Browser) -> None:
+    assert browser.ask("GET", "/", Host="attacker.example")[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b"[]", 400),
+        (b"\xff", 400),
+        ({}, 422),
+        ({"text": 7}, 422),
+        ({"text": " \n"}, 422),
+        ({"text": "x" * 20_001}, 413),
+        (b" " * 300_000, 413),
+    ],
+)
+def test_what_is_no_message_is_refused(browser: Browser, site: Site, body: Any, status: int) -> None:
+    answered, told = browser.ask("POST", "/api/messages", body)
+    assert answered == status
+    assert told["message"].endswith(".")
+    assert site.accepted == []
+
+
+def test_a_failure_is_told_in_safe_words(browser: Browser) -> None:
+    browser.say("fail")
+    with browser.open("GET", "/api/turn") as response:
+        stream = response.read()
+    assert read_sse(stream)[-1].data["error"] == "WorkerError"
+    assert b"hunter2" not in stream
+    assert KEY.encode() not in stream
+
+
+def test_a_message_of_unknown_fate_is_checked(browser: Browser, site: Site) -> None:
+    browser.say("one")
+    browser.turn()
+    site.emulator.faults.add(method="PUT", cut="rst", accept=True)
+    site.emulator.faults.add(method="GET", times=None, status=503)
+    browser.say("two")
+    assert browser.turn()[-1].data["error"] == "OutcomeUnknownError"
+    assert browser.ask("POST", "/api/check")[0] == 503
+    site.emulator.faults.clear()
+    status, told = browser.ask("POST", "/api/check")
+    assert (status, told) == (200, {"arrived": True})
+    assert browser.conversation()["messages"][-1] == {"role": "assistant", "text": "You said: two"}
+    assert site.accepted == ["one", "two"]
+
+
+def test_the_service_is_not_there(browser: Browser, site: Site) -> None:
+    site.workers_url = "http://127.0.0.1:1"
+    site.stop_application()
+    site.start_application()
+    browser.say("Hello")
+    (told,) = browser.turn()
+    assert (told.data["error"], told.data["safe_to_retry"]) == ("NotSentError", True)
+
+
+def test_a_restart_in_mid_job(browser: Browser, site: Site) -> None:
+    turn = browser.say("job")
+    with browser.open("GET", "/api/turn") as response:
+        while b"JobStarted" not in response.readline():
+            pass
+    site.stop_application()
+    site.start_application()
+    shown = browser.conversation()
+    assert shown["turn"]["id"] != turn
+    assert shown["turn"]["message"] is None
+    assert shown["turn"]["running"]
+    site.go_on()
+    assert words(browser.turn()).endswith("The job says **forty-two**.")
+    shown = browser.conversation()
+    assert shown["turn"] is None
+    assert [each["role"] for each in shown["messages"]] == ["user", "assistant", "assistant"]
+    assert site.accepted == ["job", ""]
+
+
+def test_it_is_made_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setenv("AGENT_ID", "worker")
+    monkeypatch.setenv("CHAT_SECRET", "secret")
+    monkeypatch.setenv("CHAT_HOSTS", "chat.example")
+    monkeypatch.setenv("CHAT_STORE", str(tmp_path / "chat.db"))
+    app = EXAMPLE.from_environment()
+    assert 'content="worker"' in app.state.page[0]
