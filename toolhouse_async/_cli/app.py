@@ -83,7 +83,7 @@ def demo_command(csv: Path, column: str | None, *, web: bool, port: int) -> int:
     if web:
         from .demo_web import demo_web
 
-        return _complete(demo_web(port, csv.absolute()))
+        return asyncio.run(demo_web(port, csv.absolute()))
     from .demo import demo
 
     return _complete(demo(csv.absolute(), column))

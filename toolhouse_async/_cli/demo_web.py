@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import socket
+from contextlib import nullcontext
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .. import AsyncToolhouse
 from ..testing import WorkersEmulator
 from .chat_worker import SUGGESTIONS, chat_worker
+from .stopping import stopped_by_signal
 from .terminal import fail
 
 if TYPE_CHECKING:
@@ -38,9 +41,10 @@ async def demo_web(port: int, csv: Path) -> int:
 
         app = _example()
     except ModuleNotFoundError as error:
-        if error.name not in ("itsdangerous", "starlette", "uvicorn"):
+        missing = (error.name or "").partition(".")[0]
+        if missing not in ("itsdangerous", "starlette", "uvicorn"):
             raise
-        fail(f"the chat needs {error.name}, which the extra [chat] installs: pip install 'toolhouse-async[chat]'")
+        fail(f"the chat needs {missing}, which the extra [chat] installs: pip install 'toolhouse-async[chat]'")
         return 2
     try:
         listening = socket.create_server(("127.0.0.1", port))
@@ -62,9 +66,16 @@ async def demo_web(port: int, csv: Path) -> int:
                 vars={"csv_path": str(csv)},
             )
             config = uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=_GRACE)
+            server = uvicorn.Server(config)
+            server.capture_signals = nullcontext  # type: ignore[method-assign, assignment] # they are ours
+            stopped = stopped_by_signal()
+            serving = asyncio.create_task(server.serve(sockets=[listening]))
             print(f"{_WORKER}, served by the embedded Workers API on {workers.url}")
             print(f"Chat with it on http://127.0.0.1:{listening.getsockname()[1]} (Ctrl-C stops)", flush=True)
-            await uvicorn.Server(config).serve(sockets=[listening])
+            await stopped.wait()
+            await application.state.hub.aclose()  # so that no page is waited for
+            server.should_exit = True
+            await serving
     return 0
 
 

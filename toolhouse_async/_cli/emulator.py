@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import shlex
-import signal
 import sys
 from contextlib import aclosing
 from ipaddress import ip_address
@@ -17,6 +16,7 @@ from attrs import evolve
 from ..testing import WorkersEmulator
 from ..testing.workers import echo
 from .csv_analyst import csv_analyst
+from .stopping import stopped_by_signal
 from .terminal import fail, warn
 
 if TYPE_CHECKING:
@@ -46,12 +46,7 @@ async def serve(host: str, port: int, api_key: str | None) -> int:
             f"{host} is not this machine alone: everybody on its networks {who} can talk to the workers, "
             f"unencrypted, and have csv-analyst read files below {folder}"
         )
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        try:
-            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-        except NotImplementedError:  # an event loop of Windows, where Ctrl-C cancels this task
-            break
+    stopped = stopped_by_signal()
     try:
         async with emulator.serve(host=host, port=port) as server:
             key = ["-H", f"Authorization: Bearer {api_key}"] if api_key else []

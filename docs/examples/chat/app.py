@@ -269,6 +269,7 @@ def create_app(
             ):
                 chat = Chat(toolhouse, manager, hub, agent_id)
                 await chat.look()
+                app.state.hub = hub  # for whoever stops the application and does not want to wait for open pages
                 yield {"chat": chat}
         finally:
             if kept is not None:
