@@ -7,15 +7,14 @@ is a bug of this library, and :func:`step` says so instead of guessing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum, unique
+from enum import StrEnum, unique
 from typing import Final
 
 
 @unique
-class State(Enum):
-    """What a turn is doing."""
+class State(StrEnum):
+    """What a turn is doing; strings, since an enum's own hash is in Python and called at every look into the table."""
 
-    __hash__ = object.__hash__  # Enum's own is in Python: it would be called for every look into the table
     SENDING = "sending a message"
     STREAMING = "reading the answer"
     PROBING = "looking for the job behind a 409"
@@ -26,10 +25,9 @@ class State(Enum):
 
 
 @unique
-class Signal(Enum):
+class Signal(StrEnum):
     """What happened."""
 
-    __hash__ = object.__hash__
     ANSWERED = "2xx"
     LOST = "sent, no answer"
     REFUSED = "409"

@@ -152,14 +152,14 @@ class HubTurn:
 
     def __init__(self, name: str, turn: Turn | BackgroundJobWaiter, max_bytes: int) -> None:
         """Run a turn; made by :meth:`TurnHub.start`."""
-        self.name = name
-        self.id = uuid4().hex[:16]
-        self.turn = turn
+        self.name: str = name
+        self.id: str = uuid4().hex[:16]
+        self.turn: Turn | BackgroundJobWaiter = turn
         self.error: Exception | None = None
         self.expiry: asyncio.TimerHandle | None = None
         self._replay = Replay(max_bytes)
         self._waiting: set[asyncio.Future[None]] = set()
-        self.task = asyncio.ensure_future(self._run())
+        self.task: asyncio.Task[None] = asyncio.ensure_future(self._run())
 
     def __repr__(self) -> str:
         return f"<HubTurn {self.name!r:.80}, {self._replay.count} events: {'over' if self.is_over else 'running'}>"

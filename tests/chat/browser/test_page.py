@@ -1,0 +1,348 @@
+"""What people see and do, in a browser."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.chat.site import Site, until
+from tests.support.answers import KEY
+
+from .conftest import Tab
+
+
+def test_words_appear_as_they_come(tab: Tab, site: Site) -> None:
+    tab.say("wait").wait_for_text("first")
+    assert tab.state == "answering"
+    assert tab.answer().strip() == "first"
+    site.go_on()
+    tab.wait_for("idle")
+    assert tab.answer() == "first second"
+    assert site.accepted == ["wait"]
+
+
+def test_a_conversation_goes_on(tab: Tab, site: Site) -> None:
+    assert tab.ask("One") == "You said: One"
+    assert tab.ask("Two") == "You said: Two"
+    assert [request.method for request in site.server.accepted] == ["POST", "PUT"]
+    assert tab.said() == ["One", "You said: One", "Two", "You said: Two"]
+
+
+def test_tool_calls_fold_open(tab: Tab) -> None:
+    tab.ask("tools here")
+    tool = tab.page.locator("details.tool")
+    assert tool.count() == 1
+    assert not tool.evaluate("element => element.open")
+    assert "look" in tool.locator("summary").inner_text()
+    tool.locator("summary").click()
+    assert tool.evaluate("element => element.open")
+    shown = tool.inner_text()
+    assert '"at": "here"' in shown
+    assert "<b>" in shown
+    assert tab.page.locator("details b").count() == 0
+
+
+def test_a_job_is_shown_with_its_time_and_the_input_waits(tab: Tab, site: Site) -> None:
+    tab.say("job").wait_for("job")
+    indicator = tab.page.locator(".job")
+    expect(indicator.locator(".job-time")).to_contain_text("0:0")
+    assert tab.page.locator("#input").is_disabled()
+    first = indicator.locator(".job-time").inner_text()
+    tab.page.wait_for_function("text => document.querySelector('.job-time').innerText !== text", arg=first)
+    site.go_on()
+    tab.wait_for("idle")  # the conversation resumed by itself
+    assert "Computing." in tab.answer()
+    assert "The job says forty-two." in tab.answer()
+    assert tab.page.locator(".content strong").inner_text() == "forty-two"
+    assert not tab.page.locator("#input").is_disabled()
+    assert "succe" not in tab.page.locator("body").inner_text().lower()  # nobody knows that
+    assert site.accepted == ["job", ""]
+
+
+@pytest.mark.parametrize("message", ["wait", "job"])
+def test_reload_in_mid_answer(tab: Tab, site: Site, message: str) -> None:
+    tab.say(message)
+    tab.wait_for("job" if message == "job" else "answering")
+    tab.wait_for_text("Computing." if message == "job" else "first")
+    tab.page.reload()
+    tab.wait_for("job" if message == "job" else "answering")
+    assert tab.said()[0] == message
+    assert tab.page.locator("#input").is_disabled()
+    site.go_on()
+    tab.wait_for("idle")
+    whole = "Computing.\\s*The job says forty-two." if message == "job" else "first second"
+    expect(tab.messages("assistant").last.locator(".content").last).to_have_text(
+        __import__("re").compile(whole.split("\\s*")[-1])
+    )
+    assert len(site.accepted) == (2 if message == "job" else 1)
+
+
+def test_reload_afterwards(tab: Tab) -> None:
+    tab.ask("One")
+    tab.ask("tools here")
+    said = tab.said()
+    tab.page.reload()
+    tab.wait_for("idle")
+    tab.wait_for_text("I looked.")
+    assert tab.said() == said
+    assert tab.page.locator("details.tool").count() == 1
+
+
+def test_a_second_tab_shows_the_same(tabs: Any, site: Site) -> None:
+    one = tabs()
+    one.say("wait").wait_for_text("first")
+    two = tabs()
+    two.wait_for_text("first")
+    site.go_on()
+    for tab in (one, two):
+        tab.wait_for("idle")
+        assert tab.answer() == "first second"
+    two.say("Hello")  # in the other tab this time
+    for tab in (two, one):
+        tab.wait_for_text("You said: Hello")
+        tab.wait_for("idle")
+        assert tab.said() == ["wait", "first second", "Hello", "You said: Hello"]
+
+
+def test_lost_wifi_loses_and_repeats_nothing(tab: Tab, site: Site) -> None:
+    tab.say("count 60").wait_for_text("5")
+    for _ in range(3):
+        site.network.cut()
+        tab.wait_for("offline")
+        expect(tab.page.locator("#connection")).to_be_visible()
+        site.network.mend()
+        tab.page.evaluate("window.dispatchEvent(new Event('online'))")
+        tab.wait_until_not("offline")
+    tab.wait_for("idle")
+    assert tab.answer().split() == [str(number) for number in range(60)]
+    expect(tab.page.locator("#connection")).to_be_hidden()
+    assert site.accepted == ["count 60"]
+
+
+def test_wifi_that_is_gone_when_a_message_is_sent(tab: Tab, site: Site) -> None:
+    site.network.cut()
+    tab.say("Hello").wait_for("offline")
+    site.network.mend()
+    tab.page.evaluate("window.dispatchEvent(new Event('online'))")
+    tab.wait_for("idle")
+    assert site.accepted == []
+    assert tab.page.locator("#input").input_value() == "Hello"
+    assert tab.ask("Hello again") == "You said: Hello again"
+    assert site.accepted == ["Hello again"]
+
+
+def test_the_server_is_restarted_in_mid_job(tab: Tab, site: Site) -> None:
+    tab.say("job").wait_for("job")
+    site.stop_application()
+    tab.wait_for("offline")
+    site.start_application()
+    tab.page.evaluate("window.dispatchEvent(new Event('online'))")
+    tab.wait_for("job")
+    site.go_on()
+    tab.wait_for("idle")
+    assert "The job says forty-two." in tab.answer()
+    assert site.accepted == ["job", ""]
+
+
+def test_stopping(tab: Tab, site: Site) -> None:
+    tab.say("wait").wait_for_text("first")
+    tab.page.locator("#stop").click()
+    tab.wait_for("idle")
+    assert tab.answer().strip() == "first"
+    expect(tab.page.locator(".notice").last).to_contain_text("topped")
+    assert tab.page.locator("[role=alert]:visible").count() == 0
+    site.go_on()
+    assert tab.ask("And now?") == "You said: And now?"
+
+
+def test_an_error_says_what_to_do(tab: Tab, site: Site) -> None:
+    tab.say("fail")
+    notice = tab.page.locator(".notice.error")
+    expect(notice).to_contain_text("You can ask again")
+    tab.wait_for("idle")
+    assert tab.page.locator(".retry").count() == 0  # the message has arrived
+    assert "half" in tab.answer()
+    body = tab.page.content()
+    assert "hunter2" not in body
+    assert KEY not in body
+    assert tab.ask("Hello") == "You said: Hello"
+
+
+def test_what_was_not_sent_can_be_sent_again(tab: Tab, site: Site) -> None:
+    site.emulator.faults.add(status=429, retry_after=1)
+    tab.say("Hello")
+    expect(tab.page.locator(".notice.error")).to_contain_text("try again")
+    tab.page.locator(".retry:enabled").click()
+    tab.wait_for_text("You said: Hello")
+    tab.wait_for("idle")
+    assert site.accepted == ["Hello"]
+
+
+def test_a_message_of_unknown_fate_can_be_checked(tab: Tab, site: Site) -> None:
+    tab.ask("One")
+    site.emulator.faults.add(method="PUT", cut="rst", accept=True)
+    site.emulator.faults.add(method="GET", times=None, status=503)
+    tab.say("Two")
+    expect(tab.page.locator(".notice.error")).to_contain_text("Nobody knows yet")
+    assert tab.page.locator(".retry").count() == 0
+    site.emulator.faults.clear()
+    tab.page.locator(".check").click()
+    tab.wait_for_text("You said: Two")
+    assert site.accepted == ["One", "Two"]
+
+
+def test_each_browser_has_its_own_conversation(tabs: Any, chromium: Browser) -> None:
+    ada = tabs()
+    ada.ask("I am Ada")
+    other = chromium.new_context()
+    bob = tabs(context=other)
+    assert bob.said() == []
+    bob.ask("I am Bob")
+    ada.page.reload()
+    ada.wait_for_text("You said: I am Ada")
+    assert "Bob" not in ada.page.content()
+    other.close()
+
+
+def test_a_new_conversation(tabs: Any) -> None:
+    one, two = tabs(), tabs()
+    one.ask("One")
+    two.wait_for_text("You said: One")
+    one.page.locator("#new").click()
+    for tab in (one, two):
+        expect(tab.page.locator("article.message")).to_have_count(0)
+    assert one.ask("Two") == "You said: Two"
+
+
+def test_the_keyboard_is_enough(tab: Tab, site: Site) -> None:
+    page = tab.page
+    page.locator("#input").focus()
+    page.keyboard.type("One")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("line")
+    assert page.locator("#input").input_value() == "One\nline"
+    page.keyboard.press("Enter")
+    tab.wait_for_text("You said: One")
+    tab.wait_for("idle")
+    expect(page.locator("#input")).to_be_focused()
+    page.keyboard.type("wait")
+    page.keyboard.press("Enter")
+    tab.wait_for_text("first")
+    page.keyboard.press("Escape")
+    tab.wait_for("idle")
+    assert site.accepted == ["One\nline", "wait"]
+    page.keyboard.press("Shift+Tab")
+    assert page.evaluate("document.activeElement !== document.body")
+
+
+def test_a_screen_reader_is_told(tab: Tab, site: Site) -> None:
+    page = tab.page
+    assert page.evaluate("document.documentElement.lang") == "en"
+    assert page.locator("#log").get_attribute("role") == "log"
+    for name in ("#input", "#send", "#new"):
+        named = page.locator(name).evaluate(
+            "e => e.getAttribute('aria-label') || e.innerText || (e.labels && e.labels.length) || e.title"
+        )
+        assert named, name
+    tab.say("job").wait_for("job")
+    expect(page.locator("#announcer")).to_contain_text("background")
+    assert page.locator("article.message.assistant").last.get_attribute("aria-busy") == "true"
+    assert page.locator(".job").get_attribute("role") == "status"
+    site.go_on()
+    tab.wait_for("idle")
+    expect(page.locator("#announcer")).to_contain_text("complete")
+    assert page.locator("article.message.assistant").last.get_attribute("aria-busy") in (None, "false")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 1100])
+def test_it_fits_and_can_be_read(chromium: Browser, tabs: Any, site: Site, width: int, scheme: Any) -> None:
+    context = chromium.new_context(viewport={"width": width, "height": 640}, color_scheme=scheme)
+    tab = tabs(context=context)
+    site.pieces = [
+        "# A heading\n\nWords, " + "x" * 300 + " and a [link](https://example.com).\n\n",
+        "| a | b | c | d | e | f |\n|---|---|---|---|---|---|\n" + "| long cell here | 2 | 3 | 4 | 5 | 6 |\n" * 3,
+        "\n```python\n" + "print(" + "x" * 300 + ")\n```\n",
+    ]
+    tab.ask("pieces")
+    tab.ask("tools here")
+    tab.page.locator("details.tool summary").click()
+    widths = tab.page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    assert widths[0] <= widths[1]
+    low = tab.page.evaluate(CONTRAST)
+    assert low == []
+    context.close()
+
+
+CONTRAST = """
+() => {
+  const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+  const parse = (color) => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = color;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const behind = (element) => {
+    for (let each = element; each; each = each.parentElement) {
+      const color = parse(getComputedStyle(each).backgroundColor);
+      if (color[3] === 255) return color;
+    }
+    return [255, 255, 255, 255];
+  };
+  const light = ([r, g, b]) => {
+    const [x, y, z] = [r, g, b].map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  };
+  const low = [];
+  for (const element of document.body.querySelectorAll("*")) {
+    const words = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    const isShown = element.checkVisibility({checkOpacity: true, checkVisibilityCSS: true});
+    if (!words || !isShown || element.disabled) continue;
+    const [text, ground] = [light(parse(getComputedStyle(element).color)), light(behind(element))];
+    const contrast = (Math.max(text, ground) + 0.05) / (Math.min(text, ground) + 0.05);
+    if (contrast < 4.5) low.push(`${element.tagName}.${element.className}: ${contrast.toFixed(2)}`);
+  }
+  return low;
+}
+"""
+
+
+def test_words_are_on_the_page_soon(tab: Tab, site: Site) -> None:
+    """Within 50 ms of leaving the worker, in the median."""
+    import time
+
+    tab.page.evaluate(
+        """() => {
+          window.seen = {};
+          new MutationObserver(() => {
+            for (const [, stamp] of document.getElementById("log").innerText.matchAll(/at(\\d+)/g))
+              window.seen[stamp] ??= Date.now();
+          }).observe(document.getElementById("log"), {subtree: true, childList: true, characterData: true});
+        }"""
+    )
+
+    async def stamping(ctx: Any) -> Any:
+        import asyncio
+
+        for _ in range(40):
+            yield ctx.text(f"at{round(time.time() * 1000)} ")
+            await asyncio.sleep(0.025)
+
+    site.emulator.worker("worker")(stamping)
+    tab.ask("Go")
+    late = sorted(seen - int(stamp) for stamp, seen in tab.page.evaluate("window.seen").items())
+    assert len(late) >= 38  # two in one millisecond would be one
+    assert late[len(late) // 2] <= 50, late
+
+
+def test_nothing_is_said_of_what_the_page_need_not_know(tab: Tab) -> None:
+    answers: list[str] = []
+    tab.page.on("response", lambda response: answers.append(json.dumps(response.headers)))
+    tab.ask("tools here")
+    assert answers
+    assert not [answer for answer in answers if KEY in answer]
+    until(lambda: tab.state == "idle")

@@ -1,0 +1,215 @@
+"""What a worker writes: Markdown where it is meant so, text whatever it is, and nothing else."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from typing import Any
+
+import pytest
+
+from tests.chat.site import Site, until
+
+from .conftest import Tab
+
+HOSTILE = [
+    "<script>window.hacked = 1</script>",
+    "<img src=x onerror='window.hacked = 1'>",
+    "<svg onload=window.hacked=1><iframe src=javascript:window.hacked=1></iframe>",
+    "[press](javascript:window.hacked=1)",
+    "[press](JaVaScRiPt:window.hacked=1)",
+    "[press](java\tscript:window.hacked=1)",
+    "[press]( \x01javascript:window.hacked=1)",
+    "[press](&#106;avascript:window.hacked=1)",
+    "[press](data:text/html,<script>window.hacked=1</script>)",
+    "[press](vbscript:window.hacked=1)",
+    "[press](//attacker.example/steal)",
+    "<javascript:window.hacked=1>",
+    "![seen](https://attacker.example/pixel.png)",
+    "[![seen](https://attacker.example/pixel.png)](javascript:window.hacked=1)",
+    '[a](https://example.com "onmouseover=window.hacked=1")',
+    '[a](https://example.com" onclick="window.hacked=1)',
+    "`<b onclick=window.hacked=1>`",
+    "```<script>\nwindow.hacked=1\n</script>\n```",
+    "| <script>window.hacked=1</script> | b |\n|---|---|\n| <img src=x onerror=window.hacked=1> | d |",
+    "</article></main><h1>Not yours</h1>",
+    "<style>body { display: none }</style>",
+    "\u202egnp.exe",
+    "<base href='https://attacker.example/'><form action='https://attacker.example'><input name=q></form>",
+]
+BROKEN = [
+    "```python\nprint('never closed')",
+    "**never closed *either `nor this",
+    "| a | b |\n|---|",
+    "| a | b\n|---|---|\n| only one",
+    "[no end](https://example.com",
+    "[no target]",
+    "> quote\n>> deeper\n> back\nand on",
+    "- a\n   - b\n - c\n- d\n\n\n  e",
+    "#no heading\n####### seven\n# \n#",
+    "1. one\n3. three\n1) other",
+    "***\n---\n___\n* * *\n-",
+    "***both* first** and **then *mixed** up*",
+    "_snake_case_ and 2*3*4 and __init__",
+    "~~struck~~ ~not~ ~~~tildes\ncode\n~~~",
+    "\\*not stressed\\* \\[not a link\\](x)",
+    "a\n=\nb\n-\nc",
+    "\ttab\n    four spaces\n",
+    "\r\nWindows\r\nlines\r\n",
+    "&amp; &lt;b&gt; &#x41; &nope;",
+    "https://example.com/a_b_c?x=*1*&y=(2), then (https://example.com/x). End",
+    "`` ` `` and ``` `` ``` and `",
+    "- [ ] to do\n- [x] done\n- [y] neither",
+    "\N{GRINNING FACE}\u0301 \u200b\u2028x\u2029y",
+    "",
+    "\n\n\n",
+    "![no end](",
+    "<https://example.com> <not a link>",
+]
+
+
+def finish(tab: Tab, site: Site, text: str) -> None:
+    """Say something, and wait until it is answered."""
+    before = len(site.accepted)
+    tab.say(text)
+    until(lambda: len(site.accepted) > before)
+    tab.wait_for("idle")
+
+
+def shown(tab: Tab, site: Site, *pieces: str) -> Any:
+    """The content of the answer that a worker gives in these pieces."""
+    site.pieces = list(pieces)
+    finish(tab, site, "pieces")
+    return tab.messages("assistant").last.locator(".content").last
+
+
+def letters(text: str) -> str:
+    """The letters and digits of a text: what no Markdown may swallow."""
+    return "".join(character for character in text if character.isalnum())
+
+
+def test_hostile_text_stays_text(tab: Tab, site: Site) -> None:
+    asked: list[str] = []
+    tab.page.on("request", lambda request: asked.append(request.url))
+    for text in HOSTILE:
+        content = shown(tab, site, f"Before.\n\n{text}\n\nAfter.")
+        forbidden = "script, img, iframe, object, svg, style, base, form, input:not([type=checkbox])"
+        assert content.locator(forbidden).count() == 0, text
+        for link in content.locator("a").all():
+            assert re.match(r"(https?|mailto):", link.evaluate("a => a.href")), text
+            assert not link.get_attribute("href").startswith("//"), text
+            assert "noopener" in link.get_attribute("rel"), text
+            assert not [name for name in link.evaluate("a => a.getAttributeNames()") if name.startswith("on")], text
+        for pressed in content.get_by_text("press").all():
+            pressed.click()
+        assert tab.page.evaluate("window.hacked") is None, text
+        if "window.hacked" in text and "](" not in text and "```" not in text:
+            assert "window.hacked" in content.inner_text()  # visibly
+    assert [url for url in asked if "attacker" in url] == []
+    assert tab.page.url.rstrip("/") == site.url
+
+
+def test_broken_markdown_loses_nothing(tab: Tab, site: Site) -> None:
+    for text in BROKEN:
+        found = str(shown(tab, site, f"Before.\n\n{text}\n\nAfter.").evaluate("e => e.textContent"))
+        # Nowhere on the page stand a link's target, the name of a code's language, and what an entity is called.
+        kept = re.sub(r"(?<=\])\(https?:[^)]*\)|(?<=```)python|&#?\w+;", "", text)
+        missing = [word for word in re.findall(r"[^\W_]{2,}", kept) if word not in found]
+        assert missing == [], (text, found)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_it_is_the_same_however_it_comes(tab: Tab, site: Site, seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(5):
+        text = "\n\n".join(chance.sample(BROKEN + HOSTILE, 8))[:700]
+        cuts = sorted(chance.sample(range(len(text)), 5))
+        some = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+        whole, single, cut = (shown(tab, site, *pieces).evaluate("e => e.innerHTML") for pieces in ([text], text, some))
+        assert single == whole
+        assert cut == whole
+
+
+def test_markdown_is_rendered(tab: Tab, site: Site) -> None:
+    content = shown(
+        tab,
+        site,
+        "# Title\n\nSome **strong**, *stressed*, ~~struck~~ `code`, [a link](https://example.com).\n\n"
+        "- one\n- two\n  - inner\n\n1. first\n2. second\n\n> quoted\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n\n"
+        "```python\nprint('**not strong**')\n```\n\n---\n\nhttps://example.com/bare",
+    )
+    for selector, text in {
+        "h3, h4": "Title",
+        "strong": "strong",
+        "em": "stressed",
+        "s, del": "struck",
+        "p code": "code",
+        "a[href='https://example.com']": "a link",
+        "ul > li:first-child": "one",
+        "ul ul li": "inner",
+        "ol > li:nth-child(2)": "second",
+        "blockquote": "quoted",
+        "th:first-child": "a",
+        "td:nth-child(2)": "2",
+        "pre": "print('**not strong**')",
+        "a[href='https://example.com/bare']": "https://example.com/bare",
+    }.items():
+        assert text in content.locator(selector).first.inner_text(), selector
+    assert content.locator("hr").count() == 1
+    assert content.locator("pre strong").count() == 0
+
+
+BLOCKED = """() => {
+  window.longest = 0;
+  new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) window.longest = Math.max(window.longest, entry.duration);
+  }).observe({entryTypes: ["longtask"]});
+}"""
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *("x" * 1_000_000, "word " * 200_000, "*" * 100_000, "[" * 100_000, "`" * 100_000, "> " * 10_000),
+        *("a*b_" * 25_000, "- " * 20_000, "|" * 50_000, "![](" * 25_000, "http://" * 15_000, "\\" * 100_000),
+        "<" * 100_000,
+    ],
+    ids=lambda piece: f"{piece[:5]!r} x {len(piece)}",
+)
+def test_a_long_line_does_not_stop_the_page(tab: Tab, site: Site, piece: str) -> None:
+    tab.page.evaluate(BLOCKED)
+    began = time.monotonic()
+    content = shown(tab, site, piece, "\n\nThe end.")
+    assert time.monotonic() - began < 10
+    found = str(content.evaluate("e => e.textContent"))
+    assert "The end." in found
+    assert letters(found).startswith(letters(piece)) or letters(piece) in letters(found)
+    assert tab.page.evaluate("window.longest") < 1000  # of a loaded machine; a parser that is not linear takes minutes
+    assert tab.ask("Still there?") == "You said: Still there?"
+
+
+def test_an_hour_of_chat_does_not_grow_without_end(tab: Tab, site: Site) -> None:
+    """As many turns as in an hour, one every twenty seconds."""
+    session = tab.page.context.new_cdp_session(tab.page)
+    session.send("Performance.enable")
+
+    def sizes() -> dict[str, float]:
+        session.send("HeapProfiler.collectGarbage")
+        metrics = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
+        return {name: metrics[name] for name in ("JSHeapUsedSize", "Nodes", "JSEventListeners")}
+
+    text = "**Words** and `code`:\n\n- one\n- two\n\n```\n" + "line\n" * 20 + "```\n"
+    samples = []
+    for turn in range(180):
+        if turn % 6 == 0:
+            finish(tab, site, "tools here")
+        else:
+            shown(tab, site, text)
+        if turn in (80, 179):
+            samples.append(sizes())
+    assert tab.page.locator("article.message").count() <= 100
+    before, after = samples
+    assert after["Nodes"] <= before["Nodes"] * 1.1
+    assert after["JSEventListeners"] <= before["JSEventListeners"] * 1.1 + 5
+    assert after["JSHeapUsedSize"] <= before["JSHeapUsedSize"] * 1.2
