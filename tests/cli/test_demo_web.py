@@ -65,6 +65,7 @@ def test_its_worker_computes_in_the_background(tmp_path):
         assert [each.name for each in sent].count("JobFinished") == 2
         assert sent[-1].name == "TurnCompleted"
         assert "few.csv" in words(sent)
+        assert "```text\nHistogram of height" in words(sent)
 
 
 def test_it_can_be_stopped_while_a_page_is_open():

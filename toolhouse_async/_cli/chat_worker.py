@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from .csv_analyst import csv_analyst
+from .figures import histogram_lines
+from .terminal import UNICODE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -20,6 +22,8 @@ SUGGESTIONS: Final = ("Analyze the penguins and plot a histogram", "What can you
 
 _PACE: Final = 0.02
 """Seconds between words, so that they can be read as they come."""
+_WIDTH: Final = 42
+"""Characters of a line, so that a histogram fits a phone."""
 _ABILITIES: Final = """I am a worker of the embedded Workers API: everything you see happens on your machine.
 
 - Ask me to **analyze** the penguins. I read a file, then compute in *background jobs*: the page waits for them, and the
@@ -62,6 +66,8 @@ async def chat_worker(context: WorkerContext) -> AsyncIterator[WorkerEvent]:
         async with aclosing(cast("AsyncGenerator[WorkerEvent]", csv_analyst(context))) as events:
             async for event in events:
                 yield event
+        if histogram := _histogram(context.job_result):
+            yield context.text(histogram)
         return
     if re.search("markdown", message, re.IGNORECASE):
         answer = _MARKDOWN
@@ -72,3 +78,12 @@ async def chat_worker(context: WorkerContext) -> AsyncIterator[WorkerEvent]:
     for word in re.findall(r"\s*\S+|\s+$", answer):
         yield context.text(word)
         await asyncio.sleep(_PACE)
+
+
+def _histogram(job_result: Any) -> str:
+    """The histogram that a job has brought, as a block of text; empty where it brought none."""
+    histogram = job_result["content"].get("histogram") if isinstance(job_result, dict) else None
+    if not histogram:
+        return ""
+    lines = [line.plain for line in histogram_lines(histogram, UNICODE, _WIDTH)]
+    return "\n\n```text\n" + "\n".join(lines) + "\n```\n"

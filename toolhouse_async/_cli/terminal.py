@@ -60,7 +60,7 @@ class Marks:
     dash: str
 
 
-_UNICODE = Marks("●", "▸", "✓", "✗", "⧗", "↻", "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "▏▎▍▌▋▊▉█", "–")
+UNICODE = Marks("●", "▸", "✓", "✗", "⧗", "↻", "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "▏▎▍▌▋▊▉█", "–")
 _ASCII = Marks("*", ">", "+", "x", "~", "@", "|/-\\", "#", "-")
 
 
@@ -76,10 +76,10 @@ def make_console(file: TextIO | None = None) -> Console:
 def make_marks(console: Console) -> Marks:
     """Signs that the console's encoding can write."""
     try:
-        "".join(attrs.astuple(_UNICODE)).encode(console.encoding)
+        "".join(attrs.astuple(UNICODE)).encode(console.encoding)
     except UnicodeEncodeError:
         return _ASCII
-    return _UNICODE
+    return UNICODE
 
 
 def prepare_output() -> None:
