@@ -9,6 +9,8 @@ A comment directly above a block says how it is tested; without one, a Python or
 - ``file: NAME`` - a program of the tutorial, see ``test_tutorial.py``;
 - ``web: STEP``, ``web-change: STEP``, ``web-server``, ``web-serve`` - the tutorial's chat in the browser, with
   ``page: STEP`` and ``page-change: STEP`` for its page, see ``tests/chat/test_tutorial.py``;
+- ``framework: NAME``, ``served``, ``default-nginx``, ``sticky-nginx`` - a server in a web framework, the command that
+  serves it, and nginx before it, see ``tests/web/frameworks``;
 - ``before: WHAT``, ``after: WHAT`` - the same function by another library and by this one, see ``test_migrate.py``;
 - ``fragment`` - shows a form and cannot run; it must compile;
 - ``shell`` - run by bash; ``server`` - the emulator, started for the tutorial;

@@ -12,7 +12,10 @@ from .blocks import BLOCKS, CODE, PAGES, ROOT, Block, marked, read_blocks
 from .setups import SETUPS
 
 KINDS = {
-    "python": {"after", "app", "before", "example", "file", "fragment", "program", "pytest", "web", "web-change"},
+    "python": {
+        *{"after", "app", "before", "example", "file", "fragment"},
+        *{"framework", "program", "pytest", "web", "web-change"},
+    },
     "sh": {"demo-command", "install", "server", "shell", "test-command", "web-serve", "web-server"},
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
