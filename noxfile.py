@@ -85,13 +85,14 @@ def lowest(session: nox.Session) -> None:
     """The tests, with the lowest versions of our own dependencies that pyproject.toml allows."""
     pins = str(Path(session.create_tmp()) / "lowest.txt")
     session.install("uv")
-    extras = ("--extra", "ag-ui", "--extra", "chat", "--extra", "parse")
+    extras = [argument for extra in ("ag-ui", "chat", "cli", "parse") for argument in ("--extra", extra)]
     session.run(
         "uv",
         "pip",
         "compile",
         "-q",
         "--upgrade",
+        "--no-deps",  # what ours need themselves is found with all else that is installed
         "--resolution",
         "lowest-direct",
         *extras,
