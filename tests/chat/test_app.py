@@ -270,6 +270,22 @@ def test_a_restart_in_mid_job(browser: Browser, site: Site) -> None:
     assert site.accepted == ["job", ""]
 
 
+def test_a_message_after_a_restart_in_mid_job(browser: Browser, site: Site) -> None:
+    """It resumes the run itself: nothing else is to be sent for the job that was left."""
+    browser.say("job")
+    with browser.open("GET", "/api/turn") as response:
+        while b"JobStarted" not in response.readline():
+            pass
+    site.stop_application()
+    site.start_application()
+    browser.say("Hello")
+    site.go_on()
+    assert browser.turn()[-1].name == "TurnCompleted"
+    shown = browser.conversation()
+    assert (shown["turn"]["message"], shown["turn"]["running"]) == ("Hello", False)
+    assert site.accepted == ["job", "Hello"]
+
+
 def test_it_is_made_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setenv("AGENT_ID", "worker")
     monkeypatch.setenv("CHAT_SECRET", "secret")

@@ -69,13 +69,13 @@ class Chat:
     def say(self, key: str, text: str) -> HubTurn:
         """Begin a turn."""
         turn = self._hub.start(key, self._manager.stream(key, text))
+        self._left.discard(key)  # a message waits for the job itself, and resumes the run
         self._said[turn] = text
         return turn
 
     async def conversation(self, key: str) -> dict[str, Any]:
         """What a page needs that has just been opened: what was said, and the turn to attach to."""
         if key in self._left:  # the job of a process that was stopped: to say nothing resumes the run after it
-            self._left.discard(key)
             self.say(key, "")
         turn = self._hub.get(key)
         said = "" if turn is None else self._said[turn]
