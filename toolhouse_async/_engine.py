@@ -6,6 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from ._core import Core
@@ -113,6 +114,20 @@ class Engine(ABC):
         self.is_over = True
         self._core.live.discard(self)
         self._let_go()
+
+    def abandon(self) -> None:
+        """Let go of everything for a reader that was dropped, in whatever thread: garbage is collected in any."""
+        loop = self._core.loop
+        try:
+            is_here = asyncio.get_running_loop() is loop
+        except RuntimeError:
+            is_here = False
+        if is_here or loop is None or loop.is_closed():
+            with suppress(RuntimeError):  # the event loop is gone, and its connections with it
+                self.close()
+        else:
+            self.is_over = True
+            loop.call_soon_threadsafe(self.close)
 
     def _stop(self, make_error: Callable[[], ToolhouseError]) -> None:
         """End with an error that is made when the step under way has stopped; at once if there is none."""

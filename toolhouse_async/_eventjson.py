@@ -21,11 +21,13 @@ def event_json(event: ev.Event, fields: Mapping[str, Any] | None = None) -> byte
 
     Args:
         event: The event.
-        fields: What stands for its fields; default all.
+        fields: What stands for its fields; default all. They must be such that they can be written.
     """
     name = type(event).__name__
+    if fields is not None:
+        return orjson.dumps({"event": name, **fields}, default=_fields)
     try:
-        return orjson.dumps(event if fields is None else {"event": name, **fields}, default=_fields)
+        return orjson.dumps(event, default=_fields)
     except orjson.JSONEncodeError:
         return orjson.dumps({"event": name, "line": _received(event), "repr": repr(event)})
 

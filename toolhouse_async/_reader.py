@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import suppress
 from typing import Self
 
 from ._exchange import Exchange
@@ -75,6 +74,5 @@ class EventReader:
         if engine is None or engine.is_over or not engine.begun:
             return
         name = repr(self)
-        with suppress(RuntimeError):  # the event loop may be gone, and its connections with it
-            engine.close()
+        engine.abandon()
         warnings.warn(f"{name} was abandoned; use 'async with' or aclose()", ResourceWarning, 2, source=self)

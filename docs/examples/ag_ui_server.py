@@ -23,13 +23,13 @@ from toolhouse_async.web import EVENT_STREAM_HEADERS, ag_ui
 
 
 def last_words(asked: RunAgentInput) -> str | None:
-    """What the user said last: the worker has all that was said before in its own history."""
-    for message in reversed(asked.messages):
-        if isinstance(message, UserMessage):
-            if isinstance(message.content, str):
-                return message.content
-            return "".join(part.text for part in message.content if part.type == "text")
-    return None
+    """What the user says in this run, if anything: the worker has all that was said before in its own history."""
+    last = asked.messages[-1] if asked.messages else None
+    if not isinstance(last, UserMessage):
+        return None
+    if isinstance(last.content, str):
+        return last.content
+    return "".join(part.text for part in last.content if part.type == "text")
 
 
 async def answer(request: Request) -> Response:
@@ -38,9 +38,12 @@ async def answer(request: Request) -> Response:
         asked = RunAgentInput.model_validate_json(await request.body())
     except ValidationError as error:
         return JSONResponse({"message": "not the input of a run", "errors": error.error_count()}, 422)
+    words = last_words(asked)
+    if words is None:  # said before, and not to be said again
+        return JSONResponse({"message": "the last message is none of the user's"}, 422)
     # The front end names its threads itself. Whoever knows a name can go on with the conversation: where users log in,
     # put the user's own id in front of it.
-    turn = request.state.manager.stream(asked.thread_id, last_words(asked))
+    turn = request.state.manager.stream(asked.thread_id, words)
     stream = ag_ui(turn, thread_id=asked.thread_id, run_id=asked.run_id)
     return StreamingResponse(stream, headers=EVENT_STREAM_HEADERS)
 

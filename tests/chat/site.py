@@ -110,6 +110,15 @@ class Site:
         """Let the next ones wait again."""
         self._portal.call(self._go_on.clear)
 
+    def kept(self) -> int:
+        """How many conversations the store has, while the application is stopped."""
+
+        async def count() -> int:
+            async with SQLiteSessionStore(self._folder / "chat.db") as store:
+                return len([entry async for entry in store.entries("")])
+
+        return self._portal.call(count)
+
     def stop_application(self) -> None:
         """Stop the application in order, as a deployment does."""
         self._application.__exit__(None, None, None)

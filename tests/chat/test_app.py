@@ -69,7 +69,10 @@ class Browser:
 
 @pytest.fixture
 def browser(site: Site) -> Browser:
-    return Browser(site)
+    """One that has opened the page."""
+    browser = Browser(site)
+    browser.ask("GET", "/")
+    return browser
 
 
 def test_a_conversation(browser: Browser, site: Site) -> None:
@@ -132,6 +135,36 @@ def test_stopping(browser: Browser) -> None:
     assert not browser.conversation()["turn"]["running"]
 
 
+def test_the_same_words_again_hide_nothing(browser: Browser, site: Site) -> None:
+    for text in ("yes", "A", "B"):
+        browser.say(text)
+        browser.turn()
+    site.emulator.faults.add(method="PUT", status=400)
+    browser.say("yes")
+    assert browser.turn()[-1].data["error"] == "BadRequestError"
+    assert [each["text"] for each in browser.conversation()["messages"] if each["role"] == "user"] == ["yes", "A", "B"]
+
+
+def test_a_run_that_the_service_has_forgotten(browser: Browser, site: Site) -> None:
+    for text in ("One", "Two"):
+        browser.say(text)
+        browser.turn()
+    site.emulator.faults.add(method="GET", times=None, status=404)
+    assert browser.conversation()["messages"] == []
+    site.emulator.faults.add(method="PUT", status=404)
+    browser.say("Three")
+    assert words(browser.turn()) == "You said: Three"
+
+
+def test_who_never_opened_the_page_leaves_nothing_behind(site: Site) -> None:
+    for _ in range(3):
+        assert Browser(site).conversation() == {"messages": [], "turn": None}
+    with Browser(site).open("GET", "/api/conversation") as response:
+        assert response.headers["cache-control"] == "no-store"
+    site.stop_application()
+    assert site.kept() == 0
+
+
 def test_a_new_conversation(browser: Browser, site: Site) -> None:
     browser.say("one")
     browser.turn()
@@ -146,6 +179,7 @@ def test_a_new_conversation(browser: Browser, site: Site) -> None:
 
 def test_each_browser_has_its_own_conversation(site: Site) -> None:
     ada, bob = Browser(site), Browser(site)
+    ada.ask("GET", "/")
     for browser, name in ((ada, "Ada"), (bob, "Bob")):
         browser.say(name)
         browser.turn()
@@ -259,6 +293,7 @@ def test_a_restart_in_mid_job(browser: Browser, site: Site) -> None:
     site.stop_application()
     site.start_application()
     shown = browser.conversation()
+    assert [each["text"] for each in shown["messages"]] == ["job", "Computing."]
     assert shown["turn"]["id"] != turn
     assert shown["turn"]["message"] is None
     assert shown["turn"]["running"]

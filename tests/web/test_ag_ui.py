@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.answers import KEY
-from toolhouse_async import ConfigurationError, TurnResult, WorkerError
+from toolhouse_async import ConfigurationError, StoreError, TurnResult, WorkerError
 from toolhouse_async import events as ev
 from toolhouse_async.web import ag_ui
 
@@ -202,6 +202,11 @@ async def test_an_answer_that_stands_otherwise_in_the_history_replaces_its_messa
     assert (replaced.name, replaced.value) == ("text_replaced", {"messageIds": [hel, lq]})
     assert before not in replaced.value["messageIds"]
     assert [event.delta for event in of(events, "TEXT_MESSAGE_CONTENT") if event.message_id == hello] == ["Hello"]
+
+
+async def test_what_could_not_be_saved_is_the_end() -> None:
+    events = await told(START, ev.TextDelta("x"), END, error=StoreError("hunter2"))
+    assert names(events)[-2:] == ["TEXT_MESSAGE_END", "RUN_ERROR"]
 
 
 some_event = st.one_of(

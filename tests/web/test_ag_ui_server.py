@@ -91,6 +91,17 @@ async def test_a_job_and_a_failure() -> None:
         assert events[-1].type.value == "RUN_ERROR"
 
 
+async def test_what_was_said_before_is_not_said_again() -> None:
+    async with served() as (world, url):
+        await ask(url, run("thread", 1, "Hello"))
+        answered = run("thread", 2, "Hello")
+        answered["messages"].append({"id": "a", "role": "assistant", "content": "Hello"})
+        for body in (answered, run("thread", 3)):
+            async with aiohttp.ClientSession() as http, http.post(url, json=body) as response:
+                assert response.status == 422
+        assert world.accepted == ["Hello"]
+
+
 async def test_two_threads_at_once() -> None:
     async with served() as (world, url):
         waiting = asyncio.ensure_future(ask(url, run("one", 1, "wait")))

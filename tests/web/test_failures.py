@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from toolhouse_async import EventDecoder
 from toolhouse_async import errors as er
 from toolhouse_async import events as ev
 from toolhouse_async._results import JobRecord, JobToken, ToolExchange, TurnResult
@@ -57,6 +58,12 @@ def shown(event: ev.Event) -> dict[str, object]:
 def test_the_text_of_a_workers_error_is_left_out(code: str | int | None, kept: bool) -> None:
     told = shown(ev.ErrorEvent(INSIDE, code))
     assert told == {"event": "ErrorEvent", "message": "The worker reported an error.", "code": code if kept else None}
+
+
+def test_an_error_that_json_cannot_write_tells_nothing_either() -> None:
+    line = b'{"type":"error","message":"hunter2","code":100000000000000000000000,"took":NaN}'
+    (event,) = EventDecoder().decode([line])
+    assert shown(event) == {"event": "ErrorEvent", "message": "The worker reported an error.", "code": None}
 
 
 def test_a_line_that_is_none_is_told_by_its_number() -> None:

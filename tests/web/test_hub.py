@@ -262,6 +262,16 @@ async def test_closing_stops_all_and_forgets_all() -> None:
         await no_connections(world)
 
 
+async def test_closed_twice_at_once_and_while_turns_expire() -> None:
+    async with hub_and_more(keep=1) as (_, client, hub):
+        done = hub.start("done", client.stream(AGENT, "x"))
+        await done.result()
+        hub.start("running", client.stream(AGENT, "wait"))
+        await asyncio.sleep(0.5)
+        await asyncio.gather(hub.aclose(), hub.aclose())
+        assert len(hub) == 0
+
+
 async def test_closing_the_client_ends_its_turns() -> None:
     async with hub_and_more() as (_, client, hub):
         running = hub.start("k", client.stream(AGENT, "wait"))

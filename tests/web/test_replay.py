@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolhouse_async.events import Event, TextDelta, ToolCall
+from toolhouse_async.events import Event, StreamRecovered, TextDelta, ToolCall, UnknownEvent
 from toolhouse_async.web._replay import Replay
 
 events = st.lists(st.text(max_size=5).map(TextDelta) | st.text(max_size=3).map(lambda name: ToolCall("1", name)))
@@ -79,6 +79,17 @@ def test_memory_is_bounded() -> None:
         replay.after(0)
     *_, last = read(replay, replay.count - 3)
     assert last[0] == replay.count
+
+
+def test_what_an_event_holds_is_counted() -> None:
+    replay = Replay(50_000)
+    for number in range(100):
+        replay.add(StreamRecovered("x" * 10_000, ""))
+        replay.add(TextDelta("\N{GRINNING FACE}" * 1000 + str(number)))
+        replay.add(UnknownEvent(None, [[]] * 1000, line=b"[" + b"[]," * 999 + b"[]]"))
+    assert len(read(replay, replay.count - 1)) == 1
+    with pytest.raises(LookupError):
+        replay.after(replay.count - 6)
 
 
 def test_one_large_event_is_kept() -> None:

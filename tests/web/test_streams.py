@@ -4,14 +4,18 @@ import asyncio
 import gc
 import json
 import logging
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
 import pytest
 
 from tests.support.answers import KEY
-from toolhouse_async import ConfigurationError, TextDelta, TurnStarted
+from tests.support.stores import Troubled
+from toolhouse_async import ConfigurationError, ErrorEvent, SessionManager, TextDelta, TurnStarted
 from toolhouse_async.events import Event
+from toolhouse_async.stores import MemorySessionStore
 from toolhouse_async.web import EVENT_STREAM_HEADERS, ndjson, sse
 
 from .support import AGENT, no_connections, read_sse, whole, words, world_and_client
@@ -243,6 +247,116 @@ async def test_what_cannot_be_closed_is_left() -> None:
     await anext(stream)
     await stream.aclose()
     with pytest.raises(StopAsyncIteration):
+        await anext(stream)
+
+
+async def test_closed_by_another_task() -> None:
+    async with world_and_client() as (_, client):
+        for heartbeat in (5, None):
+            stream = sse(client.stream(AGENT, "wait"), heartbeat=heartbeat)
+            for _ in range(2):
+                await anext(stream)
+            reading = asyncio.ensure_future(whole(stream))
+            await asyncio.sleep(1)
+            await stream.aclose()
+            sent = read_sse(await reading)
+            assert [each.data["error"] for each in sent] in (["ClosedError"], [])
+
+
+async def lingering() -> AsyncIterator[Event]:
+    """Takes its time to end."""
+    try:
+        await asyncio.Event().wait()
+        yield TextDelta("never")
+    finally:
+        await asyncio.sleep(1)
+
+
+async def test_cancelled_twice() -> None:
+    reading = asyncio.ensure_future(whole(sse(lingering())))
+    await asyncio.sleep(1)
+    reading.cancel()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.wait({reading})
+    assert reading.cancelled()
+    await asyncio.sleep(2)
+
+
+async def test_cancelled_at_every_pass_as_anyio_does_it() -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(whole, sse(lingering()))
+        await asyncio.sleep(1)
+        tasks.cancel_scope.cancel()
+    await asyncio.sleep(2)
+
+
+@pytest.mark.parametrize("heartbeat", [5, None])
+async def test_dropped_in_another_thread(heartbeat: float | None) -> None:
+    """As garbage is collected in whatever thread makes some."""
+    async with world_and_client() as (world, client), SessionManager(client, AGENT) as manager:
+        streams = [sse(manager.stream("k", "wait"), heartbeat=heartbeat)]
+        for _ in range(3 if heartbeat else 2):
+            await anext(streams[0])
+        thread = threading.Thread(target=streams.clear)
+        thread.start()
+        thread.join()
+        await asyncio.sleep(0)  # which it asks the loop to do
+        world.go_on.set()
+        async with asyncio.timeout(100):
+            assert (await manager.send("k", "Hello")).text == "Hello"
+
+
+async def test_a_turn_dropped_in_another_thread() -> None:
+    async with world_and_client() as (world, client), SessionManager(client, AGENT) as manager:
+        turns = [manager.stream("k", "wait")]
+        await anext(turns[0])
+        with pytest.warns(ResourceWarning, match="abandoned"):
+            await asyncio.to_thread(turns.clear)
+        world.go_on.set()
+        async with asyncio.timeout(100):
+            assert (await manager.send("k", "Hello")).text == "Hello"
+
+
+async def test_what_could_not_be_saved_is_told_in_place_of_the_completion() -> None:
+    async with world_and_client() as (world, client):
+        store = Troubled(MemorySessionStore())
+        async with SessionManager(client, AGENT, store=store) as manager:
+            for form in (sse, ndjson):
+                world.go_on.clear()
+                stream = form(manager.stream("k", "wait"))
+                for _ in range(2):
+                    await anext(stream)
+                store.down = True
+                world.go_on.set()
+                rest = await whole(stream)
+                store.down = False
+                assert b"StoreError" in rest
+                assert b"TurnCompleted" not in rest
+                await asyncio.sleep(60)
+
+
+async def test_several_turns_in_one_stream() -> None:
+    async with world_and_client() as (_, client):
+
+        async def both() -> AsyncIterator[Event]:
+            for message in ("one", "two"):
+                async for event in client.stream(AGENT, message):
+                    yield event
+
+        sent = read_sse(await whole(sse(both())))
+        assert [each.name for each in sent] == ["TurnStarted", "TextDelta", "TurnCompleted"] * 2
+        assert [each.id for each in sent] == ["1", "2", "3", "4", "5", "6"]
+
+
+async def test_what_cannot_be_written_is_told() -> None:
+    async def source() -> AsyncIterator[Event]:
+        yield ErrorEvent("x", object())  # type: ignore[arg-type]
+
+    stream = sse(source())
+    assert b"InternalError" in await anext(stream)
+    with pytest.raises(TypeError):
         await anext(stream)
 
 

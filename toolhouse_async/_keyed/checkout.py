@@ -50,7 +50,11 @@ class House:
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run something in the background, which :meth:`settle` waits for."""
-        task = asyncio.get_running_loop().create_task(coroutine)
+        try:
+            task = asyncio.get_running_loop().create_task(coroutine)
+        except RuntimeError:
+            coroutine.close()  # the event loop is gone, and nothing can be waited for any more
+            raise
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task

@@ -43,6 +43,8 @@ _UNKNOWN: Final = {
     None: "Something went wrong, and nobody knows whether your message arrived. Please check before you send it again.",
 }
 """What is said of any other error, by its ``safe_to_retry``."""
+_LARGEST: Final = 1 << 53
+"""Beyond it a browser's numbers are not exact, and JSON libraries refuse some."""
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 
 
@@ -98,4 +100,6 @@ def browser_json(event: Event) -> bytes:
 
 def safe_code(code: str | int | None) -> str | int | None:
     """A worker's error code where it is a plain word or a number, else ``None``."""
-    return code if isinstance(code, int) or (code is not None and _CODE.fullmatch(code)) else None
+    if isinstance(code, int):
+        return code if abs(code) < _LARGEST else None
+    return code if code is not None and _CODE.fullmatch(code) else None

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from .._reader import EventReader
+from ..errors import ClosedError
 
 __all__ = ["Paced"]
 
@@ -40,6 +41,7 @@ class Paced(Generic[T]):
 
         Raises:
             StopAsyncIteration: There is none any more.
+            ClosedError: :meth:`stop` was called meanwhile.
 
         Cancelling cancels what is on its way.
         """
@@ -47,30 +49,39 @@ class Paced(Generic[T]):
             return await anext(self._source)
         if self._step is None:
             self._step = asyncio.ensure_future(_step(self._source))
+        step = self._step
         try:
-            done, _ = await asyncio.wait({self._step}, timeout=self._seconds)
+            done, _ = await asyncio.wait({step}, timeout=self._seconds)
         except asyncio.CancelledError:
             await self.stop()
             raise
+        if self._step is not step or step.cancelled():
+            raise ClosedError("the stream was closed")
         if not done:
             return None
-        step, self._step = self._step, None
+        self._step = None
         return step.result()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is on its way."""
+        return self._step is None or self._step.done()
 
     async def stop(self) -> None:
         """Cancel what is on its way, and wait until that has ended."""
-        if self._step is not None:
-            step, self._step = self._step, None
+        step = self._step
+        if step is not None:
             step.cancel()
-            await asyncio.wait({step})
+            await asyncio.wait({step})  # cancelled once more, it stays on its way to its own end
+            self._step = None
             if not step.cancelled():
                 step.exception()  # it ended in the same moment: nobody is left to be told
 
     def abandon(self) -> None:
-        """Let it end by itself; for whoever cannot wait."""
+        """Let it end by itself; for whoever cannot wait, in whatever thread."""
         if self._step is not None:
             with suppress(RuntimeError):  # the event loop may be gone
-                self._step.cancel()
+                self._step.get_loop().call_soon_threadsafe(self._step.cancel)
 
 
 async def _step(source: AsyncIterator[T]) -> T:

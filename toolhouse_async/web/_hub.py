@@ -35,7 +35,8 @@ class TurnHub:
 
     Args:
         keep: Seconds for which a turn can be read when it is over.
-        max_bytes: About how many bytes of memory the events of one turn may take. Beyond it the oldest are dropped,
+        max_bytes: About how many bytes of memory the events of one turn may take, beside its result: text as it is,
+            JSON as eight times its length, which is what it may become. Beyond it the oldest are dropped,
             and a reader who has not had them gets :class:`~toolhouse_async.EventsDroppedError`.
         max_turns: How many turns are held, running or over. Where there are more, the one that has been over for the
             longest is forgotten before its time.
@@ -126,7 +127,8 @@ class TurnHub:
     def _forget(self, turn: HubTurn) -> None:
         if turn.expiry is not None:
             turn.expiry.cancel()
-        del self._turns[turn.name]
+        if self._turns.get(turn.name) is turn:  # not forgotten by another meanwhile
+            del self._turns[turn.name]
 
     async def aclose(self) -> None:
         """Stop the turns that are running, wait until they have ended, and forget all. Idempotent.

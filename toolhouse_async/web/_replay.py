@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from sys import getsizeof
 from typing import Final
 
-from ..events import Event, TextDelta
+from ..events import Event, StreamRecovered, TextDelta
 
 __all__ = ["Replay"]
 
@@ -13,8 +14,10 @@ _PIECES: Final = 512
 """Pieces of text that one entry takes: the grain in which the oldest are dropped."""
 _OVERHEAD: Final = 200
 """About how many bytes an event takes beside its line."""
-_PIECE: Final = 60
-"""The same of a piece of text."""
+_PIECE: Final = 8
+"""The same of a piece of text, beside what Python says of it."""
+_PARSED: Final = 8
+"""How many times the length of its line an event may take: as received, and parsed."""
 
 
 class _Words:
@@ -36,7 +39,9 @@ class _Other:
     def __init__(self, first: int, event: Event) -> None:
         self.first = first
         self.event = event
-        self.size = len(event.line) + _OVERHEAD
+        self.size = _OVERHEAD + _PARSED * len(event.line)
+        if isinstance(event, StreamRecovered):
+            self.size += getsizeof(event.text) + getsizeof(event.missing)
 
 
 class Replay:
@@ -71,7 +76,7 @@ class Replay:
                 last = _Words(self.count)
                 self._entries.append(last)
             last.pieces.append(event.text)
-            size = len(event.text) + _PIECE
+            size = getsizeof(event.text) + _PIECE
             last.size += size
         else:
             entry = _Other(self.count, event)

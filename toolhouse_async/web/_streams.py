@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Mapping
-from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, Final, Protocol, Self
 
@@ -12,7 +11,7 @@ import orjson
 from .._log import log
 from .._reader import EventReader
 from ..errors import ClosedError, ConfigurationError, ToolhouseError
-from ..events import Event
+from ..events import Event, TurnCompleted
 from ._failures import browser_json, failure
 from ._heartbeat import Paced
 from ._hub import HubReader
@@ -60,7 +59,7 @@ class ByteStream:
     last item and no exception; an error that is none of the library's is raised behind it.
     """
 
-    __slots__ = ("__weakref__", "_error", "_form", "_has_begun", "_is_over", "_paced", "_source")
+    __slots__ = ("__weakref__", "_completed", "_error", "_form", "_has_begun", "_is_over", "_paced", "_source")
 
     def __init__(self, source: AsyncIterable[Event], form: Form, heartbeat: float | None) -> None:
         if heartbeat is not None and not heartbeat > 0:
@@ -71,6 +70,7 @@ class ByteStream:
         self._has_begun = False
         self._is_over = False
         self._error: Exception | None = None
+        self._completed: TurnCompleted | None = None
 
     def __aiter__(self) -> Self:
         return self
@@ -94,19 +94,25 @@ class ByteStream:
         """The next piece; none at the end, and where an event has no form."""
         try:
             event = await self._paced.next()
+            return self._form.heartbeat if event is None else self._written(event)
         except StopAsyncIteration:
             self._is_over = True
-            return b""
+            return b"" if self._completed is None else self._form.event(self._completed)
         except Exception as error:  # noqa: BLE001 - told to the reader, and raised next unless it is a turn's
             self._is_over = True
             self._note(error)
             return self._form.failed(error)
         except BaseException:  # cancelled: what a turn holds is let go without waiting
             self._drop()
-            if not isinstance(self._source, EventReader):
+            if not isinstance(self._source, EventReader) and self._paced.is_idle:
                 await self.aclose()
             raise
-        return self._form.heartbeat if event is None else self._form.event(event)
+
+    def _written(self, event: Event) -> bytes:
+        """An event as bytes. The completion waits for what follows: what could not be saved is known behind it only."""
+        held, self._completed = self._completed, event if isinstance(event, TurnCompleted) else None
+        pieces = [self._form.event(each) for each in (held, event if self._completed is None else None) if each]
+        return b"".join(pieces)
 
     def _note(self, error: Exception) -> None:
         if isinstance(error, ClosedError):
@@ -129,12 +135,11 @@ class ByteStream:
         self._is_over = True
         self._paced.abandon()
         if isinstance(self._source, EventReader):
-            self._source._engine.close()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+            self._source._engine.abandon()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
     def __del__(self) -> None:
         if hasattr(self, "_paced") and not self._is_over:  # else __init__ failed
-            with suppress(RuntimeError):  # the event loop may be gone, and its connections with it
-                self._drop()
+            self._drop()
 
 
 def sse(turn: AsyncIterable[Event], *, heartbeat: float | None = HEARTBEAT) -> ByteStream:

@@ -28,7 +28,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from toolhouse_async import AsyncToolhouse, Message, OutcomeUnknownError, SessionManager, ToolhouseError
+from toolhouse_async import (
+    AsyncToolhouse,
+    Message,
+    NotFoundError,
+    OutcomeUnknownError,
+    SessionManager,
+    ToolhouseError,
+)
 from toolhouse_async.stores import SessionStore, SQLiteSessionStore
 from toolhouse_async.web import EVENT_STREAM_HEADERS, HubTurn, TurnHub, failure, sse
 
@@ -59,7 +66,8 @@ class Chat:
         self._left: set[str] = set()
 
     async def look(self) -> None:
-        """Find out in which conversations a process that was stopped has left a job."""
+        """Find out in which conversations a process that was stopped has left a job; forget those of last month."""
+        await self._manager.forget_idle(MONTH)
         self._left = {info.key async for info in self._manager.sessions() if info.pending}
 
     def turn(self, key: str) -> HubTurn | None:
@@ -75,20 +83,32 @@ class Chat:
 
     async def conversation(self, key: str) -> dict[str, Any]:
         """What a page needs that has just been opened: what was said, and the turn to attach to."""
+        history: list[Message] | None = None
         if key in self._left:  # the job of a process that was stopped: to say nothing resumes the run after it
-            self.say(key, "")
+            history = await self._history(key)
+            if key in self._left:  # still, and not by another tab meanwhile
+                self.say(key, "")
         turn = self._hub.get(key)
         said = "" if turn is None else self._said[turn]
         if turn is None or (turn.is_over and not said):
             return {"messages": _shown(await self._history(key)), "turn": None}
-        run_id = turn.turn.run_id
-        history = [] if run_id is None else await self._toolhouse.history(self._agent_id, run_id)
+        if history is None:
+            history = await self._history(key, turn)
+        if not (isinstance(turn.error, ToolhouseError) and turn.error.safe_to_retry):  # else it did not arrive
+            history = _before(history, said)
         shown = {"id": turn.id, "message": said or None, "running": not turn.is_over}
-        return {"messages": _shown(_before(history, said)), "turn": shown}
+        return {"messages": _shown(history), "turn": shown}
 
-    async def _history(self, key: str) -> list[Message]:
-        async with self._manager.checkout(key) as session:
-            return await session.history()
+    async def _history(self, key: str, turn: HubTurn | None = None) -> list[Message]:
+        """The conversation so far; while a turn has the key, by the turn's own run id. Empty where it is gone."""
+        try:
+            if turn is None or turn.is_over:
+                async with self._manager.checkout(key) as session:
+                    return await session.history()
+            run_id = turn.turn.run_id
+            return [] if run_id is None else await self._toolhouse.history(self._agent_id, run_id)
+        except NotFoundError:
+            return []  # the next message begins anew
 
     async def check(self, key: str) -> bool | None:
         """Find out what became of a message of unknown fate, or of the rest of its answer.
@@ -149,16 +169,18 @@ async def _page(request: Request) -> Response:
 
 
 async def _conversation(request: Request) -> Response:
-    return JSONResponse(await _chat(request).conversation(_key(request)))
+    if "chat" not in request.session:
+        return _json({"messages": [], "turn": None})  # nobody who has not opened the page has said anything
+    return _json(await _chat(request).conversation(_key(request)))
 
 
 async def _say(request: Request) -> Response:
     text = (await _body(request)).get("text")
     if not isinstance(text, str) or not text.strip():
-        return JSONResponse({"message": "Please write something first."}, 422)
+        return _json({"message": "Please write something first."}, 422)
     if len(text) > LONGEST:
-        return JSONResponse({"message": f"Please write less: {LONGEST:,} characters at most."}, 413)
-    return JSONResponse({"id": _chat(request).say(_key(request), text).id}, 202)
+        return _json({"message": f"Please write less: {LONGEST:,} characters at most."}, 413)
+    return _json({"id": _chat(request).say(_key(request), text).id}, 202)
 
 
 async def _turn(request: Request) -> Response:
@@ -179,13 +201,18 @@ async def _stop(request: Request) -> Response:
 
 async def _check(request: Request) -> Response:
     await _body(request)
-    return JSONResponse({"arrived": await _chat(request).check(_key(request))})
+    return _json({"arrived": await _chat(request).check(_key(request))})
 
 
 async def _new(request: Request) -> Response:
     await _body(request)
     await _chat(request).begin_anew(_key(request))
     return Response(status_code=204)
+
+
+def _json(data: Any, status: int = 200) -> Response:
+    """An answer for one browser, and for no cache between."""
+    return JSONResponse(data, status, headers={"Cache-Control": "no-store"})
 
 
 def _chat(request: Request) -> Chat:
@@ -223,12 +250,12 @@ class RefusedError(Exception):
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    return JSONResponse({"message": str(error)}, error.status if isinstance(error, RefusedError) else 500)
+    return _json({"message": str(error)}, error.status if isinstance(error, RefusedError) else 500)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
     told = failure(error)
-    return JSONResponse(told, STATUS.get(told["error"], 503))
+    return _json(told, STATUS.get(told["error"], 503))
 
 
 # The application
