@@ -24,6 +24,7 @@ from toolhouse_async import (
     TurnCompleted,
     TurnTimeoutError,
 )
+from toolhouse_async._keyed.checkout import House
 from toolhouse_async.stores import MemorySessionStore
 
 from .support import AGENT, World, client_of, processes
@@ -910,3 +911,14 @@ def test_troubled_stores_fail_as_they_are_told() -> None:
         assert (await store.read("k")).value == b"y"
 
     asyncio.run(ask())
+
+
+def test_nothing_is_begun_where_the_event_loop_is_gone() -> None:
+    async def never() -> None:
+        """What warns if it is dropped unstarted and not closed."""
+
+    coroutine = never()
+    with pytest.raises(RuntimeError):
+        House("worker", MemorySessionStore(), None, False, 30.0).spawn(coroutine)
+    with pytest.raises(RuntimeError, match="cannot reuse"):
+        coroutine.send(None)
