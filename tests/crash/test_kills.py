@@ -122,7 +122,13 @@ def check(record: Record, lines: list[dict[str, Any]]) -> None:
     # What was answered was accepted; what was accepted is where it belongs.
     answered = {line["message"] for line in lines if line["what"] == "answer"}
     assert answered <= set(messages)
-    assert {f"{key}|word|last" for key in of_key} <= answered
+    known = {line["key"] for line in lines if line["what"] == "entered"}
+    assert {f"{key}|word|last" for key in known} <= answered
+    for key in of_key.keys() - known:  # forgotten, and whoever did it was killed before the key began anew
+        happened = [line for line in lines if line.get("key") == key]
+        last = max(index for index, line in enumerate(happened) if line["what"] != "sending")
+        assert happened[last]["what"] == "forget", key
+        assert not {line["message"] for line in happened[last + 1 :]} & set(messages), key
 
     entered = [line["after"] for line in lines if line["what"] == "entered"]
     assert entered
