@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json as plain_json
-import socket
 import time
 from typing import Any
 
@@ -13,6 +12,7 @@ from aiohttp import ClientSession, web
 from slack_sdk.signature import SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 
+from tests.support.answers import unused_port
 from toolhouse_async import SessionManager
 
 from .platform import Platform, json, most_within
@@ -31,9 +31,7 @@ class Slack(Platform):
 
     def __init__(self, patch: Any) -> None:
         super().__init__(patch)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.events = f"http://127.0.0.1:{free.getsockname()[1]}/slack/events"
+        self.events = f"http://127.0.0.1:{unused_port()}/slack/events"
 
     def event(self, user: str, text: str, **more: Any) -> dict[str, Any]:
         """A message, as Slack sends it."""

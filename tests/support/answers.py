@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
+from secrets import randbelow
 from typing import Any
 
 from toolhouse_async import AsyncToolhouse, RetryPolicy
@@ -56,10 +57,12 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def unused_port() -> int:
-    """A port of this machine on which nobody listens."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return int(unused.getsockname()[1])
+    """A port of this machine on which nobody listens; below those that the system gives to whoever asks for any."""
+    while True:
+        port = 20_000 + randbelow(12_000)  # by chance of its own: that of the tests is the same in all their processes
+        with socket.socket() as unused, suppress(OSError):
+            unused.bind(("127.0.0.1", port))
+            return port
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ Serve it behind HTTPS with TOOLHOUSE_API_KEY, AGENT_ID and CHAT_SECRET in the en
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import html
@@ -105,6 +106,10 @@ class Chat:
             if turn is None or turn.is_over:
                 async with self._manager.checkout(key) as session:
                     return await session.history()
+            for _ in range(100):  # it has the conversation's as soon as it has the key; a new one has none for a while
+                if turn.turn.run_id is not None or turn.is_over:
+                    break
+                await asyncio.sleep(0.01)
             run_id = turn.turn.run_id
             return [] if run_id is None else await self._toolhouse.history(self._agent_id, run_id)
         except NotFoundError:
