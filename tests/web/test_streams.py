@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.answers import KEY
 from tests.support.stores import Troubled
-from toolhouse_async import ConfigurationError, ErrorEvent, SessionManager, TextDelta, TurnStarted
+from toolhouse_async import ConfigurationError, ErrorEvent, EventDecoder, SessionManager, TextDelta, TurnStarted
 from toolhouse_async.events import Event
 from toolhouse_async.stores import MemorySessionStore
 from toolhouse_async.web import EVENT_STREAM_HEADERS, ndjson, sse
@@ -348,6 +348,19 @@ async def test_several_turns_in_one_stream() -> None:
         sent = read_sse(await whole(sse(both())))
         assert [each.name for each in sent] == ["TurnStarted", "TextDelta", "TurnCompleted"] * 2
         assert [each.id for each in sent] == ["1", "2", "3", "4", "5", "6"]
+
+
+async def test_what_cannot_be_written_closes_the_turn() -> None:
+    decoder = EventDecoder()
+    for name in ("text", "text_delta"):
+        decoder.register(name, lambda *_: ErrorEvent("x", object()))  # type: ignore[arg-type]
+    async with world_and_client(decoder=decoder) as (world, client):
+        stream = sse(client.stream(AGENT, "wait"))
+        pieces = [await anext(stream) for _ in range(2)]
+        assert b"InternalError" in pieces[1]
+        before = asyncio.get_running_loop().time()
+        await no_connections(world)
+        assert asyncio.get_running_loop().time() - before < 1
 
 
 async def test_what_cannot_be_written_is_told() -> None:

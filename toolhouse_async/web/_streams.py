@@ -99,7 +99,7 @@ class ByteStream:
             self._is_over = True
             return b"" if self._completed is None else self._form.event(self._completed)
         except Exception as error:  # noqa: BLE001 - told to the reader, and raised next unless it is a turn's
-            self._is_over = True
+            self._drop()  # it may be open still, if it was an event that could not be written
             self._note(error)
             return self._form.failed(error)
         except BaseException:  # cancelled: what a turn holds is let go without waiting
@@ -110,9 +110,12 @@ class ByteStream:
 
     def _written(self, event: Event) -> bytes:
         """An event as bytes. The completion waits for what follows: what could not be saved is known behind it only."""
-        held, self._completed = self._completed, event if isinstance(event, TurnCompleted) else None
-        pieces = [self._form.event(each) for each in (held, event if self._completed is None else None) if each]
-        return b"".join(pieces)
+        held, self._completed = self._completed, None
+        piece = b"" if held is None else self._form.event(held)
+        if isinstance(event, TurnCompleted):
+            self._completed = event
+            return piece
+        return piece + self._form.event(event)
 
     def _note(self, error: Exception) -> None:
         if isinstance(error, ClosedError):
