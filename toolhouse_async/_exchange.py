@@ -314,18 +314,21 @@ class Exchange(JobSteps):
         if self._cut is not None and not self._can_heal:
             raise self._interrupted()
         job_id = stream.answer.job_id
-        if job_id is not None:
-            self._resumes = self._cut is not None
-            return self._job(job_id)
         if self._cut is not None:
-            return Signal.CUT
-        return Signal.DOUBTFUL if self._is_doubtful(stream) else Signal.ENDED
+            if job_id is None:
+                return Signal.CUT
+            self._resumes = True
+            return self._job(job_id)
+        if self._is_doubtful(stream, job_id):
+            return Signal.DOUBTFUL
+        return Signal.ENDED if job_id is None else self._job(job_id)
 
-    def _is_doubtful(self, stream: EventStream) -> bool:
+    def _is_doubtful(self, stream: EventStream, job_id: str | None) -> bool:
+        """Whether to look at the history once the answer has ended."""
         if self._options.settle != "auto":
             return self._options.settle
         if not stream.is_proven:
             return True
-        if self._fold.error is not None or self.conversation.run_id is None:
-            return False
-        return not self._fold.round_text or self._fold.unanswered_call
+        if self._fold.error is not None or self.conversation.run_id is None or job_id is not None:
+            return False  # a job that the headers tell of need not be looked for
+        return not self._fold.round_text or self._fold.round_has_call or stream.shows_no_tools

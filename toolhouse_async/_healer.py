@@ -10,7 +10,8 @@ from ._healing import Healing
 from ._log import log
 from ._results import JobStatus, JobToken, Message, TurnResult
 from ._wire.fold import Fold
-from ._wire.history import Place, find_reply
+from ._wire.history import Place, find_reply, goes_on_from, is_same_text
+from ._wire.settling import Ended, Verdict, compare
 from ._wire.steps import Signal, State
 from .errors import (
     IdleTimeoutError,
@@ -113,42 +114,72 @@ class Healer(Engine):
         return self.status
 
     async def _settling(self) -> Signal | None:
-        stream, text = self._stream, self._fold.round_text
+        """Compare an answer that ended with the history, as often as that takes."""
+        stream, conversation = self._stream, self.conversation
         assert stream is not None  # noqa: S101 - the state says so
+        run_id = conversation.known_run_id()
+        if self._healing is None:
+            self._healing = self._search(self._fold.round_text)
+        healing = self._healing
+        is_strict = self._options.settle is True or not stream.is_proven
+        job_id = stream.answer.job_id
         try:
-            status = await self._read()
-            if status.job_id is not None:
-                return self._job(status.job_id)
-            reply = find_reply(status.history or (), self._place, text)
-            agrees = stream.is_proven if reply is None else reply.strip() == text.strip()
+            status = await healing.look(conversation.agent_id, run_id)
         except ToolhouseError as error:
-            if self.conversation.run_id is None:
-                raise
-            log.info("run %s: its history could not be read: %s", self.conversation.run_id, error)
-            agrees = stream.is_proven and self._options.settle == "auto"
-        if agrees:
+            log.info("run %s: its history could not be read: %s", run_id, error)
+            verdict = Verdict.DIFFERS if is_strict else Verdict.SAME
+        else:
+            if status is None and not healing.is_patient:
+                return None
+            job_id = job_id if status is None else status.job_id or job_id
+            if status is not None and status.job_id is not None and not is_strict:
+                return self._job(status.job_id)
+            answer = Ended(
+                self._fold.round_text,
+                proven=stream.is_proven,
+                strict=is_strict,
+                open_call=self._fold.unanswered_call,
+                has_job=job_id is not None,
+            )
+            verdict = compare(answer, healing.reply, rested=healing.is_rested, patient=healing.is_patient)
+            if verdict is Verdict.AGAIN and healing.is_too_late:
+                verdict = Verdict.DIFFERS
+        return self._settled(verdict, job_id)
+
+    def _settled(self, verdict: Verdict, job_id: str | None) -> Signal | None:
+        """Go by what the history says of an answer, and of the job that follows it, if one does."""
+        if verdict is Verdict.AGAIN:
+            return None
+        if verdict is Verdict.DIFFERS:
+            self._cut = "it ended, but the history does not show that this is the whole of it"
+            if not self._can_heal:
+                raise self._interrupted()
+            if job_id is None:
+                return Signal.DIFFERS  # the search goes on
+            self._resumes = True
+        healing, self._healing = self._healing, None
+        if job_id is not None:
+            return self._job(job_id)
+        if verdict is Verdict.SAME:
             return Signal.SAME
-        self._cut = "it ended, but the history does not show that this is the whole of it"
-        if not self._can_heal:
-            raise self._interrupted()
-        return Signal.DIFFERS
+        assert healing is not None  # noqa: S101 - the verdict came of it
+        self._known = healing.history
+        self._resume()
+        return Signal.WAITS
+
+    def _search(self, partial: str, *, has_job: bool = False) -> Healing:
+        """Prepare to look for the answer under way."""
+        since = None if self._uncertain is None else self._uncertain.since
+        return Healing(self._core, self._polling, self._place, partial, has_job=has_job, since=since)
 
     async def _recovering(self) -> Signal | None:
         conversation = self.conversation
         if self._uncertain is not None:
             await conversation.run.acquire(self)
             self._place = self._uncertain.place
+        if self._healing is None:
+            self._healing = self._search(self._fold.round_text, has_job=self._resumes)
         healing = self._healing
-        if healing is None:
-            healing = self._healing = Healing(
-                self._core,
-                self._polling,
-                self._place,
-                self._fold.round_text,
-                open_end=self._resumes,
-                may_stand_open=self._lost or self._uncertain is not None,
-                since=self._uncertain.since if self._uncertain else None,
-            )
         try:
             status = await healing.look(conversation.agent_id, conversation.known_run_id())
         except ToolhouseError as error:
@@ -160,8 +191,8 @@ class Healer(Engine):
                 return self._job(status.job_id)
             if self._uncertain is not None and (signal := self._ascertain(healing, status)) is not None:
                 return signal
-            if self._lost and healing.waits_for_resume:
-                self._resumes = True  # it was accepted, and a job that it started is over
+            if self._waits_for_resume(healing):
+                self._resumes = True  # a job that nobody saw is over
                 return self._heal(healing)
             if healing.is_found and (self._uncertain is None or healing.arrived):
                 return self._heal(healing)
@@ -169,6 +200,16 @@ class Healer(Engine):
                 return None
             failure = self._unhealed("the history does not show the whole of it")
         raise failure
+
+    def _waits_for_resume(self, healing: Healing) -> bool:
+        """Whether the run waits to be resumed, although no job was seen.
+
+        Where the resume was lost, it was accepted if its answer stands there. Where an answer was cut, the worker may
+        only be slow after a tool's result: that takes as long as the answer is looked for.
+        """
+        if self._uncertain is not None or not healing.waits_for_resume:
+            return False
+        return self._lost or healing.is_too_late
 
     def _ascertain(self, healing: Healing, status: JobStatus | None) -> Signal | None:
         """What the history says of a message of unknown fate; ``None`` while it may say more."""
@@ -190,24 +231,45 @@ class Healer(Engine):
 
     def _heal(self, healing: Healing) -> Signal:
         """Put the history's answer in place of what was received."""
-        reply, partial = healing.reply or "", self._fold.round_text
-        missing = reply.removeprefix(partial) if reply.startswith(partial) else ""
+        reply, partial = "" if healing.reply is None else healing.reply.text, self._fold.round_text
         if self._uncertain is not None:
             self._certain()
         elif self._lost:
             self._lost = False
             self._accepted()
-        self._fold.heal(reply)
-        self.events.append(StreamRecovered(reply, missing))
-        if missing:
-            self.events.append(TextDelta(missing))
+        if reply:
+            self._take_over(partial if is_same_text(reply, partial) else reply, partial)
         self._cut, self._healing, self._idle = None, None, False
         if not self._resumes:
             return Signal.HEALED
         self._resumes = False
         self._known = healing.history
-        self._fold.next_round()
+        self._resume()
         return Signal.HEALED_RESUME
+
+    def _take_over(self, reply: str, partial: str) -> None:
+        """Let the history's words stand for those received, and give what is missing of them."""
+        missing = reply.removeprefix(partial) if reply.startswith(partial) else ""
+        self._fold.heal(reply)
+        self.events.append(StreamRecovered(reply, missing))
+        if missing:
+            self.events.append(TextDelta(missing))
+
+    def _make_whole(self) -> None:
+        """Once the round's job is over: give what the history has of its words that did not come.
+
+        Framing proves only the last hop: a proxy can make a clean end of a cut. The last poll brings the history anyway.
+        """
+        if self._stream is None or self._known is None or not self._can_heal or self._options.settle is False:
+            return
+        partial = self._fold.round_text
+        reply = find_reply(self._known, self._place, partial)
+        if reply is not None and goes_on_from(reply.text, partial) and not is_same_text(reply.text, partial):
+            self._take_over(reply.text, partial)
+
+    def _resume(self) -> None:
+        """The round is over, and the run is to be resumed."""
+        self._fold.next_round()
 
     def _certain(self) -> None:
         """The message of unknown fate has arrived, and its answer is here."""
@@ -243,9 +305,7 @@ class Healer(Engine):
                 "a process ended while it was sending a message of this conversation, and nobody knows whether it was "
                 "accepted: await session.reconcile() finds out; this message was not sent"
             )
-        check = Healing(
-            self._core, self._polling, uncertain.place, "", open_end=False, may_stand_open=False, since=uncertain.since
-        )
+        check = Healing(self._core, self._polling, uncertain.place, "", since=uncertain.since)
         while not check.is_absent:
             status = await check.look(conversation.agent_id, conversation.run_id)
             if check.arrived:

@@ -142,7 +142,8 @@ class JobSteps(Healer):
         if self._resumes:
             return Signal.OVER_CUT
         if not self._unsent:
-            self._fold.next_round()
+            self._make_whole()
+            self._resume()
         return Signal.OVER
 
     @abstractmethod

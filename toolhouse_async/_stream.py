@@ -115,6 +115,11 @@ class EventStream:
         """Whether the end of the body shows that this is the whole of it."""
         return self.answer.framed and not self.odd_end
 
+    @property
+    def shows_no_tools(self) -> bool:
+        """Whether tools may have been called that the answer does not tell of: text has the worker's words alone."""
+        return self._splitter is None
+
     def feed(self, data: bytes, events: deque[Event]) -> None:
         """Add what the next bytes give to ``events``.
 

@@ -104,8 +104,50 @@ def test_a_call_that_is_repeated_with_its_arguments_is_one_call() -> None:
     result = ToolResult("1", None, "x")
     announced, complete = ToolCall("1", "f", None), ToolCall("1", "f", {"a": 1})
     assert folded([announced, complete]).result("a", "r").tool_calls == (ToolExchange(complete),)
-    assert folded([announced, result, complete]).result("a", "r").tool_calls == (ToolExchange(complete, result),)
     assert folded([result, complete]).result("a", "r").tool_calls == (ToolExchange(complete, result),)
+
+
+def calls_of(fold: Fold) -> list[tuple[object, object]]:
+    exchanges = fold.result("a", "r").tool_calls
+    return [(each.call.arguments, each.result and each.result.content) for each in exchanges]
+
+
+def test_an_id_that_comes_again_after_its_result_means_a_new_call() -> None:
+    again = [ToolCall("0", "f", 1), ToolResult("0", None, "x"), ToolCall("0", "f", 2), ToolResult("0", "f", "y")]
+    assert calls_of(folded(again)) == [(1, "x"), (2, "y")]
+    assert calls_of(folded(again[:3])) == [(1, "x"), (2, None)]
+    assert folded(again[:3]).unanswered_call
+
+
+def test_an_id_that_comes_again_in_the_next_round_means_a_new_call() -> None:
+    fold = folded([ToolCall("0", "f", 1)])
+    fold.next_round()
+    assert not fold.round_has_call
+    fold.add([ToolCall("0", "f", 2), ToolResult("0", None, "y")])
+    assert fold.round_has_call
+    assert calls_of(fold) == [(1, None), (2, "y")]
+    fold.add([ToolResult("0", None, "late")])
+    assert calls_of(fold) == [(1, "late"), (2, "y")]
+
+
+def test_one_id_for_tools_of_two_names_means_two_calls() -> None:
+    fold = folded([ToolCall("0", "f", 1), ToolCall("0", "g", 2), ToolResult("0", "f", "x"), ToolResult("0", None, "y")])
+    assert calls_of(fold) == [(1, "x"), (2, "y")]
+    fold = folded([ToolCall("0", "f", 1), ToolCall("0", "g", 2), ToolResult("0", "other", "y")])
+    assert calls_of(fold) == [(1, None), (2, "y")]
+
+
+def test_a_further_result_of_a_call_replaces_the_one_before() -> None:
+    fold = folded([ToolCall("0", "f", 1), ToolResult("0", None, "begun")])
+    fold.next_round()
+    fold.add([ToolResult("0", None, "done")])
+    assert calls_of(fold) == [(1, "done")]
+    assert calls_of(folded([ToolResult("9", "f", 1), ToolResult("9", "f", 2)])) == [(None, 2)]
+
+
+def test_a_result_without_a_call_is_evidence_of_one() -> None:
+    assert folded([ToolResult(None, "f", "x")]).round_has_call
+    assert not folded([TextDelta("x")]).round_has_call
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,11 @@ class Fold:
         "_calls",
         "_joined",
         "_last_call",
+        "_latest",
+        "_missed",
+        "_open",
         "_parts",
+        "_round_begins",
         "_rounds",
         "_waiting",
         "error",
@@ -42,11 +46,16 @@ class Fold:
         self._rounds: list[str] = []  # rounds that are over
         self._joined: list[str] = []  # the words of the round under way …
         self._parts: list[str] = []  # … and the latest of them, each as it came
-        self._calls: dict[object, ToolExchange] = {}
-        self._waiting: dict[str | None, deque[object]] = {}  # calls for a result without id, by name (None: any)
+        self._calls: list[ToolExchange] = []
+        self._round_begins = 0  # how many calls there were before this round
+        # Calls by what answers them, each by its number; one that has its result is passed over when it comes up.
+        self._open: dict[tuple[str, str | None], list[int]] = {}  # by id and name (None: any), latest last
+        self._waiting: dict[str | None, deque[int]] = {}  # for a result without id, by name (None: any), oldest first
+        self._latest: dict[str, int] = {}  # by id: the latest call
+        self._missed: set[str] = set()  # ids of results of this round that came without a call
         self.unknown = 0
         self.malformed = 0
-        self._last_call: object | None = None
+        self._last_call: int | None = None
         self.error: ErrorEvent | None = None
         self.jobs: list[JobRecord] = []
         self.recovered = 0
@@ -69,18 +78,9 @@ class Fold:
         self._last_call = None
         match event:
             case ToolCall():
-                # A service that announces a call and repeats it with its arguments means one call.
-                key: object = event.id if event.id is not None else object()
-                answered = self._calls[key].result if key in self._calls else None
-                if key not in self._calls:
-                    for name in (None, event.name):
-                        self._waiting.setdefault(name, deque()).append(key)
-                self._calls[key] = ToolExchange(event, answered)
-                self._last_call = key if answered is None else None
+                self._add_call(event)
             case ToolResult():
-                key = self._call_answered_by(event)
-                call = self._calls[key].call if key in self._calls else _missing_call(event)
-                self._calls[key] = ToolExchange(call, event)
+                self._add_result(event)
             case ErrorEvent():
                 self.error = self.error or event
             case UnknownEvent():
@@ -90,15 +90,63 @@ class Fold:
             case _:
                 pass
 
-    def _call_answered_by(self, event: ToolResult) -> object:
+    def _add_call(self, event: ToolCall) -> None:
+        """Take a call: a new one, or an open one of this round once more, now with its arguments.
+
+        Some models number their calls anew in each round, so an id says nothing about a call that has its result.
+        """
+        number = self._last_call = len(self._calls)
+        if event.id is None:
+            self._waiting.setdefault(None, deque()).append(number)
+            self._waiting.setdefault(event.name, deque()).append(number)
+            self._calls.append(ToolExchange(event))
+            return
+        if event.id in self._missed:
+            self._missed.remove(event.id)
+            missed = self._latest[event.id]
+            self._calls[missed] = ToolExchange(event, self._calls[missed].result)
+            self._last_call = None
+            return
+        announced = self._unanswered(self._open.get((event.id, event.name), []))
+        if announced is not None and announced >= self._round_begins:
+            self._calls[announced] = ToolExchange(event)
+            self._last_call = announced
+            return
+        for name in (None, event.name):
+            self._open.setdefault((event.id, name), []).append(number)
+            self._waiting.setdefault(name, deque()).append(number)
+        self._latest[event.id] = number
+        self._calls.append(ToolExchange(event))
+
+    def _add_result(self, event: ToolResult) -> None:
+        number = self._call_answered_by(event)
+        if number is None:
+            if event.id is not None:
+                self._missed.add(event.id)
+                self._latest[event.id] = len(self._calls)
+            self._calls.append(ToolExchange(ToolCall(event.id, event.name or "", None), event))
+        else:
+            self._calls[number] = ToolExchange(self._calls[number].call, event)
+
+    def _call_answered_by(self, event: ToolResult) -> int | None:
+        """The number of the call: by its id the latest that is open, else the latest; without an id the oldest open."""
         if event.id is not None:
-            return event.id
+            for name in (event.name, None):
+                if (number := self._unanswered(self._open.get((event.id, name), []))) is not None:
+                    return number
+            return self._latest.get(event.id)
         waiting = self._waiting.get(event.name, deque())
         while waiting:
-            key = waiting.popleft()
-            if self._calls[key].result is None:
-                return key
-        return object()
+            number = waiting.popleft()
+            if self._calls[number].result is None:
+                return number
+        return None
+
+    def _unanswered(self, numbers: list[int]) -> int | None:
+        """The latest of those calls that has no result; those behind it need not be asked about again."""
+        while numbers and self._calls[numbers[-1]].result is not None:
+            numbers.pop()
+        return numbers[-1] if numbers else None
 
     @property
     def round_text(self) -> str:
@@ -117,10 +165,17 @@ class Fold:
         """Whether the last event was a tool call that has no result."""
         return self._last_call is not None
 
+    @property
+    def round_has_call(self) -> bool:
+        """Whether a tool was called in the round under way: a job may have begun by it."""
+        return len(self._calls) > self._round_begins
+
     def next_round(self) -> None:
-        """Begin the words of another round."""
+        """Begin another round: its words, and its calls, whose ids may be those of the round before."""
         self._rounds.append(self.round_text)
         self._joined = []
+        self._round_begins = len(self._calls)
+        self._missed.clear()
 
     def result(self, agent_id: str, run_id: str | None, **more: Any) -> TurnResult:
         """What the turn has come to so far."""
@@ -129,7 +184,7 @@ class Fold:
             agent_id,
             run_id,
             text="".join(rounds),
-            tool_calls=tuple(self._calls.values()),
+            tool_calls=tuple(self._calls),
             jobs=tuple(self.jobs),
             recovered=self.recovered,
             unknown=self.unknown,
@@ -137,8 +192,3 @@ class Fold:
             rounds=rounds,
             **more,
         )
-
-
-def _missing_call(event: ToolResult) -> ToolCall:
-    """The call of a result that came without one."""
-    return ToolCall(event.id, event.name or "", None)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from .._nested import flatten
 from .._results import Message
 from ..errors import UnexpectedContentError
+from .entries import End, how_it_ends, is_message
 from .jsontext import loads
 
 
@@ -68,7 +69,7 @@ def fingerprint(entry: Message) -> str:
 
 
 def entries_after(history: Sequence[Message], place: Place) -> Sequence[Message] | None:
-    """The entries that followed a message, up to the next user's; ``None`` if the message is not found.
+    """The entries that followed a message, up to the user's next; ``None`` if the message is not found.
 
     The message itself need not be there where the length before it is known: whether an empty one is
     recorded is an open question of the protocol.
@@ -76,7 +77,7 @@ def entries_after(history: Sequence[Message], place: Place) -> Sequence[Message]
     begin = _begin(history, place)
     if begin is None:
         return None
-    end = next((i for i in range(begin, len(history)) if history[i].role == "user"), len(history))
+    end = next((i for i in range(begin, len(history)) if is_message(history[i])), len(history))
     return history[begin:end]
 
 
@@ -85,40 +86,66 @@ def _begin(history: Sequence[Message], place: Place) -> int | None:
     words = place.words or ""
     if place.length is None or not _trusts_length(history, place):
         backwards = range(len(history) - 1, -1, -1)
-        return next((i + 1 for i in backwards if history[i].role == "user" and history[i].text == words), None)
+        return next((i + 1 for i in backwards if is_message(history[i]) and history[i].text == words), None)
     for index in range(place.length, len(history)):
         # An empty message may be recorded in words of the service's own.
-        if history[index].role == "user" and (history[index].text == words or (not words and index == place.length)):
+        if is_message(history[index]) and (history[index].text == words or (not words and index == place.length)):
             return index + 1
     return place.length
 
 
-def find_reply(history: Sequence[Message], place: Place, partial: str, *, open_end: bool = False) -> str | None:
+class Reply(NamedTuple):
+    """What a history shows of the answer to a message.
+
+    Attributes:
+        text: The worker's words in it, ``""`` while there are none.
+        end: What stands last in it.
+        size: Entries of it.
+    """
+
+    text: str
+    end: End
+    size: int
+
+
+def find_reply(history: Sequence[Message], place: Place, partial: str) -> Reply | None:
     """Find what the worker answered to a message.
 
     Args:
         history: The conversation.
         place: Where the answer begins.
         partial: What was received of the answer.
-        open_end: Accept entries that do not end in the worker's words, as where a job came after them.
 
     Returns:
-        The whole answer; ``None`` where it is not there yet, or could be an earlier turn's.
+        The answer as far as it is there; ``None`` where the message is not found, or what follows it could be an
+        earlier turn's.
     """
     entries = entries_after(history, place)
     if entries is None:
         return None
     text = "".join(entry.text for entry in entries if entry.role == "assistant")
-    if not text:
-        return None  # a silent answer cannot be told from one that is not recorded yet
-    if open_end:
-        if not text.startswith(partial):
-            return None
-    elif entries[-1].role != "assistant" or not entries[-1].text:
-        return None
     if not _trusts_length(history, place) and _may_be_earlier(history, place, text, partial):
         return None
-    return text
+    return Reply(text, how_it_ends(entries), len(entries))
+
+
+def goes_on_from(text: str, partial: str) -> bool:
+    """Whether a text is what was received and more, or the same, whatever white space it is stored with."""
+    return text.startswith(partial) or _squeezed(text).startswith(_squeezed(partial))
+
+
+def is_same_text(one: str, other: str) -> bool:
+    """Whether two texts differ in white space alone: services store answers trimmed."""
+    return one == other or _squeezed(one) == _squeezed(other)
+
+
+def is_shorter(text: str, partial: str) -> bool:
+    """Whether a text is too short to be all that was received, white space left aside."""
+    return len(text) < len(partial) and len(_squeezed(text)) < len(_squeezed(partial))
+
+
+def _squeezed(text: str) -> str:
+    return "".join(text.split())
 
 
 def _may_be_earlier(history: Sequence[Message], place: Place, text: str, partial: str) -> bool:
@@ -129,7 +156,7 @@ def _may_be_earlier(history: Sequence[Message], place: Place, text: str, partial
 
 
 def _times_said(history: Sequence[Message], words: str | None) -> int:
-    return sum(entry.role == "user" and entry.text == (words or "") for entry in history)
+    return sum(is_message(entry) and entry.text == (words or "") for entry in history)
 
 
 def has_arrived(history: Sequence[Message], place: Place) -> bool | None:

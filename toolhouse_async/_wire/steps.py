@@ -41,6 +41,7 @@ class Signal(StrEnum):
     OVER_CUT = "job over, an answer was cut"
     SAME = "history agrees"
     DIFFERS = "history differs"
+    WAITS = "history agrees, the run waits to be resumed"
     HEALED = "healed"
     HEALED_RESUME = "healed, the run waits to be resumed"
     ABSENT = "the message had not arrived"
@@ -61,6 +62,7 @@ TABLE: Final[Mapping[tuple[State, Signal], State]] = {
     (State.SETTLING, Signal.LEFT): State.DONE,
     (State.SETTLING, Signal.SAME): State.DONE,
     (State.SETTLING, Signal.DIFFERS): State.RECOVERING,
+    (State.SETTLING, Signal.WAITS): State.SENDING,
     (State.RECOVERING, Signal.JOB): State.WAITING,
     (State.RECOVERING, Signal.HEALED): State.DONE,
     (State.RECOVERING, Signal.ABSENT): State.DONE,

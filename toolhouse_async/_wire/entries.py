@@ -1,0 +1,92 @@
+"""What the entries of a history are: messages, the worker's words, tool calls and their results.
+
+The service's documents show entries of a role and a content alone. Public traces and other agent services show tool
+calls in the worker's entries, and results in entries of role ``tool``, of no role, or of role ``user``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import Enum, unique
+from typing import Any, Final
+
+from .._results import Message
+
+_CALLS: Final = frozenset({"tool_call", "tool_use", "server_tool_use", "function_call", "tool_invocation"})
+_RESULTS: Final = frozenset({"tool_result", "tool_response", "tool_output", "function_call_output", "tool_call_result"})
+_RESULT_KEYS: Final = ("functionResponse", "toolResult")
+"""How Gemini and Bedrock mark a block that has no type."""
+_CALL_KEYS: Final = ("functionCall", "toolUse")
+
+
+@unique
+class End(Enum):
+    """What stands last in an answer."""
+
+    NOTHING = "nothing"
+    WORDS = "the worker's words"
+    CALL = "a tool call without a result"
+    TOOL = "a tool's result"
+
+
+def is_message(entry: Message) -> bool:
+    """Whether an entry is something that a user said: some services store tool results in a user's name."""
+    return entry.role == "user" and not _holds_only_results(entry.content)
+
+
+def how_it_ends(entries: Sequence[Message]) -> End:
+    """Say what stands last in the entries that follow a message."""
+    for entry in reversed(entries):
+        if entry.role not in ("user", "assistant"):
+            return End.CALL if _is_call(entry.raw) else End.TOOL
+        if entry.role == "user":
+            return End.TOOL  # a user's message is none of the entries, so it holds results
+        end = _how_the_worker_ends(entry)
+        if end is not End.NOTHING:
+            return end
+    return End.NOTHING
+
+
+def _how_the_worker_ends(entry: Message) -> End:
+    """What stands last in an entry of the worker's; a call counts until its result stands behind it."""
+    raw = entry.raw if isinstance(entry.raw, dict) else {}
+    if raw.get("tool_calls") or raw.get("function_call"):
+        return End.CALL
+    end = End.NOTHING
+    is_open = False
+    for block in _blocks(entry.content):
+        if _is_call(block):
+            is_open = True
+        elif _is_result(block):
+            is_open, end = False, End.TOOL
+    if is_open:
+        return End.CALL
+    return End.WORDS if entry.text and (end is End.NOTHING or not _is_result(entry.content[-1])) else end
+
+
+def _holds_only_results(content: Any) -> bool:
+    blocks = list(_blocks(content))
+    return bool(blocks) and all(map(_is_result, blocks))
+
+
+def _blocks(content: Any) -> Iterator[Any]:
+    if isinstance(content, list):
+        yield from content
+    elif isinstance(content, dict):
+        yield content
+
+
+def _kind(block: Any) -> str:
+    kind = block.get("type") if isinstance(block, dict) else None
+    return kind.lower().replace("-", "_").replace(".", "_") if isinstance(kind, str) else ""
+
+
+def _is_call(block: Any) -> bool:
+    return _kind(block) in _CALLS or (isinstance(block, dict) and any(key in block for key in _CALL_KEYS))
+
+
+def _is_result(block: Any) -> bool:
+    kind = _kind(block)  # a service's own tools have types such as "web_search_tool_result"
+    if kind in _RESULTS or kind.endswith("_tool_result"):
+        return True
+    return isinstance(block, dict) and any(key in block for key in _RESULT_KEYS)
