@@ -542,7 +542,8 @@ async def test_history_and_job_status_are_one_get_each() -> None:
 
 
 async def test_wait_for_job_takes_a_token_or_a_session() -> None:
-    async with RawServer([history(), said("y"), history(), said("z")]) as server, client_of(server) as toolhouse:
+    answers = [history(), said("y"), history(), history(), said("z")]
+    async with RawServer(answers) as server, client_of(server) as toolhouse:
         token = JobToken("a", "r1", "j1", 0, "text", 3)
         waiter = toolhouse.wait_for_job(token, resume_message="go on")
         assert isinstance(waiter, BackgroundJobWaiter)
@@ -558,6 +559,7 @@ async def test_wait_for_job_takes_a_token_or_a_session() -> None:
     assert [(request.method, request.path) for request in server.requests] == [
         ("GET", "/a/r1"),
         ("PUT", "/a/r1"),
+        ("GET", "/a/r1"),
         ("GET", "/a/r2"),
         ("PUT", "/ndjson/a/r2"),
     ]

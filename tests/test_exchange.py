@@ -48,9 +48,9 @@ async def test_an_answer_without_a_run_id_that_needs_no_history_stands() -> None
 async def test_an_odd_end_is_looked_up_and_stands_where_the_history_agrees() -> None:
     odd = response(headers={"X-Toolhouse-Run-ID": "r1"}, body=b"words \xe2\x82")
     agrees = history(("user", "x"), ("assistant", "words "))
-    async with talk([odd, agrees]) as (server, toolhouse):
+    async with talk([odd, *[agrees] * 30]) as (server, toolhouse):
         assert (await toolhouse.run("a", "x", format="text")).text == "words "
-        assert [request.method for request in server.requests] == ["POST", "GET"]
+        assert {request.method for request in server.requests[1:]} == {"GET"}
 
 
 class Script:

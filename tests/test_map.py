@@ -86,7 +86,7 @@ async def test_each_message_is_a_conversation_of_its_own_with_the_turn_options()
         options: Any = {"format": "text", "extra_body": {"mode": "fast"}}
         items = [item async for item in toolhouse.map("a", [f"m{n}" for n in range(20)], ordered=True, **options)]
         assert len({item.result.run_id for item in items if item.result}) == 20
-        assert {(request.method, request.path) for request in server.requests} == {("POST", "/a")}
+        assert {request.path for request in server.requests if request.method == "POST"} == {"/a"}
 
 
 @pytest.mark.parametrize("ordered", [False, True])

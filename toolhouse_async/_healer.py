@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 
 _NOWHERE: Final = Place(None)
+LOOKS: Final = 3
+"""Readings that may fail before an answer with a proven end stands as it came."""
 
 
 class Healer(Engine):
@@ -129,11 +131,11 @@ class Healer(Engine):
             log.info("run %s: its history could not be read: %s", run_id, error)
             verdict = Verdict.DIFFERS if is_strict else Verdict.SAME
         else:
-            if status is None and not healing.is_patient:
+            if status is None and not is_strict and healing.failures < LOOKS:
                 return None
-            job_id = job_id if status is None else status.job_id or job_id
-            if status is not None and status.job_id is not None and not is_strict:
-                return self._job(status.job_id)
+            job_id = healing.job_id or job_id
+            if job_id is not None and not is_strict:
+                return self._job(job_id)
             answer = Ended(
                 self._fold.round_text,
                 proven=stream.is_proven,
@@ -238,7 +240,8 @@ class Healer(Engine):
             self._lost = False
             self._accepted()
         if reply:
-            self._take_over(partial if is_same_text(reply, partial) else reply, partial)
+            is_trimmed = is_same_text(reply, partial) and not reply.startswith(partial)
+            self._take_over(partial if is_trimmed else reply, partial)
         self._cut, self._healing, self._idle = None, None, False
         if not self._resumes:
             return Signal.HEALED
@@ -258,12 +261,12 @@ class Healer(Engine):
     def _make_whole(self) -> None:
         """Once the round's job is over: give what the history has of its words that did not come.
 
-        Framing proves only the last hop: a proxy can make a clean end of a cut. The last poll brings the history anyway.
+        Framing proves only the last hop: a proxy can make a clean end of a cut. The last poll has read the history.
         """
         if self._stream is None or self._known is None or not self._can_heal or self._options.settle is False:
             return
         partial = self._fold.round_text
-        reply = find_reply(self._known, self._place, partial)
+        reply = find_reply(self._known, self._place, partial) if partial else None
         if reply is not None and goes_on_from(reply.text, partial) and not is_same_text(reply.text, partial):
             self._take_over(reply.text, partial)
 

@@ -25,6 +25,8 @@ class Healing:
         reply: The answer as the last good reading of the history had it, ``None`` while it is not there.
         history: That reading.
         arrived: Whether the message itself is there; ``None`` if that cannot be told.
+        failures: Readings that failed, since the last good one.
+        job_id: The latest job that was seen running.
     """
 
     def __init__(
@@ -61,6 +63,8 @@ class Healing:
         self.reply: Reply | None = None
         self.history: tuple[Message, ...] | None = None
         self.arrived: bool | None = None
+        self.failures = 0
+        self.job_id: str | None = None
 
     async def look(self, agent_id: str, run_id: str) -> JobStatus | None:
         """Pause, then read the run once; ``None`` if the reading failed for the moment.
@@ -75,11 +79,13 @@ class Healing:
         try:
             status = await service.poll(agent_id, run_id, whole=True)
             asked = status.retry_after
+            self.job_id = status.job_id or self.job_id
             self._take(status.history or ())
         except ToolhouseError as error:
             if not tolerated(error):
                 raise
             asked = error.retry_after if isinstance(error, APIStatusError) else None
+            self.failures += 1
         now = self._core.time()
         pause = next_poll(self._polling, now - self._began, asked, service.randomness.random())
         rested_at = self._since + self._core.recovery.quiet
@@ -90,6 +96,7 @@ class Healing:
 
     def _take(self, history: tuple[Message, ...]) -> None:
         self._read_at = self._core.time()
+        self.failures = 0
         self.history = history
         self.arrived = has_arrived(history, self._place)
         # A message of unknown fate that turns out to be there is not an earlier one in the same words.
@@ -126,7 +133,7 @@ class Healing:
         if reply is None:
             return False
         if self._has_job:
-            return goes_on_from(reply.text, self._partial)
+            return bool(reply.text) and goes_on_from(reply.text, self._partial)
         return reply.end is End.WORDS and not is_shorter(reply.text, self._partial)
 
     @property
@@ -137,12 +144,18 @@ class Healing:
 
     @property
     def _may_count(self) -> bool:
-        return self._is_whole or self._stands_open
+        return self._is_whole or self._is_silent or self._stands_open
 
     @property
     def is_found(self) -> bool:
         """Whether the answer is there and has not changed for long enough."""
-        return self.is_rested and (self._is_whole or (self._has_job and not self._partial.strip()))
+        return self.is_rested and (self._is_whole or self._is_silent)
+
+    @property
+    def _is_silent(self) -> bool:
+        """Whether no words came before a job: what stands behind the message shows that the history does not lag."""
+        reply = self.reply
+        return self._has_job and not self._partial and reply is not None and reply.size > 0 and not reply.text
 
     @property
     def waits_for_resume(self) -> bool:

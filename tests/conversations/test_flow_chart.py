@@ -49,7 +49,8 @@ async def test_post_without_a_job_is_streamed(
     assert kinds(events) == ["TurnStarted", "TextDelta", "TurnCompleted"]
     assert events[0] == TurnStarted(AGENT, session.run_id)
     assert text_of(events) == "[0 left]"
-    assert [request.path for request in server.requests] == [f"{prefix_of(family)}/{AGENT}"]
+    assert server.requests[0].path == f"{prefix_of(family)}/{AGENT}"
+    assert methods(server) == ("POST" if family == "ndjson" else "POST GET")  # text does not show a job that began
     assert_accepted(server, "POST hi")
 
 
@@ -70,7 +71,7 @@ async def test_post_with_a_job_is_polled_and_resumed(
     events = [event async for event in session.stream("hi", format=family)]
     assert kinds(events) == ["TurnStarted", "TextDelta", *WITH_A_JOB, "TurnCompleted"]
     assert_accepted(server, "POST hi", "PUT ")
-    assert re.fullmatch("POST (GET )+PUT", methods(server))
+    assert re.fullmatch("POST (GET )+PUT( GET)?", methods(server))
 
 
 async def test_put_with_a_job_is_polled_and_resumed(
@@ -92,7 +93,7 @@ async def test_a_resume_with_a_job_is_polled_and_resumed_again(
     assert [event.round for event in events if isinstance(event, TurnResumed)] == [1, 2, 3]
     assert text_of(events) == "[2 left][1 left][0 left][0 left]"
     assert_accepted(server, "POST hi", "PUT ", "PUT ", "PUT ")
-    assert re.fullmatch("POST (GET )+PUT (GET )+PUT (GET )+PUT", methods(server))
+    assert re.fullmatch("POST (GET )+PUT (GET )+PUT (GET )+PUT( GET)?", methods(server))
 
 
 async def test_polls_read_without_ndjson_and_resumes_keep_the_family(

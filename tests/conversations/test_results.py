@@ -265,6 +265,6 @@ async def test_events_and_results_pickle() -> None:
         Scripted(post=[streamed(said("a"), called(), returned(), {"x": 1}, said("b"))]) as server,
         connect(server) as toolhouse,
     ):
-        events = [event async for event in toolhouse.stream(AGENT, "hi")]
+        events = [event async for event in toolhouse.stream(AGENT, "hi", settle=False)]
     assert pickle.loads(pickle.dumps(events)) == events
     assert isinstance(events[-1], TurnCompleted)

@@ -92,7 +92,7 @@ async def test_auto_looks_after_a_resume_too() -> None:
     assert_accepted(server, "POST hi", "PUT ")
 
 
-@pytest.mark.parametrize(("settle", "looks"), [("auto", 2), (True, 8)])
+@pytest.mark.parametrize(("settle", "looks"), [("auto", 2), (True, 20), (True, 2)])
 async def test_a_job_that_it_finds_is_waited_for_and_resumed(settle: Any, looks: int) -> None:
     running = history(user("hi"), assistant("Hello you"), job=JOB)
     done = history(user("hi"), assistant("Hello you"), user(""), assistant(", done"))

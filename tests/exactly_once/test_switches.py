@@ -125,7 +125,8 @@ async def test_no_wrong_text_is_a_success(name: str) -> None:
     for case in cases:
         case.check()
         for got, *right in zip(case.texts, plain.texts[: len(case.texts)], ANSWERS[: len(case.texts)], strict=True):
-            assert got in right or (name == "stops and keeps" and case.spoken.startswith(got)), case
+            kept = name == "stops and keeps" and case.spoken.startswith(got)
+            assert got in right or kept or (name == "stops" and right[0].endswith(got)), case
 
 
 @pytest.mark.parametrize("at", [290, 330, 360])
@@ -134,4 +135,5 @@ async def test_a_late_history_of_the_cut_round_before_a_job(name: str, at: int) 
     """The job is over before the history has any of the words that came before it."""
     case = await Conversation(SWITCHES[name], Cut(at)).run()
     case.check()
-    assert case.texts[:1] in ([], ANSWERS[:1]), case
+    stopped = [["It was job 1."]] if name == "stops" else []  # the history has no words before it, and never will
+    assert case.texts[:1] in ([], ANSWERS[:1], *stopped), case

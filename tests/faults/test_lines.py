@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conversations.support import AGENT, RUN_HEADER, history, said, user
+from tests.conversations.support import AGENT, RUN_HEADER, said
 from tests.support.raw_server import ndjson, response
 from toolhouse_async import (
     Limits,
@@ -30,8 +30,8 @@ KIB = 1024
 async def streams(fault: Fault, *pieces: bytes, **options: Any) -> TurnResult:
     """Read an answer whose chunks are these."""
     answer = response(headers={RUN_HEADER: "run-1"}, body=pieces)
-    server = await fault.server(post=[answer], get=[history(user("hi"))])  # read where no words came
-    return await fault.read(fault.client(server, **options).stream(AGENT, "hi"))
+    server = await fault.server(post=[answer])
+    return await fault.read(fault.client(server, **options).stream(AGENT, "hi", settle=False))
 
 
 def of(fault: Fault, kind: Any) -> list[Any]:

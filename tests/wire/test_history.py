@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -8,8 +9,25 @@ from hypothesis import given
 
 from tests.wire.strategies import json_values
 from toolhouse_async._results import Message
-from toolhouse_async._wire.history import Place, entries_after, find_reply, has_arrived, parse_history
+from toolhouse_async._wire.entries import End
+from toolhouse_async._wire.history import (
+    Place,
+    entries_after,
+    goes_on_from,
+    has_arrived,
+    parse_history,
+)
+from toolhouse_async._wire.history import find_reply as find
 from toolhouse_async.errors import UnexpectedContentError
+
+
+def find_reply(entries: Sequence[Message], place: Place, partial: str, *, open_end: bool = False) -> str | None:
+    """The text of an answer that may be whole."""
+    found = find(entries, place, partial)
+    if found is None or not found.text:
+        return None
+    is_whole = goes_on_from(found.text, partial) if open_end else found.end is End.WORDS
+    return found.text if is_whole else None
 
 
 def history(*entries: str) -> tuple[Message, ...]:

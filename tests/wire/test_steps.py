@@ -49,6 +49,7 @@ def test_a_message_is_sent_only_from_the_start_after_a_job_or_when_refused_witho
     assert into_sending == {
         (State.PROBING, Signal.NO_JOB),
         (State.WAITING, Signal.OVER),
+        (State.SETTLING, Signal.WAITS),
         (State.RECOVERING, Signal.HEALED_RESUME),
     }
 

@@ -36,15 +36,12 @@ def is_message(entry: Message) -> bool:
 
 def how_it_ends(entries: Sequence[Message]) -> End:
     """Say what stands last in the entries that follow a message."""
-    for entry in reversed(entries):
-        if entry.role not in ("user", "assistant"):
-            return End.CALL if _is_call(entry.raw) else End.TOOL
-        if entry.role == "user":
-            return End.TOOL  # a user's message is none of the entries, so it holds results
-        end = _how_the_worker_ends(entry)
-        if end is not End.NOTHING:
-            return end
-    return End.NOTHING
+    if not entries:
+        return End.NOTHING
+    last = entries[-1]
+    if last.role == "assistant":
+        return _how_the_worker_ends(last)
+    return End.CALL if _is_call(last.raw) else End.TOOL  # one of role "user" is no message, so it holds results
 
 
 def _how_the_worker_ends(entry: Message) -> End:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, unique
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from .entries import End
 from .history import Reply, goes_on_from, is_same_text
@@ -37,7 +37,7 @@ class Ended(NamedTuple):
     has_job: bool
 
 
-_NOTHING = Reply("", End.NOTHING, 0)
+_NOTHING: Final = Reply("", End.NOTHING, 0)
 
 
 def compare(answer: Ended, reply: Reply | None, *, rested: bool, patient: bool) -> Verdict:
