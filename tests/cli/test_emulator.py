@@ -1,4 +1,5 @@
 import json
+import re
 import shlex
 import shutil
 import signal
@@ -10,8 +11,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.cli.support import COMMAND, environment, write_slow_file
-from tests.testing.documents import KEY, POLLING, bash
+from tests.cli.support import COMMAND, environment, wait_until, write_slow_file
+from tests.testing.documents import CALLING, CONTINUING, KEY, POLLING, STARTING, bash
 
 JOB, RUN = "x-toolhouse-job-id", "x-toolhouse-run-id"
 
@@ -52,8 +53,7 @@ def by_the_flow_chart(url, family, agent):
     run_id, jobs = headers[RUN], []
     while (job := headers[JOB]) is not None:
         jobs.append(job)
-        while call("GET", f"{url}/{agent}/{run_id}")[0][JOB] is not None:
-            pass
+        wait_until(lambda run=f"{url}/{agent}/{run_id}": call("GET", run)[0][JOB] is None, seconds=60)
         headers, text = call("PUT", f"{url}{family}/{agent}/{run_id}", {"message": ""})
     return jobs, text
 
@@ -108,8 +108,11 @@ def test_while_its_job_runs_reads_name_it_and_puts_are_refused(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
-def test_the_documents_shell_lines_go_through_with_its_analyst():
+def test_the_documents_shell_lines_go_through():
     with emulator("--api-key", KEY) as (_, url, _):
+        assert "Book at meeting over lunch with Jessica." in bash(url, CALLING, "echo")
+        run_id = re.search(r"(?im)^< x-toolhouse-run-id: (\S+)", bash(url, STARTING, "echo"))[1]
+        assert "thank you, now find products" in bash(url, CONTINUING, "echo", RUN_ID=run_id)
         printed = bash(url, POLLING, "csv-analyst")
     assert "Job complete, resuming..." in printed
     assert "344 rows are in." in printed

@@ -1,10 +1,38 @@
-"""The documents' shell lines, with only the base URL changed, run by real bash and real curl."""
+"""The documents' commands, with only the base URL changed, run by real bash and real curl.
+
+Three samples of the documents are no valid shell or send nothing, so the corrected forms are run: a line
+continuation without a blank behind it, one that was missing, and ``-s -D - -o /dev/null`` in place of ``-sI``, which
+curl refuses beside a body.
+"""
 
 from __future__ import annotations
 
 import subprocess
 
 KEY = "YOUR_TOOLHOUSE_API_KEY"
+
+CALLING = """
+curl -XPOST \\
+  https://agents.toolhouse.ai/$AGENT_ID \\
+  -H 'Authorization: Bearer YOUR_TOOLHOUSE_API_KEY' \\
+  --json '{"message": "Book at meeting over lunch with Jessica."}'
+"""
+
+STARTING = """
+curl -XPOST https://agents.toolhouse.ai/$AGENT_ID \\
+  -v -H 'Authorization: Bearer YOUR_TOOLHOUSE_API_KEY' \\
+  --json '{
+  "message": "Find discounts on wide-angle computer displays"
+}'
+"""
+
+CONTINUING = """
+curl -XPUT https://agents.toolhouse.ai/$AGENT_ID/$RUN_ID \\
+-H 'Authorization: Bearer YOUR_TOOLHOUSE_API_KEY' \\
+--json '{
+  "message": "thank you, now find products similar to an iPhone"
+}'
+"""
 
 POLLING = """
 set +e  # as in an interactive shell: the last poll's grep finds nothing

@@ -1,9 +1,4 @@
-"""The documents' commands, with only the base URL changed, run by real bash and real curl.
-
-Three samples of the documents are no valid shell or send nothing, so the corrected forms are run: a line
-continuation without a blank behind it, one that was missing, and ``-s -D - -o /dev/null`` in place of ``-sI``, which
-curl refuses beside a body.
-"""
+"""The documents' commands against the emulator, run by real bash and real curl."""
 
 from __future__ import annotations
 
@@ -16,7 +11,7 @@ import pytest
 
 from toolhouse_async.testing import RunningEmulator
 
-from .documents import KEY, POLLING, bash
+from .documents import CALLING, CONTINUING, KEY, POLLING, STARTING, bash
 
 
 @pytest.fixture(autouse=True)
@@ -32,45 +27,18 @@ def _key(toolhouse_emulator: RunningEmulator) -> None:
 
 
 def test_calling_a_worker(toolhouse_emulator: RunningEmulator) -> None:
-    printed = bash(
-        toolhouse_emulator.url,
-        """
-curl -XPOST \\
-  https://agents.toolhouse.ai/$AGENT_ID \\
-  -H 'Authorization: Bearer YOUR_TOOLHOUSE_API_KEY' \\
-  --json '{"message": "Book at meeting over lunch with Jessica."}'
-""",
-    )
+    printed = bash(toolhouse_emulator.url, CALLING)
     assert "On it: Book at meeting over lunch with Jessica." in printed
     request = toolhouse_emulator.requests[0]
     assert (request.method, request.headers["content-type"]) == ("POST", "application/json")
 
 
 def test_continuing_an_interaction(toolhouse_emulator: RunningEmulator) -> None:
-    printed = bash(
-        toolhouse_emulator.url,
-        """
-curl -XPOST https://agents.toolhouse.ai/$AGENT_ID \\
-  -v -H 'Authorization: Bearer YOUR_TOOLHOUSE_API_KEY' \\
-  --json '{
-  "message": "Find discounts on wide-angle computer displays"
-}'
-""",
-    )
+    printed = bash(toolhouse_emulator.url, STARTING)
     assert "On it: Find discounts" in printed
     run_id = re.search(r"(?im)^< x-toolhouse-run-id: (\S+)", printed)
     assert run_id
-    printed = bash(
-        toolhouse_emulator.url,
-        """
-curl -XPUT https://agents.toolhouse.ai/$AGENT_ID/$RUN_ID \\
--H 'Authorization: Bearer YOUR_TOOLHOUSE_API_KEY' \\
---json '{
-  "message": "thank you, now find products similar to an iPhone"
-}'
-""",
-        RUN_ID=run_id[1],
-    )
+    printed = bash(toolhouse_emulator.url, CONTINUING, RUN_ID=run_id[1])
     assert "On it: thank you, now find" in printed
 
 
