@@ -128,6 +128,21 @@ async def test_a_turn_that_was_broken_off_comes_in_at_its_end_too(
     assert await client.said(answer.run_id) == [("user", "m"), *([("assistant", "half")] if partial else [])]
 
 
+@pytest.mark.parametrize("moment", ["start", "end"])
+async def test_what_a_worker_does_to_its_history_changes_no_other(
+    emulator: WorkersEmulator, client: Client, moment: str
+) -> None:
+    @emulator.worker("a")
+    async def a(ctx):
+        for entry in ctx.history:
+            entry["content"] = "changed"
+        yield ctx.text("words")
+
+    emulator.history_message_at = moment
+    run_id = (await client.start("m")).run_id
+    assert await client.said(run_id) == [("user", "m"), ("assistant", "words")]
+
+
 async def test_a_turn_that_comes_in_at_its_end_comes_late_as_a_whole(emulator: WorkersEmulator, client: Client) -> None:
     emulator.worker("a")(echo)
     emulator.history_message_at = "end"

@@ -31,12 +31,7 @@ _log: Final = logging.getLogger("toolhouse_async.testing")
 
 @define(eq=False)
 class Answer:
-    """The answer to one message, written in a task of its own so that it can outlive the request.
-
-    Attributes:
-        withheld: What the history takes in with the answer's end, before the answer; ``None`` where the message
-            stands in it already.
-    """
+    """The answer to one message, written in a task of its own so that it can outlive the request."""
 
     _state: EmulatorState
     _run: Run
@@ -45,6 +40,7 @@ class Answer:
     _delivery: Delivery
     _spawn: Callable[[Coroutine[Any, Any, None]], object]
     _withheld: list[dict[str, Any]] | None
+    """The message's entry, if it comes into the history with the answer's end; ``None`` if it stands there already."""
     _started: bool = field(default=False, init=False)
     _mute: bool = field(default=False, init=False)
     _spoken: list[Spoken] = field(factory=list[Spoken], init=False)

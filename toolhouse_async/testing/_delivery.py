@@ -103,7 +103,10 @@ class Delivery:
 
 
 class BrokenDelivery(Delivery):
-    """Writes the answer byte for byte, as its fault says, and closes the connection behind it."""
+    """Writes the answer byte for byte, as its fault says, and closes the connection behind it.
+
+    ``close_delimited`` frames its body by the connection's end alone, whatever the fault says.
+    """
 
     def __init__(
         self, request: web.Request, record: RecordedRequest, fault: Fault, *, close_delimited: bool = False

@@ -132,7 +132,7 @@ class Endpoints:
     ) -> asyncio.Task[None]:
         message = body.get("message")
         heard = self.state.user_entries(message)
-        history = [*run.known(), *heard]
+        history = [*run.known(), *map(dict[str, Any], heard)]
         withheld = heard if self.state.history_message_at == "end" else None
         if withheld is None:
             for entry in heard:
