@@ -1,6 +1,7 @@
 import asyncio
 import os
 import signal
+from contextlib import aclosing
 
 import pytest
 
@@ -17,10 +18,10 @@ def without_pauses(monkeypatch):
     monkeypatch.setattr(module, "_PACE", 0)
 
 
-async def answer(**context):
+async def answer(worker=module.csv_analyst, **context):
     """What the worker yields, its words joined."""
     words, events = [], []
-    async for event in module.csv_analyst(WorkerContext(agent_id="a", run_id="r", message="", history=[], **context)):
+    async for event in worker(WorkerContext(agent_id="a", run_id="r", message="", history=[], **context)):
         if isinstance(event, TextDelta):
             words.append(event.text)
         else:
@@ -32,16 +33,16 @@ async def test_a_turn_reads_the_file_profiles_it_and_resamples_it(tmp_path):
     path = tmp_path / "data.csv"
     path.write_text("id,size\n" + "".join(f"{i},{i % 7 + 0.5}\n" for i in range(1, 50)) + "50,\n")
 
-    words, (call, preview, code_call, job) = await answer(body={"vars": {"csv_path": str(path), "column": "id"}})
+    words, (job, call, preview, code_call) = await answer(body={"vars": {"csv_path": str(path), "column": "id"}})
     assert words.startswith("I'll look at data.csv first. It has 2 columns.")
     assert (call.name, call.arguments) == ("read_file", {"path": str(path)})
     assert preview.content["columns"] == ["id", "size"]
     assert code_call.name == "code_interpreter"
-    assert isinstance(job, BackgroundCall)  # last, so that the answer ends in an unanswered call
+    assert isinstance(job, BackgroundCall)  # first, so that the answer's headers name the job
 
     done = await job.function(*job.args)
     words, (job, result, next_call) = await answer(job_result=done)
-    assert isinstance(job, BackgroundCall)  # first, so that the answer's headers name the job
+    assert isinstance(job, BackgroundCall)
     assert (result.id, result.content["rows"]) == (code_call.id, 50)
     assert result.content["histogram"]["column"] == "id"
     assert words.startswith("50 rows are in. 1 cell is empty, in size.")
@@ -53,16 +54,53 @@ async def test_a_turn_reads_the_file_profiles_it_and_resamples_it(tmp_path):
     assert words.startswith("The mean of size lies between ")
 
 
+async def test_in_mid_stream_each_job_comes_last(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("id,size\n" + "".join(f"{i},{i % 7 + 0.5}\n" for i in range(1, 50)))
+    same = {"body": {"vars": {"csv_path": str(path)}}}
+    done = None
+    for _ in range(2):
+        documented, (job, *events) = await answer(job_result=done, **same)
+        words, (*others, last) = await answer(module.csv_analyst_midstream, job_result=done, **same)
+        assert words == documented
+        assert [type(event) for event in others] == [type(event) for event in events]
+        assert isinstance(others[-1], ToolCall)
+        assert isinstance(last, BackgroundCall)
+        done = await last.function(*last.args)
+        job.function(*job.args).close()
+    assert "intervals" in done["content"]
+
+
+async def test_an_announced_job_begins_its_work_behind_the_words(tmp_path):
+    path = write_slow_file(tmp_path / "slow.csv")
+    context = WorkerContext(agent_id="a", run_id="r", message="", history=[], body={"vars": {"csv_path": str(path)}})
+    async with aclosing(module.csv_analyst(context)) as events:
+        job = await anext(events)
+        work = asyncio.create_task(job.function(*job.args))
+        async for event in events:
+            assert processes_with(str(path)) == [], event
+    await asyncio.to_thread(wait_until, lambda: processes_with(str(path)))
+    work.cancel()
+    await asyncio.wait([work])
+
+
+async def test_a_job_begins_also_where_its_answer_is_broken_off():
+    context = WorkerContext(agent_id="a", run_id="r", message="", history=[])
+    async with aclosing(module.csv_analyst(context)) as events:
+        job = await anext(events)
+    assert (await job.function(*job.args))["content"]["rows"] == 344
+
+
 async def test_without_variables_the_worker_reads_the_penguins():
     _, events = await answer()
-    assert events[1].content["columns"][0] == "species"
+    assert events[2].content["columns"][0] == "species"
 
 
 async def test_without_numbers_there_is_one_job_only(tmp_path):
     path = tmp_path / "data.csv"
     path.write_text("a,b\nx,y\nz,w\n")
     _, events = await answer(body={"vars": {"csv_path": str(path)}})
-    words, events = await answer(job_result=await events[-1].function(*events[-1].args))
+    words, events = await answer(job_result=await events[0].function(*events[0].args))
     assert [type(event) for event in events] == [ToolResult]
     assert "no histogram" in words
 
@@ -78,7 +116,7 @@ async def test_what_the_analysis_refuses_is_its_result(tmp_path):
     path = tmp_path / "data.csv"
     path.write_text("a,b\n1,y\n2,w\n")
     _, events = await answer(body={"vars": {"csv_path": str(path), "column": "b"}})
-    words, (result,) = await answer(job_result=await events[-1].function(*events[-1].args))
+    words, (result,) = await answer(job_result=await events[0].function(*events[0].args))
     assert result.is_error
     assert 'column "b" holds no numbers' in words
 
@@ -87,7 +125,7 @@ async def test_what_the_analysis_refuses_is_its_result(tmp_path):
 async def slow_job(tmp_path):
     path = write_slow_file(tmp_path / "slow.csv")
     _, events = await answer(body={"vars": {"csv_path": str(path)}})
-    return asyncio.create_task(events[-1].function(*events[-1].args)), str(path)
+    return asyncio.create_task(events[0].function(*events[0].args)), str(path)
 
 
 async def test_cancelling_the_job_ends_its_process(slow_job):

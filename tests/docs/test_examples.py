@@ -13,6 +13,7 @@ from types import ModuleType
 
 import pytest
 
+from toolhouse_async._cli.csv_analyst import csv_analyst
 from toolhouse_async.testing import RunningEmulator
 from toolhouse_async.testing.workers import echo
 
@@ -56,6 +57,7 @@ def service(toolhouse_emulator: RunningEmulator) -> dict[str, str]:
     """Workers for programs of their own, and the environment that leads to them."""
     toolhouse_emulator.worker(AGENT_ID)(analyst(REAL_JOB_SECONDS))
     toolhouse_emulator.worker("echo")(echo)
+    toolhouse_emulator.worker("csv-analyst")(csv_analyst)
     return environment(TOOLHOUSE_BASE_URL=toolhouse_emulator.url, TOOLHOUSE_API_KEY="key-of-the-example")
 
 

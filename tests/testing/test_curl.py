@@ -1,23 +1,17 @@
-"""The documents' commands, with only the base URL changed, run by real bash and real curl.
-
-Three samples of the documents are no valid shell or send nothing, so the corrected forms are run: a line
-continuation without a blank behind it, one that was missing, and ``-s -D - -o /dev/null`` in place of ``-sI``, which
-curl refuses beside a body.
-"""
+"""The documents' commands against the emulator, run by real bash and real curl."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import re
-import subprocess
 import threading
 
 import pytest
 
 from toolhouse_async.testing import RunningEmulator
 
-KEY = "YOUR_TOOLHOUSE_API_KEY"
+from .documents import CALLING, CONTINUING, KEY, POLLING, STARTING, bash
 
 
 @pytest.fixture(autouse=True)
@@ -32,76 +26,33 @@ def _key(toolhouse_emulator: RunningEmulator) -> None:
             yield ctx.text(f"On it: {ctx.message}")
 
 
-def bash(emulator: RunningEmulator, script: str, agent: str = "helper", **variables: str) -> str:
-    """Run a script of the documents and return what it prints; it must succeed."""
-    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "AGENT_ID": agent, "API_KEY": KEY, **variables}
-    script = script.replace("https://agents.toolhouse.ai", emulator.url)
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
-
-
 def test_calling_a_worker(toolhouse_emulator: RunningEmulator) -> None:
-    printed = bash(
-        toolhouse_emulator,
-        """
-curl -XPOST \\
-  https://agents.toolhouse.ai/$AGENT_ID \\
-  -H 'Authorization: Bearer YOUR_TOOLHOUSE_API_KEY' \\
-  --json '{"message": "Book at meeting over lunch with Jessica."}'
-""",
-    )
+    printed = bash(toolhouse_emulator.url, CALLING)
     assert "On it: Book at meeting over lunch with Jessica." in printed
     request = toolhouse_emulator.requests[0]
     assert (request.method, request.headers["content-type"]) == ("POST", "application/json")
 
 
 def test_continuing_an_interaction(toolhouse_emulator: RunningEmulator) -> None:
-    printed = bash(
-        toolhouse_emulator,
-        """
-curl -XPOST https://agents.toolhouse.ai/$AGENT_ID \\
-  -v -H 'Authorization: Bearer YOUR_TOOLHOUSE_API_KEY' \\
-  --json '{
-  "message": "Find discounts on wide-angle computer displays"
-}'
-""",
-    )
+    printed = bash(toolhouse_emulator.url, STARTING)
     assert "On it: Find discounts" in printed
     run_id = re.search(r"(?im)^< x-toolhouse-run-id: (\S+)", printed)
     assert run_id
-    printed = bash(
-        toolhouse_emulator,
-        """
-curl -XPUT https://agents.toolhouse.ai/$AGENT_ID/$RUN_ID \\
--H 'Authorization: Bearer YOUR_TOOLHOUSE_API_KEY' \\
---json '{
-  "message": "thank you, now find products similar to an iPhone"
-}'
-""",
-        RUN_ID=run_id[1],
-    )
+    printed = bash(toolhouse_emulator.url, CONTINUING, RUN_ID=run_id[1])
     assert "On it: thank you, now find" in printed
 
 
 def test_statefulness(toolhouse_emulator: RunningEmulator) -> None:
     toolhouse_emulator.history_start_without_message = "Hola"
     printed = bash(
-        toolhouse_emulator,
+        toolhouse_emulator.url,
         'curl -H "Authorization: Bearer $API_KEY" -v -XPOST https://agents.toolhouse.ai/$AGENT_ID',
     )
     assert "¿Sobre qué tema te gustaría hablar hoy?" in printed
     run_id = re.search(r"(?im)^< x-toolhouse-run-id: (\S+)", printed)
     assert run_id
     printed = bash(
-        toolhouse_emulator,
+        toolhouse_emulator.url,
         """
 curl -H "Authorization: Bearer $API_KEY" -XPUT https://agents.toolhouse.ai/$AGENT_ID/$RUN_ID \\
   --json '{ "message": "no sé, puedes escoger tu un tema para esta conversación?" }'
@@ -110,7 +61,7 @@ curl -H "Authorization: Bearer $API_KEY" -XPUT https://agents.toolhouse.ai/$AGEN
     )
     assert "On it: no sé, puedes" in printed
     history = bash(
-        toolhouse_emulator,
+        toolhouse_emulator.url,
         'curl -s -H "Authorization: Bearer $API_KEY" https://agents.toolhouse.ai/$AGENT_ID/$RUN_ID',
         RUN_ID=run_id[1],
     )
@@ -138,39 +89,7 @@ def test_polling_until_a_job_completes(toolhouse_emulator: RunningEmulator) -> N
         else:
             yield ctx.text(f"Found {ctx.job_result}.")
 
-    printed = bash(
-        toolhouse_emulator,
-        """
-set +e  # as in an interactive shell: the last poll's grep finds nothing
-# Start the task
-RUN_ID=$(curl -s -D - -o /dev/null -XPOST https://agents.toolhouse.ai/$AGENT_ID \\
-  -H 'Authorization: Bearer YOUR_TOOLHOUSE_API_KEY' \\
-  --json '{"message": "Analyze this CSV and plot a histogram"}' \\
-  | grep -i x-toolhouse-run-id | awk '{print $2}' | tr -d '\\r')
-
-# Poll until the background job finishes
-while true; do
-  JOB_ID=$(curl -sI https://agents.toolhouse.ai/$AGENT_ID/$RUN_ID \\
-    -H 'Authorization: Bearer YOUR_TOOLHOUSE_API_KEY' \\
-    | grep -i x-toolhouse-job-id | awk '{print $2}' | tr -d '\\r')
-
-  if [ -z "$JOB_ID" ]; then
-    echo "Job complete, resuming..."
-    break
-  fi
-
-  echo "Job $JOB_ID in progress, waiting..."
-  sleep $PAUSE
-done
-
-# Resume inference
-curl -XPUT https://agents.toolhouse.ai/$AGENT_ID/$RUN_ID \\
-  -H 'Authorization: Bearer YOUR_TOOLHOUSE_API_KEY' \\
-  --json '{"message": ""}'
-""",
-        agent="analyst",
-        PAUSE="0.1",  # the documents' loop waits three seconds
-    )
+    printed = bash(toolhouse_emulator.url, POLLING, "analyst")
     assert polls_seen.is_set()
     assert re.search(r"(?m)^Job [0-9a-f-]{36} in progress, waiting\.\.\.$", printed)
     assert "Job complete, resuming..." in printed
@@ -192,7 +111,7 @@ def test_resuming_by_hand(toolhouse_emulator: RunningEmulator) -> None:
         yield ctx.text(f"said: {ctx.message}")
 
     start = bash(
-        toolhouse_emulator,
+        toolhouse_emulator.url,
         """
 curl -s -D - -XPOST https://agents.toolhouse.ai/ndjson/$AGENT_ID \\
   -H 'Authorization: Bearer YOUR_TOOLHOUSE_API_KEY' \\
@@ -211,10 +130,10 @@ curl -s -D - -XPUT https://agents.toolhouse.ai/$AGENT_ID/$RUN_ID \\
   --json '{"message": "continue"}'
 """
     started.wait()
-    assert " 409 Conflict" in bash(toolhouse_emulator, resume, agent="analyst", RUN_ID=run_id[1])
+    assert " 409 Conflict" in bash(toolhouse_emulator.url, resume, agent="analyst", RUN_ID=run_id[1])
     ended.set()
     bash(
-        toolhouse_emulator,
+        toolhouse_emulator.url,
         """
 until ! curl -sI -H "Authorization: Bearer $API_KEY" https://agents.toolhouse.ai/$AGENT_ID/$RUN_ID \\
   | grep -qi x-toolhouse-job-id; do :; done
@@ -222,4 +141,4 @@ until ! curl -sI -H "Authorization: Bearer $API_KEY" https://agents.toolhouse.ai
         agent="analyst",
         RUN_ID=run_id[1],
     )
-    assert "said: continue" in bash(toolhouse_emulator, resume, agent="analyst", RUN_ID=run_id[1])
+    assert "said: continue" in bash(toolhouse_emulator.url, resume, agent="analyst", RUN_ID=run_id[1])

@@ -150,6 +150,15 @@ def test_workers_are_async_generator_functions() -> None:
         {"while_answering": "no"},
         {"job_poll_body": "no"},
         {"history_delay": -1},
+        {"history_lag": -1},
+        {"history_window": 0},
+        {"history_message": "rstrip"},
+        {"history_message_at": "no"},
+        {"history_tool_role": "assistant"},
+        {"history_roles": {"system": "human"}},
+        {"history_roles": {"user": 1}},
+        {"history_roles": "human"},
+        {"answer_framing": "no"},
         {"job_header_lag": -1},
         {"conflict_lag": -1},
         {"keep_runs": 0},
@@ -157,8 +166,8 @@ def test_workers_are_async_generator_functions() -> None:
     ],
 )
 def test_switches_are_checked(switch: dict) -> None:
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises((TypeError, ValueError), match=r"."):
         WorkersEmulator(**switch)
     emulator = WorkersEmulator()
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises((TypeError, ValueError), match=r"."):
         setattr(emulator, *next(iter(switch.items())))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 
+import aiohttp
 import pytest
 
 from toolhouse_async.events import ErrorEvent, TextDelta, UnknownEvent
@@ -185,17 +186,17 @@ async def test_history_tools(emulator: WorkersEmulator, client: Client, kept: bo
     assert lines[3] == {"type": "error", "message": "odd", "code": 7}
     call_id = lines[1]["id"]
     history = await client.history(answer.run_id)
-    assert history[-1] == {"role": "assistant", "content": "one two"}
     function = {"name": "search", "arguments": '{"q":1}'}
-    tools = [
+    as_spoken = [
         {
             "role": "assistant",
-            "content": "",
+            "content": "one ",
             "tool_calls": [{"id": call_id, "type": "function", "function": function}],
         },
         {"role": "tool", "tool_call_id": call_id, "name": "search", "content": '["r"]'},
+        {"role": "assistant", "content": "two"},
     ]
-    assert history[:-1] == (tools if kept else [])
+    assert history == (as_spoken if kept else [{"role": "assistant", "content": "one two"}])
 
 
 async def test_history_delay(emulator: WorkersEmulator, client: Client) -> None:
@@ -317,3 +318,72 @@ async def test_answer_without_words(emulator: WorkersEmulator, client: Client, p
     answer = await client.ask("POST", path, json={"message": "m"})
     assert (answer.status, answer.body) == (200, b"")
     assert await client.said(answer.run_id) == [("user", "m")]
+
+
+@pytest.mark.parametrize("path", ["/a", "/ndjson/a"])
+@pytest.mark.parametrize("framing", ["chunked", "close"])
+async def test_answer_framing(emulator: WorkersEmulator, client: Client, framing: str, path: str) -> None:
+    emulator.worker("a")(echo)
+    emulator.answer_framing = framing
+    first = await client.ask("POST", path, json={"message": "one two"})
+    second = await client.ask("PUT", f"{path}/{first.run_id}", json={"message": "three"})
+    for answer in (first, second):
+        assert answer.headers.get("Transfer-Encoding") == ("chunked" if framing == "chunked" else None)
+        assert answer.headers.get("Connection") == ("close" if framing == "close" else None)
+        assert "Content-Length" not in answer.headers
+    assert (b"two" in first.body, b"three" in second.body) == (True, True)
+    read = await client.read(first.run_id)
+    assert int(read.headers["Content-Length"]) == len(read.body)
+    assert [words for _, words in await client.said(first.run_id)] == ["one two", "one two", "three", "three"]
+
+
+async def test_an_unframed_end_looks_the_same_cut_or_whole(
+    emulator: WorkersEmulator, client: Client, job: asyncio.Event
+) -> None:
+    emulator.answer_framing = "close"
+    whole = await client.start("m", "j")
+    emulator.faults.add(cut="fin", cut_after=2)
+    cut = await client.start("m", "j")
+    assert (whole.text, cut.text) == ("words", "wo")
+    assert whole.job_id
+    assert cut.job_id
+    assert set(whole.headers) == set(cut.headers)
+
+
+async def test_an_unframed_answer_of_a_worker_that_fails(emulator: WorkersEmulator, client: Client) -> None:
+    @emulator.worker("a")
+    async def a(ctx):
+        yield ctx.text("half")
+        raise RuntimeError("broken")
+
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await client.start("m")
+    emulator.answer_framing = "close"
+    assert (await client.start("m")).text == "half"
+
+
+async def test_unframed_answers_meet_other_faults(emulator: WorkersEmulator, client: Client) -> None:
+    emulator.worker("a")(echo)
+    emulator.answer_framing = "close"
+    emulator.faults.add(status=503, retry_after=2)
+    refused = await client.start("m")
+    assert (refused.status, refused.headers["Retry-After"], "Content-Length" in refused.headers) == (503, "2", False)
+    emulator.faults.add(status=502, body="lost", accept=True)
+    lost = await client.start("m")
+    assert (lost.status, lost.text) == (502, "lost")
+    assert [request.accepted for request in client.server.requests] == [False, True]
+    emulator.faults.add(cut="rst")
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await client.start("m")
+    emulator.faults.add(byte_by_byte=True, headers={"X-Odd": "1"})
+    odd = await client.start("one two")
+    assert (odd.text, odd.headers["X-Odd"]) == ("one two", "1")
+    assert (await client.start("one two")).text == "one two"
+
+
+async def test_an_unframed_409(emulator: WorkersEmulator, client: Client, job: asyncio.Event) -> None:
+    emulator.answer_framing = "close"
+    answer = await client.start("m", "j")
+    refused = await client.go_on(answer.run_id, "x", "j")
+    assert (refused.status, refused.job_id) == (409, answer.job_id)
+    assert "error" in json.loads(refused.body)

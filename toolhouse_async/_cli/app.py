@@ -139,7 +139,7 @@ def run_command(
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--api-key", help="The key that requests must carry (default: none is asked for).")
 def emulator_command(port: int, host: str, api_key: str | None) -> int:
-    """Serve a Workers API on this machine, with the workers echo and csv-analyst, until Ctrl-C."""
+    """Serve a Workers API on this machine, with workers to talk to, until Ctrl-C."""
     from .emulator import serve
 
     return asyncio.run(serve(host, port, api_key))

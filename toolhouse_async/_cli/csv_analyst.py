@@ -1,6 +1,8 @@
-"""The ``csv-analyst`` worker: it reads a CSV file, analyses it in background jobs and reports.
+"""The ``csv-analyst`` workers: they read a CSV file, analyse it in background jobs and report.
 
-It says what the file holds and nothing that it did not find there: every figure in its words is calculated.
+They say what the file holds and nothing that they did not find there: every figure in their words is calculated.
+They differ only in when a job shows: ``csv-analyst`` takes the documented course, in which the job's id stands in the
+headers of the answer that begins it; with ``csv-analyst-midstream`` these headers are gone by then.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from ..testing import WorkerContext, WorkerEvent
     from .analysis.report import Intervals, Profile
 
-__all__ = ["csv_analyst"]
+__all__ = ["csv_analyst", "csv_analyst_midstream"]
 
 _PACE: Final = 0.015
 """Seconds between words, so that they can be read as they come."""
@@ -42,41 +44,76 @@ class _Finished(TypedDict):
 
 
 async def csv_analyst(context: WorkerContext) -> AsyncIterator[WorkerEvent]:
-    """Answer any message with an analysis of a CSV file.
+    """Answer any message with an analysis of a CSV file; the headers of an answer name the job that it begins.
 
     ``vars["csv_path"]`` names the file (without it: the penguins), ``vars["column"]`` the histogram's
     column. The first background job profiles the file, the second resamples its measurements.
     """
-    async with aclosing(_steps(context)) as steps:
-        async for step in steps:
-            if isinstance(step, str):
-                for word in step.split(" "):
-                    yield context.text(f"{word} ")
-                    await asyncio.sleep(_PACE)
-            else:
-                yield step
+    async with aclosing(_answer(context, announced=True)) as events:
+        async for event in events:
+            yield event
 
 
-async def _steps(context: WorkerContext) -> AsyncGenerator[WorkerEvent | str]:
-    """The answer, with sentences in place of their words."""
-    if context.job_result is None or context.job_failed:
-        path, column = str(context.vars.get("csv_path") or PENGUINS), context.vars.get("column")
-        yield f"I'll look at {Path(path).name} first."
-        read = context.tool_call("read_file", {"path": path})
-        yield read
-        try:
-            dialect = await asyncio.to_thread(detect_dialect, Path(path))
-        except CSVError as error:
-            yield context.tool_result(read, {"error": str(error)}, is_error=True)
-            yield f"I cannot read it: {error}."
-            return
-        yield context.tool_result(read, _preview(dialect))
-        yield f"It has {len(dialect.names)} columns. I'll work through all its rows in the background."
-        # this job begins when the answer's headers are gone: its unanswered call is what tells of it
-        call = _code_call(context, path, *(["--column", str(column)] if column else []))
-        yield call
-        yield context.background(_work, call)
+async def csv_analyst_midstream(context: WorkerContext) -> AsyncIterator[WorkerEvent]:
+    """Answer as ``csv_analyst`` does, but begin each job at the answer's end: only reading the run shows it."""
+    async with aclosing(_answer(context, announced=False)) as events:
+        async for event in events:
+            yield event
+
+
+async def _answer(context: WorkerContext, *, announced: bool) -> AsyncGenerator[WorkerEvent]:
+    """What the worker yields.
+
+    A job that is announced is yielded before anything else, since the headers go out with the first event. It begins
+    its work at the answer's end all the same, where its call stands.
+    """
+    called = asyncio.Event()
+    steps = _begin if context.job_result is None or context.job_failed else _go_on
+    try:
+        async with aclosing(steps(context, called, announced=announced)) as events:
+            async for event in events:
+                if isinstance(event, str):
+                    for word in event.split(" "):
+                        yield context.text(f"{word} ")
+                        await asyncio.sleep(_PACE)
+                else:
+                    yield event
+    finally:
+        called.set()  # also where the answer was broken off, or its job would never end
+
+
+async def _begin(
+    context: WorkerContext, called: asyncio.Event, *, announced: bool
+) -> AsyncGenerator[WorkerEvent | str]:
+    """The answer to a message, with sentences in place of their words."""
+    path, column = str(context.vars.get("csv_path") or PENGUINS), context.vars.get("column")
+    call = _code_call(context, path, *(["--column", str(column)] if column else []))
+    dialect: Dialect | None = None
+    problem = ""
+    try:
+        dialect = await asyncio.to_thread(detect_dialect, Path(path))
+    except CSVError as error:
+        problem = str(error)
+    if dialect is not None and announced:
+        yield context.background(_work, call, called)
+    yield f"I'll look at {Path(path).name} first."
+    read = context.tool_call("read_file", {"path": path})
+    yield read
+    if dialect is None:
+        yield context.tool_result(read, {"error": problem}, is_error=True)
+        yield f"I cannot read it: {problem}."
         return
+    yield context.tool_result(read, _preview(dialect))
+    yield f"It has {len(dialect.names)} columns. I'll work through all its rows in the background."
+    yield call
+    if not announced:
+        yield context.background(_work, call, called)
+
+
+async def _go_on(
+    context: WorkerContext, called: asyncio.Event, *, announced: bool
+) -> AsyncGenerator[WorkerEvent | str]:
+    """The answer to a resume, likewise."""
     done = cast("_Finished", context.job_result)
     call, content = ToolCall(done["tool_call_id"], "code_interpreter"), done["content"]
     if "error" in content:
@@ -87,15 +124,16 @@ async def _steps(context: WorkerContext) -> AsyncGenerator[WorkerEvent | str]:
         yield findings(cast("Intervals", content))
     else:
         profile = cast("Profile", content)
-        next_call = _code_call(context, done["path"], "--intervals")
-        if profile["histogram"] is not None:
-            # before any other event: the job's id stands in this answer's headers
-            yield context.background(_work, next_call)
+        next_call = _code_call(context, done["path"], "--intervals") if profile["histogram"] is not None else None
+        if next_call is not None and announced:
+            yield context.background(_work, next_call, called)
         yield context.tool_result(call, content)
         yield overview(profile)
-        if profile["histogram"] is not None:
+        if next_call is not None:
             yield "Next I resample the measurements, to see how far they can be trusted."
             yield next_call
+            if not announced:
+                yield context.background(_work, next_call, called)
 
 
 def _preview(dialect: Dialect) -> dict[str, Any]:
@@ -112,8 +150,9 @@ def _code_call(context: WorkerContext, path: str, *options: str) -> ToolCall:
     return context.tool_call("code_interpreter", {"module": "analyse_csv", "options": list(options), "path": path})
 
 
-async def _work(call: ToolCall) -> _Finished:
-    """Run the analysis that a call describes; its process ends with this task and with this process."""
+async def _work(call: ToolCall, called: asyncio.Event) -> _Finished:
+    """Run the analysis that a call describes, once it is called; its process ends with this task and this process."""
+    await called.wait()
     path: str = call.arguments["path"]
     process = await asyncio.create_subprocess_exec(
         sys.executable,

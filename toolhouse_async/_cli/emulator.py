@@ -15,7 +15,7 @@ from attrs import evolve
 
 from ..testing import WorkersEmulator
 from ..testing.workers import echo
-from .csv_analyst import csv_analyst
+from .csv_analyst import csv_analyst, csv_analyst_midstream
 from .stopping import stopped_by_signal
 from .terminal import fail, warn
 
@@ -28,9 +28,9 @@ __all__ = ["serve"]
 
 
 async def serve(host: str, port: int, api_key: str | None) -> int:
-    """Serve ``echo`` and ``csv-analyst`` until SIGINT or SIGTERM.
+    """Serve ``echo``, ``csv-analyst`` and ``csv-analyst-midstream`` until SIGINT or SIGTERM.
 
-    ``csv-analyst`` reads files of the current folder and those below it, since whoever reaches the address may ask it.
+    The analysts read files of the current folder and those below it, since whoever reaches the address may ask them.
 
     Returns:
         The exit status: 0, or 1 if the address cannot be listened on.
@@ -39,7 +39,8 @@ async def serve(host: str, port: int, api_key: str | None) -> int:
     emulator = WorkersEmulator(api_key=api_key)
     emulator.worker("echo")(echo)
     folder = Path.cwd().resolve()
-    emulator.worker("csv-analyst")(_within(folder))
+    emulator.worker("csv-analyst")(_within(folder, csv_analyst))
+    emulator.worker("csv-analyst-midstream")(_within(folder, csv_analyst_midstream))
     if not _is_loopback(host):
         who = "who has the key" if api_key else "without a key (--api-key asks for one)"
         warn(
@@ -51,7 +52,7 @@ async def serve(host: str, port: int, api_key: str | None) -> int:
         async with emulator.serve(host=host, port=port) as server:
             key = ["-H", f"Authorization: Bearer {api_key}"] if api_key else []
             body = ["--json", '{"message": "Hello"}']
-            print(f"Workers echo and csv-analyst on {server.url} (Ctrl-C stops)")
+            print(f"Workers echo, csv-analyst and csv-analyst-midstream on {server.url} (Ctrl-C stops)")
             print(shlex.join(["curl", "-N", "-i", *key, *body, f"{server.url}/echo"]), flush=True)
             await stopped.wait()
     except OSError as error:
@@ -67,8 +68,8 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _within(folder: Path) -> Worker:
-    """The worker ``csv-analyst``, confined to a folder."""
+def _within(folder: Path, analyst: Worker) -> Worker:
+    """An analyst that is confined to a folder."""
 
     async def confined(context: WorkerContext) -> AsyncIterator[WorkerEvent]:
         if named := context.vars.get("csv_path"):
@@ -78,7 +79,7 @@ def _within(folder: Path) -> Worker:
                 return
             # Resolved once: the file that was checked is the file that is read.
             context = evolve(context, body={**context.body, "vars": {**context.vars, "csv_path": str(path)}})
-        async with aclosing(cast("AsyncGenerator[WorkerEvent]", csv_analyst(context))) as events:
+        async with aclosing(cast("AsyncGenerator[WorkerEvent]", analyst(context))) as events:
             async for event in events:
                 yield event
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import orjson
 from attrs import define, field
 
-from ..events import ErrorEvent, TextDelta
-from ._events import BackgroundCall, StreamEvent, history_entries, ndjson_line
+from ..events import ErrorEvent, TextDelta, ToolCall, ToolResult
+from ._events import BackgroundCall, StreamEvent, ndjson_line
+from ._history import Spoken, answer_entries
 from ._jobs import Job, error_text
 
 if TYPE_CHECKING:
@@ -38,14 +39,17 @@ class Answer:
     _ndjson: bool
     _delivery: Delivery
     _spawn: Callable[[Coroutine[Any, Any, None]], object]
+    _withheld: list[dict[str, Any]] | None
+    """The message's entry, if it comes into the history with the answer's end; ``None`` if it stands there already."""
     _started: bool = field(default=False, init=False)
     _mute: bool = field(default=False, init=False)
-    _texts: list[str] = field(factory=list[str], init=False)
-    _tools: list[dict[str, Any]] = field(factory=list[dict[str, Any]], init=False)
+    _spoken: list[Spoken] = field(factory=list[Spoken], init=False)
 
     def entries(self) -> list[dict[str, Any]]:
         """What the history holds of the answer while it is being written."""
-        return [] if self._state.history_delay else self._entries(with_text=self._state.history_partial)
+        if self._state.history_delay or self._withheld is not None:
+            return []
+        return self._entries(with_text=self._state.history_partial)
 
     async def write(self, worker: Worker) -> None:
         """Call the worker and stream what it yields. Cancelling stops it and closes the connection."""
@@ -81,10 +85,11 @@ class Answer:
             raise TypeError(f"a worker yields what its context makes, not {event!r:.200}")
         text = event.text if isinstance(event, TextDelta) else ""
         data = self._line(event) if self._ndjson else text.encode()
-        if text:
-            self._texts.append(text)
-        elif self._state.history_tools:
-            self._tools += history_entries(event)
+        if isinstance(event, TextDelta):
+            if text:
+                self._spoken.append(event)
+        elif isinstance(event, ToolCall | ToolResult) and self._state.history_tools:
+            self._spoken.append(event)
         if not self._started:
             await self._start(None)
         await self._write(data)
@@ -118,20 +123,19 @@ class Answer:
         run.jobs.append(job)
         run.header_misses = self._state.job_header_lag
         if len(run.jobs) == 1:
-            self._spawn(run.work_off(self._state.conflict_lag))
+            self._spawn(run.work_off(self._state.conflict_lag, self._state.outcome_entry))
         return job
 
     def _line(self, event: StreamEvent) -> bytes:
         return ndjson_line(self._state.ndjson_object(event))
 
     def _entries(self, *, with_text: bool) -> list[dict[str, Any]]:
-        text = "".join(self._texts) if with_text else ""
-        return [*self._tools, {"role": "assistant", "content": text}] if text else list(self._tools)
+        spoken = [event for event in self._spoken if with_text or not isinstance(event, TextDelta)]
+        return answer_entries(spoken, self._state.history_tool_role)
 
     def _settle(self, complete: bool) -> None:
-        delay = self._state.history_delay
-        visible_at = asyncio.get_running_loop().time() + delay if delay else 0.0
-        self._run.end_answer(self._entries(with_text=complete or self._state.history_partial), visible_at)
+        entries = self._entries(with_text=complete or self._state.history_partial)
+        self._run.end_answer([*(self._withheld or ()), *entries], self._state.history_delay)
 
     async def _end(self, failure: Exception | None) -> None:
         if failure is not None and not self._started:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
 
 from attrs import define, field
 
 from ._jobs import Job, Outcome
+
+EntryOf: TypeAlias = Callable[[Job, Outcome], dict[str, Any]]
+"""Makes the history entry that tells how a job ended."""
 
 
 class AnswerInProgress(Protocol):
@@ -40,7 +44,7 @@ class Run:
     outcome: Outcome | None = None
     header_misses: int = 0
     late_conflicts: int = 0
-    _entries: list[tuple[float, dict[str, Any]]] = field(factory=list[tuple[float, dict[str, Any]]])
+    _entries: list[tuple[float, dict[str, Any], float]] = field(factory=list[tuple[float, dict[str, Any], float]])
     _ended: list[dict[str, Any]] = field(factory=list[dict[str, Any]])
     _answered: asyncio.Event | None = None
 
@@ -54,22 +58,27 @@ class Run:
         """Whether an answer or a job is under way."""
         return self.answer is not None or bool(self.jobs)
 
-    def record(self, entry: dict[str, Any], visible_at: float = 0.0) -> None:
-        """Add an entry to the history; it is not shown before ``visible_at`` (event loop time, seconds)."""
-        self._entries.append((visible_at, entry))
+    def record(self, entry: dict[str, Any], delay: float = 0.0) -> None:
+        """Add an entry to the history; it is shown after ``delay`` seconds."""
+        self._entries.append((asyncio.get_running_loop().time(), entry, delay))
 
     def known(self) -> list[dict[str, Any]]:
         """The whole history so far, for the worker itself."""
-        return [dict(entry) for _, entry in self._entries]
+        return [dict(entry) for _, entry, _ in self._entries]
 
-    def shown(self, now: float) -> list[dict[str, Any]]:
-        """The history as a read shows it at ``now``: no entry stands before one that is still to come."""
+    def shown(self, lag: float) -> list[dict[str, Any]]:
+        """The history as a read that is ``lag`` seconds behind shows it, the answer in progress left out then.
+
+        No entry stands before one that is still to come.
+        """
+        now = asyncio.get_running_loop().time()
         entries: list[dict[str, Any]] = []
-        for visible_at, entry in self._entries:
-            if visible_at > now:
+        for recorded_at, entry, delay in self._entries:
+            # asked only where something is late: the next server's event loop may have another clock
+            if (late := delay + lag) and recorded_at + late > now:
                 return entries
             entries.append(entry)
-        return entries + self.answer.entries() if self.answer is not None else entries
+        return entries if self.answer is None or lag else entries + self.answer.entries()
 
     async def answered(self) -> None:
         """Wait until the answer in progress is complete."""
@@ -77,10 +86,10 @@ class Run:
             self._answered = asyncio.Event()
         await self._answered.wait()
 
-    def end_answer(self, entries: list[dict[str, Any]], visible_at: float) -> None:
+    def end_answer(self, entries: list[dict[str, Any]], delay: float) -> None:
         """Record what the history keeps of the answer, then the jobs that ended meanwhile."""
         for entry in entries:
-            self.record(entry, visible_at)
+            self.record(entry, delay)
         for entry in self._ended:
             self.record(entry)
         self._ended.clear()
@@ -89,23 +98,23 @@ class Run:
             self._answered.set()
             self._answered = None
 
-    def end_job(self, outcome: Outcome) -> None:
+    def end_job(self, outcome: Outcome, entry_of: EntryOf) -> None:
         """Take the first job as over; its outcome stands behind the answer that started it."""
-        self.jobs.popleft()
+        entry = entry_of(self.jobs.popleft(), outcome)
         self.outcome = outcome
         if self.answer is None:
-            self.record(outcome.entry())
+            self.record(entry)
         else:
-            self._ended.append(outcome.entry())
+            self._ended.append(entry)
 
-    async def work_off(self, late_conflicts: int) -> None:
+    async def work_off(self, late_conflicts: int, entry_of: EntryOf) -> None:
         """Run the jobs one after another. Cancelling ends them all as failed."""
         while self.jobs:
             try:
                 outcome = await self.jobs[0].run()
             except asyncio.CancelledError:
                 while self.jobs:
-                    self.end_job(Outcome("cancelled: the emulator stopped", failed=True))
+                    self.end_job(Outcome("cancelled: the emulator stopped", failed=True), entry_of)
                 raise
-            self.end_job(outcome)
+            self.end_job(outcome, entry_of)
         self.late_conflicts = late_conflicts

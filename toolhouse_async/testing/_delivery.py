@@ -103,11 +103,17 @@ class Delivery:
 
 
 class BrokenDelivery(Delivery):
-    """Writes the answer byte for byte, as its fault says, and closes the connection behind it."""
+    """Writes the answer byte for byte, as its fault says, and closes the connection behind it.
 
-    def __init__(self, request: web.Request, record: RecordedRequest, fault: Fault) -> None:
+    ``close_delimited`` frames its body by the connection's end alone, whatever the fault says.
+    """
+
+    def __init__(
+        self, request: web.Request, record: RecordedRequest, fault: Fault, *, close_delimited: bool = False
+    ) -> None:
         super().__init__(request, record, fault)
         self._broken = fault
+        self._close_delimited = close_delimited or fault.close_delimited
         self._left = fault.cut_after
         self._held: bytearray | None = None  # what a silence keeps back
         self._chunked = False
@@ -158,7 +164,7 @@ class BrokenDelivery(Delivery):
             await self._cut()
         status, edited, body = self._edit(status, headers, body)
         edited["Connection"] = "close"
-        if not self._broken.close_delimited:
+        if not self._close_delimited:
             self._chunked = not whole
             edited.setdefault(*(("Content-Length", str(len(body))) if whole else ("Transfer-Encoding", "chunked")))
         lines = [

@@ -48,12 +48,29 @@ class WorkersEmulator(EmulatorState):
         history_empty_messages: Whether the history records an empty message.
         history_start_without_message: The words of the user entry that a start without a message leaves in
             the history; ``None`` leaves none.
+        history_message: Makes of a user's message the ``content`` that the history has of it; ``str`` keeps
+            it as it was sent. ``str.rstrip`` trims its end; a function of your own may have it in other line
+            ends, as blocks, or shortened.
+        history_message_at: When the history takes a user's message in: at the ``"start"`` of its answer, or
+            with its ``"end"``, together with the answer. Nothing of the turn is shown before the end then, and
+            ``history_partial`` only decides about an answer that was never completed.
         history_tools: Whether tool calls and their results are in the history.
+        history_tool_role: In whose name results stand in the history, those of background jobs included: the
+            ``"tool"``'s own, in the form of chat completions, or the ``"user"``'s, in the form of Anthropic's
+            messages: a list of ``tool_result`` blocks, and calls as ``tool_use`` blocks.
+        history_roles: Names under which the history has the roles ``user``, ``assistant`` and ``tool``, such as
+            ``{"user": "human", "assistant": "ai"}``; a role that is not in it keeps its own.
         history_delay: Seconds by which an answer comes late to the history.
+        history_lag: Seconds by which reads are behind: they show the whole history, messages included, as it
+            was then. An answer that is being written is not shown.
+        history_window: How many entries a read shows, the latest ones; ``None`` shows all.
         on_disconnect: Whether a worker goes on (``"continue"``) or is stopped (``"stop"``) when its client
             closes the stream.
         while_answering: Whether a PUT that comes while the run's last answer is still being written waits for
             its end (``"wait"``) or gets 409 (``"conflict"``).
+        answer_framing: How the body of an answer to a POST or PUT is framed: ``"chunked"``, or by the
+            connection's ``"close"`` alone, without a length. Such an end proves nothing: a fault that cuts in
+            order (``cut="fin"``) looks the same.
         job_answer_body: Whether an answer with a job header has a body. If not, what the worker says in it
             stands in the history alone.
         job_poll_body: The body of a read while a job runs: the ``"history"``, an ``"empty"`` one, or a JSON

@@ -61,19 +61,6 @@ def ndjson_line(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def history_entries(event: StreamEvent) -> list[dict[str, Any]]:
-    """Return what a history that keeps tool calls records of ``event``, in the chat-completions shape."""
-    match event:
-        case ToolCall(id, name, arguments):
-            function = {"name": name, "arguments": orjson.dumps(arguments).decode()}
-            call = {"id": id, "type": "function", "function": function}
-            return [{"role": "assistant", "content": "", "tool_calls": [call]}]
-        case ToolResult(id, name, content):
-            return [{"role": "tool", "tool_call_id": id, "name": name, "content": as_text(content)}]
-        case _:
-            return []
-
-
 def as_text(value: Any) -> str:
     """Return ``value`` if it is text, else as JSON, else (for what JSON cannot say) as ``repr`` shows it."""
     return value if isinstance(value, str) else orjson.dumps(value, default=repr).decode()

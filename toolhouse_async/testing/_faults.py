@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from attrs import define, field, validators
 
@@ -168,3 +168,7 @@ class Faults:
                 self._faults.remove(fault)
             return fault
         return None
+
+
+NO_FAULT: Final = Faults().add()
+"""What a request meets that meets nothing."""

@@ -12,6 +12,7 @@ from attrs import frozen
 from ._answer import JOB_ID, Answer
 from ._context import WorkerContext
 from ._delivery import BrokenDelivery, Delivery
+from ._faults import NO_FAULT
 from ._requests import RecordedRequest, Refusal, Target, body_of, target_of
 
 if TYPE_CHECKING:
@@ -58,10 +59,12 @@ class Endpoints:
         self, request: web.Request, record: RecordedRequest, target: Target | Refusal, fault: Fault | None
     ) -> web.StreamResponse:
         handled = fault is None or fault.accept or not fault.replaces
-        if fault is None or not fault.breaks_framing:
-            delivery = Delivery(request, record, fault)
+        delivery: Delivery
+        close_delimited = self.state.answer_framing == "close" and record.method in ("POST", "PUT")
+        if close_delimited or (fault is not None and fault.breaks_framing):
+            delivery = BrokenDelivery(request, record, fault or NO_FAULT, close_delimited=close_delimited)
         else:
-            delivery = BrokenDelivery(request, record, fault)
+            delivery = Delivery(request, record, fault)
         answer: asyncio.Task[None] | None = None
         try:
             if handled:
@@ -128,17 +131,23 @@ class Endpoints:
         run: Run,
     ) -> asyncio.Task[None]:
         message = body.get("message")
-        outcome = self.state.hear(run, message)
+        heard = self.state.user_entries(message)
+        history = [*run.known(), *map(dict[str, Any], heard)]
+        withheld = heard if self.state.history_message_at == "end" else None
+        if withheld is None:
+            for entry in heard:
+                run.record(entry)
+        outcome, run.outcome = run.outcome, None
         context = WorkerContext(
             agent_id=run.agent_id,
             run_id=run.run_id,
             message=message,
-            history=run.known(),
+            history=self.state.renamed(history),
             job_result=None if outcome is None else outcome.result,
             job_failed=outcome is not None and outcome.failed,
             body=body,
         )
-        answer = Answer(self.state, run, context, target.ndjson, delivery, self.spawn)
+        answer = Answer(self.state, run, context, target.ndjson, delivery, self.spawn, withheld)
         run.answer = answer
         record.accepted = True
         return self.spawn(answer.write(worker.function))
@@ -176,7 +185,7 @@ class Endpoints:
                 headers[JOB_ID] = run.job_id
         body = b""
         if run.job_id is None or self.state.job_poll_body == "history":
-            body = orjson.dumps(run.shown(asyncio.get_running_loop().time()))
+            body = orjson.dumps(self.state.shown(run))
         elif self.state.job_poll_body == "object":
             body = orjson.dumps({"status": "running", "job_id": run.job_id})
         await delivery.send(200, headers, body)

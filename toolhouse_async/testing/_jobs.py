@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from attrs import field, frozen
 
-from ._events import BackgroundCall, as_text
+from ._events import BackgroundCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,10 +31,6 @@ class Outcome:
 
     result: Any = field(repr=False)
     failed: bool = False
-
-    def entry(self) -> dict[str, Any]:
-        """The history entry that tells of it."""
-        return {"role": "tool", "content": as_text(self.result)}
 
 
 @frozen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import uuid4
 
 from attrs import define, field, frozen, validators
@@ -10,12 +10,18 @@ from attrs import define, field, frozen, validators
 from ._conversation import Run
 from ._events import StreamEvent, ndjson_object
 from ._faults import Faults
+from ._history import outcome_entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ._context import Worker
-    from ._jobs import Outcome
+    from ._jobs import Job, Outcome
+
+
+_ROLES: Final = validators.deep_mapping(
+    key_validator=validators.in_(("assistant", "tool", "user")), value_validator=validators.instance_of(str)
+)
 
 
 @frozen
@@ -34,12 +40,21 @@ class EmulatorState:
     history_partial: bool = False
     history_empty_messages: bool = True
     history_start_without_message: str | None = None
+    history_message: Callable[[str], Any] = field(default=str, validator=validators.is_callable())
+    history_message_at: Literal["start", "end"] = field(default="start", validator=validators.in_(("start", "end")))
     history_tools: bool = False
+    history_tool_role: Literal["tool", "user"] = field(default="tool", validator=validators.in_(("tool", "user")))
+    history_roles: Mapping[str, str] = field(factory=dict[str, str], validator=_ROLES)
     history_delay: float = field(default=0.0, validator=validators.ge(0.0))
+    history_lag: float = field(default=0.0, validator=validators.ge(0.0))
+    history_window: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
     on_disconnect: Literal["continue", "stop"] = field(
         default="continue", validator=validators.in_(("continue", "stop"))
     )
     while_answering: Literal["wait", "conflict"] = field(default="wait", validator=validators.in_(("wait", "conflict")))
+    answer_framing: Literal["chunked", "close"] = field(
+        default="chunked", validator=validators.in_(("chunked", "close"))
+    )
     job_answer_body: bool = True
     job_poll_body: Literal["history", "empty", "object"] = field(
         default="history", validator=validators.in_(("history", "empty", "object"))
@@ -76,13 +91,24 @@ class EmulatorState:
         run.run_id = str(uuid4())
         self._runs[run.run_id] = run
 
-    def hear(self, run: Run, message: str | None) -> Outcome | None:
-        """Record a user's message as the switches say; return how the last job ended, once."""
+    def user_entries(self, message: str | None) -> list[dict[str, Any]]:
+        """Return what the history takes in of a user's message: one entry or none."""
         if message is None:
             message = self.history_start_without_message
         elif not message and not self.history_empty_messages:
             message = None
-        if message is not None:
-            run.record({"role": "user", "content": message})
-        outcome, run.outcome = run.outcome, None
-        return outcome
+        return [] if message is None else [{"role": "user", "content": self.history_message(message)}]
+
+    def outcome_entry(self, job: Job, outcome: Outcome) -> dict[str, Any]:
+        """Return what the history takes in of a job's end."""
+        return outcome_entry(job, outcome, self.history_tool_role)
+
+    def renamed(self, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the entries under their roles' names."""
+        roles = self.history_roles
+        return [{**entry, "role": roles.get(entry["role"], entry["role"])} for entry in entries] if roles else entries
+
+    def shown(self, run: Run) -> list[dict[str, Any]]:
+        """Return the history as a read shows it."""
+        entries = run.shown(self.history_lag)
+        return self.renamed(entries if self.history_window is None else entries[-self.history_window :])
