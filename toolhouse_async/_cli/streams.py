@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 __all__ = ["OutputError", "prepared_streams"]
 
@@ -27,7 +27,7 @@ class OutputError(Exception):
 
 
 @contextmanager
-def prepared_streams() -> Iterator[None]:
+def prepared_streams() -> Generator[None]:
     """Make the standard streams such that commands need not care how they were set up.
 
     What their encoding lacks is written as escapes. Stderr loses what it cannot write, since notices are not worth
