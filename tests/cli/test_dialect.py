@@ -151,6 +151,7 @@ def _holding(content):
         (_holding(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0"), "binary"),
         (_holding(bytes(range(1, 256)) * 20), "binary"),
         (_holding(b"\0\1\2\3" * 100), "binary"),
+        (_holding(b"a,b\n1,one\n2,t\0wo\n3,three\n"), "data.csv, line 3: a NUL byte"),
         (_holding(b"\xff\xfea\0,\0b\0\n\0\x00\xd8x\0"), "utf-16"),
         (_holding(b",".join(b"c%d" % i for i in range(5001)) + b"\n1,2\n"), "5,001 columns"),
     ],
