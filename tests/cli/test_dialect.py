@@ -87,6 +87,22 @@ def test_quoted_newlines_quotes_and_separators_stay_in_their_cells(write, newlin
     assert table.columns[1].report()["top"][0]["value"] == 'say "hi", x'
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize(
+    ("rows", "where"),
+    [
+        (['1,"never closed', "2,x", "3,y"], "lines 2 to 4"),
+        (["1,x", '2,"never closed'], "line 3"),
+        (['1,"never closed', "2,x", '3,"closed"', "4,y"], "lines 2 to 4"),
+        (["1,x", "", '"2,x', '3,y"z'], "lines 4 to 5"),
+    ],
+)
+def test_a_quote_that_swallows_rows_is_refused_with_its_lines(write, separator, rows, where):
+    text = "\n".join(["a,b", *rows, ""]).replace(",", separator)
+    with pytest.raises(CSVError, match=rf"data.csv, {where}: a quote is opened on line \d and never closed"):
+        read_table(write(text))
+
+
 def test_names_are_made_unique_and_empty_ones_are_numbered(write):
     names = detect_dialect(write("x,x,,x (2),\n1,2,3,4,5\n")).names
     assert names == ("x", "x (3)", "column 3", "x (2)", "column 5")
@@ -135,6 +151,7 @@ def _holding(content):
         (_holding(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0"), "binary"),
         (_holding(bytes(range(1, 256)) * 20), "binary"),
         (_holding(b"\0\1\2\3" * 100), "binary"),
+        (_holding(b"a,b\n1,one\n2,t\0wo\n3,three\n"), "data.csv, line 3: a NUL byte"),
         (_holding(b"\xff\xfea\0,\0b\0\n\0\x00\xd8x\0"), "utf-16"),
         (_holding(b",".join(b"c%d" % i for i in range(5001)) + b"\n1,2\n"), "5,001 columns"),
     ],

@@ -1,7 +1,9 @@
 import asyncio
 import json
+import shlex
 import signal
 import subprocess
+import threading
 
 import pytest
 
@@ -35,10 +37,19 @@ async def forever(ctx):
         await asyncio.sleep(0.001)
 
 
+async def patient(ctx):
+    """Has a background job that ends when the test lets it."""
+    if ctx.job_result is None:
+        yield ctx.background(patient.work)
+        yield ctx.text("First. ")
+    else:
+        yield ctx.text(f"Then {ctx.job_result}.")
+
+
 @pytest.fixture
 def worker(toolhouse_emulator, cli):
     """Runs the command ``run`` against a worker."""
-    for function in (poet, sleeper, forever):
+    for function in (poet, sleeper, forever, patient):
         toolhouse_emulator.worker(function.__name__)(function)
     url = toolhouse_emulator.url
 
@@ -109,7 +120,8 @@ def test_a_message_that_is_no_text_is_refused(worker):
 def test_an_error_is_one_line_and_status_1(worker, arguments, message):
     done = worker(*arguments)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith(message)
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert error.startswith(message)
     assert "Traceback" not in done.stderr
 
 
@@ -141,13 +153,81 @@ def test_an_interrupted_run_is_quiet(worker, number, status):
     assert b"Traceback" not in errors
 
 
+@pytest.fixture
+def finish():
+    """Ends the job of the worker ``patient``."""
+    over = threading.Event()
+
+    async def work():
+        while not over.is_set():
+            await asyncio.sleep(0.02)
+        return 42
+
+    patient.work = work
+    yield over.set
+    over.set()
+
+
+def way_on(stderr):
+    """The arguments of the command on the last line."""
+    last = stderr.splitlines()[-1]
+    program, *arguments = shlex.split(last.partition(" with: ")[2])
+    assert program == "toolhouse-async"
+    assert f"Run {arguments[arguments.index('--run-id') + 1]} " in last
+    return arguments
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--format", "text"]])
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, "--timeout"])
+def test_what_ends_in_mid_job_says_how_to_go_on(worker, cli, finish, end, options):
+    if end == "--timeout":
+        done = worker("patient", "hi", "--timeout", "1", *options)
+        assert done.returncode == 1
+        assert "Error: TurnTimeoutError: " in done.stderr
+        out, errors = done.stdout, done.stderr
+    else:
+        with start(worker, "patient", "hi", *options) as process:
+            out = process.stdout.readline() if "--json" in options else process.stdout.read(5)
+            wait_until(lambda: any(r.method == "GET" for r in worker.emulator.requests))
+            process.send_signal(end)
+            out, errors = ((a + b).decode() for a, b in zip((out, b""), process.communicate(timeout=10), strict=True))
+    assert "Traceback" not in errors
+    if "--json" in options:
+        failed = json.loads(out.splitlines()[-1])
+        assert failed["event"] == "TurnFailed"
+        assert failed["error"] == ("TurnTimeoutError" if end == "--timeout" else "Interrupted")
+        assert failed["run_id"] in errors.splitlines()[-1]
+        assert (failed["token"] is None) == (end != "--timeout")
+    finish()
+    done = cli(*way_on(errors))
+    assert done.returncode == 0
+    assert "Then 42." in done.stdout
+
+
+def test_what_ends_between_words_says_how_the_conversation_goes_on(worker):
+    with start(worker, "forever", "hi") as process:
+        process.stdout.read(5)
+        process.send_signal(signal.SIGINT)
+        errors = process.communicate(timeout=10)[1].decode()
+    assert way_on(errors)[-2:] == ["forever", "MESSAGE"]
+
+
+def test_a_failure_is_the_last_event(worker):
+    done = worker("nobody", "hi", "--json")
+    assert done.returncode == 1
+    failed = json.loads(done.stdout.splitlines()[-1])
+    assert (failed["event"], failed["error"], failed["run_id"]) == ("TurnFailed", "NotFoundError", None)
+    assert failed["message"]
+    assert done.stderr.startswith("Error: NotFoundError: ")
+
+
 @pytest.mark.parametrize("as_json", [[], ["--json"]])
 def test_a_reader_that_goes_away_ends_it_quietly(worker, as_json):
     with start(worker, "forever", "hi", *as_json) as process:
         assert process.stdout.read(5)
         process.stdout.close()
         wait_until(lambda: process.poll() is not None)
-        assert process.returncode not in (0, None)
+        assert process.returncode == 141
         assert process.stderr.read() == b""
 
 

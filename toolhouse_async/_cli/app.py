@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 import orjson
 
 from ..errors import ConfigurationError, ToolhouseError
 from .analysis import PENGUINS
-from .terminal import fail, prepare_output
+from .terminal import described, fail
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
 __all__ = ["run_command_line"]
 
-T = TypeVar("T")
-
-_BROKEN_PIPE = 128 + 13
+_INTERRUPTED = 128 + 2  # as shells say of a program that SIGINT ended
 _TERMINATED = 128 + 15
 _FAILED = 1
 _USAGE = 2
@@ -38,11 +35,10 @@ def run_command_line() -> int:
 
     Raises:
         KeyboardInterrupt: Ctrl-C.
+        OutputError: Stdout cannot be written to.
     """
-    prepare_output()
     try:
         status = commands.main(standalone_mode=False)
-        sys.stdout.flush()
     except click.Abort:
         raise KeyboardInterrupt from None
     except click.ClickException as error:
@@ -52,12 +48,8 @@ def run_command_line() -> int:
         fail(str(error))
         return _USAGE
     except ToolhouseError as error:
-        fail(_described(error))
+        fail(described(error))
         return _FAILED
-    except BrokenPipeError:
-        # whoever read has gone; nothing is left for the interpreter to write at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _BROKEN_PIPE
     except asyncio.CancelledError:
         return _TERMINATED
     return status if isinstance(status, int) else 0
@@ -83,10 +75,10 @@ def demo_command(csv: Path, column: str | None, *, web: bool, port: int) -> int:
     if web:
         from .demo_web import demo_web
 
-        return asyncio.run(demo_web(port, csv.absolute()))
+        return asyncio.run(demo_web(port, _absolute(csv)))
     from .demo import demo
 
-    return _complete(demo(csv.absolute(), column))
+    return _complete(demo(_absolute(csv), column))
 
 
 @commands.command("run")
@@ -112,7 +104,7 @@ def run_command(
     timeout: float | None,
     variables: str | None,
     as_json: bool,
-) -> None:
+) -> int:
     """Send MESSAGE to a worker and print its answer, background jobs and resumes included.
 
     MESSAGE comes from stdin where it is not given and stdin is not a terminal. Notices go to stderr.
@@ -131,7 +123,7 @@ def run_command(
         timeout=timeout,
         json=as_json,
     )
-    _complete(run(request))
+    return _complete(run(request))
 
 
 @commands.command("emulator")
@@ -142,19 +134,30 @@ def emulator_command(port: int, host: str, api_key: str | None) -> int:
     """Serve a Workers API on this machine, with workers to talk to, until Ctrl-C."""
     from .emulator import serve
 
+    _absolute(Path())  # the folder whose files its worker reads
     return asyncio.run(serve(host, port, api_key))
 
 
-def _complete(work: Coroutine[Any, Any, T]) -> T:
+def _complete(work: Coroutine[Any, Any, int]) -> int:
     """Run work to its end; SIGTERM cancels it, so that it cleans up as after Ctrl-C."""
 
-    async def cancellable() -> T:
+    async def cancellable() -> int:
         task = asyncio.current_task()
         with suppress(NotImplementedError):  # an event loop of Windows
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # type: ignore[union-attr]
         return await work
 
-    return asyncio.run(cancellable())
+    try:
+        return asyncio.run(cancellable())
+    except KeyboardInterrupt:  # click would print a blank line
+        return _INTERRUPTED
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.absolute()
+    except FileNotFoundError as error:
+        raise click.UsageError("the current folder has been removed") from error
 
 
 def _from_stdin() -> str | None:
@@ -164,6 +167,8 @@ def _from_stdin() -> str | None:
         return sys.stdin.buffer.read().decode().rstrip("\r\n") or None
     except UnicodeDecodeError as error:
         raise click.UsageError("the message on stdin is not UTF-8 text") from error
+    except OSError as error:
+        raise click.UsageError(f"stdin cannot be read: {error.strerror or error}") from error
 
 
 def _argument(text: str) -> str:
@@ -180,8 +185,3 @@ def _object(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise click.BadParameter("not a JSON object", param_hint="--vars")
     return cast("dict[str, Any]", value)
-
-
-def _described(error: ToolhouseError) -> str:
-    run = f" (run {error.run_id})" if error.run_id else ""
-    return f"{type(error).__name__}: {error}{run}"

@@ -11,11 +11,14 @@ if TYPE_CHECKING:
 
 __all__ = ["findings", "overview"]
 
+_FALLBACKS = {"cp1252": "Windows-1252", "latin-1": "Latin-1"}
+"""Encodings that a file is taken to have where its bytes say of none."""
+
 
 def overview(profile: Profile) -> str:
     """Say what a file holds: its size, what is missing, and the shape of the histogram's column."""
     columns = profile["columns"]
-    sentences = [f"{profile['rows']:,} rows are in."]
+    sentences = ["1 row is in." if profile["rows"] == 1 else f"{profile['rows']:,} rows are in."]
     gaps = [c for c in columns if c["missing"]]
     if gaps:
         empty, most = sum(c["missing"] for c in gaps), max(gaps, key=lambda c: c["missing"])
@@ -24,14 +27,28 @@ def overview(profile: Profile) -> str:
         sentences.append(f"{cells} empty, in {where}.")
     else:
         sentences.append("No cell is empty.")
-    if ragged := profile["short_rows"] + profile["long_rows"]:
-        sentences.append(f"{ragged:,} rows have more or fewer cells than the header.")
+    sentences += _oddities(profile)
     histogram = profile["histogram"]
     if histogram is None:
         sentences.append("No column holds numbers, so there is no histogram to draw.")
     else:
         sentences.append(_shape(next(c for c in columns if c["name"] == histogram["column"])))
     return " ".join(sentences)
+
+
+def _oddities(profile: Profile) -> list[str]:
+    """What is not as it should be in a CSV file, and where."""
+    sentences: list[str] = []
+    if ragged := profile["short_rows"] + profile["long_rows"]:
+        line = profile["ragged_line"]
+        rows = f"1 row has, on line {line}," if ragged == 1 else f"{ragged:,} rows have, the first on line {line},"
+        sentences.append(f"{rows} more or fewer cells than the header.")
+    file = profile["file"]
+    if repeated := file["repeated_names"]:
+        sentences.append(f"More than one column is called {repeated[0]}, so I number them.")
+    if file["encoding"] in _FALLBACKS:
+        sentences.append(f"It is not UTF-8: I read it as {_FALLBACKS[file['encoding']]}.")
+    return sentences
 
 
 def findings(intervals: Intervals) -> str:

@@ -2,17 +2,53 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from .._eventjson import event_json
+from ..errors import APIStatusError, JobError, ToolhouseError, TurnTimeoutError
 from .terminal import HARMFUL
 
 if TYPE_CHECKING:
     from ..events import Event
 
-__all__ = ["event_line"]
+__all__ = ["event_line", "failure_line"]
 
 
 def event_line(event: Event) -> str:
     """Write an event as a line of JSON; what a terminal would obey is written as JSON's own escapes."""
-    return HARMFUL.sub(lambda match: f"\\u{ord(match[0]):04x}", event_json(event).decode()) + "\n"
+    return _line(event_json(event))
+
+
+def failure_line(error: ToolhouseError | asyncio.CancelledError, run_id: str | None) -> str:
+    """Write as a line of JSON, ``TurnFailed``, that a turn ended before its time.
+
+    It has the fields of the event of that name on the way to a browser, but the error's own words; and the run, and
+    the token of a job that runs as :meth:`JobToken.from_json` takes it. A turn that was cancelled is ``Interrupted``.
+    """
+    name, message = type(error).__name__, str(error)
+    safe_to_retry = retry_after = token = None
+    if isinstance(error, ToolhouseError):
+        safe_to_retry, run_id = error.safe_to_retry, error.run_id or run_id
+    else:
+        name, message = "Interrupted", "the command was interrupted"
+    if isinstance(error, APIStatusError):
+        retry_after = error.retry_after
+    if isinstance(error, (JobError, TurnTimeoutError)) and error.token is not None:
+        token = error.token.to_json()
+    fields: dict[str, Any] = {
+        "event": "TurnFailed",
+        "error": name,
+        "message": message,
+        "safe_to_retry": safe_to_retry,
+        "retry_after": retry_after,
+        "run_id": run_id,
+        "token": token,
+    }
+    return _line(orjson.dumps(fields))
+
+
+def _line(written: bytes) -> str:
+    return HARMFUL.sub(lambda match: f"\\u{ord(match[0]):04x}", written.decode()) + "\n"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import shlex
 import sys
 from typing import Any, Literal
 
 import attrs
 
-from .. import AsyncToolhouse
+from .. import AsyncToolhouse, Turn
 from .. import events as ev
-from .jsonlines import event_line
-from .terminal import harmless, one_line
+from ..errors import ConfigurationError, ResumeUncertainError, ToolhouseError
+from .jsonlines import event_line, failure_line
+from .streams import OutputError
+from .terminal import described, fail, harmless, one_line
 
 __all__ = ["Request", "run"]
 
@@ -31,24 +35,82 @@ class Request:
     json: bool
 
 
-async def run(request: Request) -> None:
+async def run(request: Request) -> int:
     """Do one turn: the worker's words (or, as JSON, every event) to stdout, notices to stderr.
 
+    A turn that ends before its time leaves on stderr's last line its run id and the command that goes on with it.
+
+    Returns:
+        The exit status: 0, or 1 where the turn failed; what had come by then is printed.
+
     Raises:
-        ToolhouseError: The turn failed; what had come by then is printed.
+        ConfigurationError: An argument is wrong; nothing was sent.
+        OutputError: Stdout cannot be written to.
+
+    Cancelling ends the turn.
     """
     show = _show_json if request.json else _Words()
     async with (
         AsyncToolhouse(request.api_key, base_url=request.base_url, allow_insecure=request.allow_insecure) as toolhouse,
         toolhouse.session(request.agent_id, run_id=request.run_id, vars=request.vars) as session,
-        session.stream(request.message, format=request.format, timeout=request.timeout) as turn,
     ):
+        turn = session.stream(request.message, format=request.format, timeout=request.timeout)
+        begun = False
         try:
-            async for event in turn:
-                show(event)
-        finally:
-            if isinstance(show, _Words):
-                show.end_line()
+            try:
+                async with turn:
+                    async for event in turn:
+                        begun = begun or isinstance(event, ev.TurnStarted)
+                        show(event)
+            finally:
+                if isinstance(show, _Words):
+                    show.end_line()
+        except ConfigurationError:
+            raise
+        except OutputError as error:
+            if turn.run_id is None or error.reader_left:
+                raise
+            raise OutputError(f"{error} (run {turn.run_id})") from error
+        except (ToolhouseError, asyncio.CancelledError) as error:
+            _tell(error, request, turn, begun=begun)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            return 1
+    return 0
+
+
+def _tell(error: ToolhouseError | asyncio.CancelledError, request: Request, turn: Turn, *, begun: bool) -> None:
+    """Say that a turn ended before its time, and, where its run is known, how to go on."""
+    if request.json:
+        sys.stdout.write(failure_line(error, turn.run_id))
+        sys.stdout.flush()
+    if isinstance(error, ToolhouseError):
+        fail(described(error))
+    if turn.run_id is not None and (begun or turn.job_id is not None):
+        job_runs = turn.job_id is not None and not isinstance(error, ResumeUncertainError)
+        print(_way_on(request, turn.run_id, job_runs=job_runs), file=sys.stderr, flush=True)
+
+
+def _way_on(request: Request, run_id: str, *, job_runs: bool) -> str:
+    """The command that goes on with a run, without the key.
+
+    An empty message waits for a job and resumes the worker, as this turn would have done; where no job runs, the
+    user is to say what comes next.
+    """
+    options = ["--run-id", run_id]
+    if request.base_url is not None:
+        options += ["--base-url", request.base_url]
+    if request.allow_insecure:
+        options.append("--allow-insecure")
+    if request.api_key == "":
+        options += ["--api-key", ""]
+    if request.format != "ndjson":
+        options += ["--format", request.format]
+    if request.json:
+        options.append("--json")
+    command = shlex.join(["toolhouse-async", "run", *options, "--", request.agent_id, "" if job_runs else "MESSAGE"])
+    what = "has a background job; wait for it" if job_runs else "can be continued"
+    return harmless(f"Run {run_id} {what} with: {command}")
 
 
 def _show_json(event: ev.Event) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import attrs
 from rich.console import Console
 from rich.text import Text
 
-__all__ = ["HARMFUL", "Marks", "fail", "harmless", "make_console", "make_marks", "one_line", "prepare_output", "warn"]
+if TYPE_CHECKING:
+    from ..errors import ToolhouseError
+
+__all__ = ["HARMFUL", "Marks", "described", "fail", "harmless", "make_console", "make_marks", "one_line", "warn"]
 
 HARMFUL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and newline: escape sequences begin with one
@@ -23,6 +25,8 @@ HARMFUL = re.compile(
 
 _NEWLINE = re.compile("\r\n?")
 _PLAIN_WIDTH = 100
+_NARROWEST = 40
+_WIDEST = 1000
 
 
 def harmless(text: str) -> str:
@@ -65,12 +69,30 @@ _ASCII = Marks("*", ">", "+", "x", "~", "@", "|/-\\", "#", "-")
 
 
 def make_console(file: TextIO | None = None) -> Console:
-    """A console on ``file`` (stdout): live and in colour on a terminal, plain lines anywhere else."""
+    """A console on ``file`` (stdout): live and in colour on a terminal, plain lines anywhere else.
+
+    ``COLUMNS`` and ``LINES`` count where they are sizes; a width below 40 or above 1000 is taken for that.
+    """
     target = sys.stdout if file is None else file
     live = target.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
-    width = None if target.isatty() or "COLUMNS" in os.environ else _PLAIN_WIDTH
-    # what workers and files say is no markup, and nothing in it is coloured by guesswork
-    return Console(file=target, force_terminal=live, width=width, highlight=False, markup=False, emoji=False)
+    sizes = {name: size for name in ("COLUMNS", "LINES") if (size := _size(os.environ.get(name, "")))}
+    width = sizes.get("COLUMNS", None if target.isatty() else _PLAIN_WIDTH)
+    return Console(
+        file=target,
+        force_terminal=live,
+        width=None if width is None else min(max(width, _NARROWEST), _WIDEST),
+        height=sizes.get("LINES"),
+        # what workers and files say is no markup, and nothing in it is coloured by guesswork
+        highlight=False,
+        markup=False,
+        emoji=False,
+        _environ={k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")},
+    )
+
+
+def _size(text: str) -> int | None:
+    """A size that the environment gives; ``None`` for what is none, such as the 0 of programs that know no size."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 and int(text) else None
 
 
 def make_marks(console: Console) -> Marks:
@@ -82,11 +104,10 @@ def make_marks(console: Console) -> Marks:
     return UNICODE
 
 
-def prepare_output() -> None:
-    """Let stdout and stderr write what their encoding lacks as escapes instead of failing."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+def described(error: ToolhouseError) -> str:
+    """An error with its kind and its run."""
+    run = f" (run {error.run_id})" if error.run_id else ""
+    return f"{type(error).__name__}: {error}{run}"
 
 
 def fail(message: str) -> None:

@@ -6,7 +6,7 @@ import csv
 import re
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 from attrs import frozen
 
@@ -41,6 +41,7 @@ class Dialect:
         skip: Records before the data: 1 with a header, 0 without, plus 1 for a line such as ``sep=;``.
         header: Whether the first record names the columns.
         first: The first rows of data, for a preview.
+        repeated: Names that the header gives to more than one column.
     """
 
     path: Path
@@ -51,6 +52,7 @@ class Dialect:
     skip: int
     header: bool
     first: tuple[tuple[str, ...], ...]
+    repeated: tuple[str, ...]
 
 
 def detect_dialect(path: Path) -> Dialect:
@@ -83,29 +85,73 @@ def detect_dialect(path: Path) -> Dialect:
         skip=int(header) + int(announced is not None),
         header=header,
         first=tuple(tuple(row) for row in data[:3]),
+        repeated=tuple(n for n, times in Counter(map(str.strip, rows[0])).items() if n and times > 1) if header else (),
     )
 
 
-def records(file: TextIO, path: Path, separator: str) -> Iterator[list[str]]:
-    """Read a file's records, blank lines left out.
+def records(file: TextIO, path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Read a file's records with the numbers of the lines that they begin on, blank lines left out.
 
     Raises:
-        CSVError: A line or a cell is too long to be one, or the bytes do not fit the encoding.
+        CSVError: A line or a cell is too long to be one, a quote is never closed or closed in the middle of a later
+            cell, or the bytes do not fit the encoding.
     """
     yield from _read(path, iter(lambda: file.readline(_LONGEST_LINE + 1), ""), separator)
 
 
-def _read(path: Path, lines: Iterable[str], separator: str) -> Iterator[list[str]]:
+def _read(path: Path, lines: Iterable[str], separator: str, *, checked: bool = True) -> Iterator[tuple[int, list[str]]]:
+    """Read records; unless ``checked``, whatever their quotes are like, as at the end of a sample."""
     csv.field_size_limit(_LONGEST_CELL)
-    reader = csv.reader(_bounded(path, lines), delimiter=separator or _NO_SEPARATOR, skipinitialspace=True)
+    taken: list[str] = []  # the lines of the record under way
+    source = _Lines(path, lines, taken)
+    reader = csv.reader(source, delimiter=separator or _NO_SEPARATOR, skipinitialspace=True)
+    first = 1
     try:
         for record in reader:
+            if checked and (len(taken) > 1 or source.ended):
+                _check_quotes(path, taken, first, separator)
             if record:
-                yield record
+                yield first, record
+            first = reader.line_num + 1
+            taken.clear()
     except csv.Error as error:
-        raise CSVError(f"{path}, line {reader.line_num}: {error}; perhaps a quote is never closed") from error
+        raise CSVError(f"{path}, line {first}: {error}; perhaps a quote is never closed") from error
     except UnicodeError as error:
         raise CSVError(f"{path}, after line {reader.line_num}: damaged text ({error})") from error
+
+
+def _check_quotes(path: Path, lines: list[str], first: int, separator: str) -> None:
+    """Refuse a record of several lines whose quotes do not add up: it has swallowed the rows behind an open quote."""
+    try:
+        for _ in csv.reader(lines, delimiter=separator or _NO_SEPARATOR, skipinitialspace=True, strict=True):
+            pass
+    except csv.Error as error:
+        last = first + len(lines) - 1
+        where = f"line {first}" if last == first else f"lines {first} to {last}"
+        raise CSVError(
+            f"{path}, {where}: a quote is opened on line {first} and never closed as it should be ({error})"
+        ) from error
+
+
+class _Lines:
+    """Lines that are noted as they are taken, until there are no more."""
+
+    def __init__(self, path: Path, lines: Iterable[str], taken: list[str]) -> None:
+        self._lines = _bounded(path, lines)
+        self._taken = taken
+        self.ended = False
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        try:
+            line = next(self._lines)
+        except StopIteration:
+            self.ended = True
+            raise
+        self._taken.append(line)
+        return line
 
 
 def _bounded(path: Path, lines: Iterable[str]) -> Iterator[str]:
@@ -134,7 +180,7 @@ def _sample(path: Path, encoding: str) -> tuple[list[str], bool]:
 
 
 def _parse(path: Path, lines: list[str], separator: str, complete: bool) -> list[list[str]]:
-    rows = list(_read(path, lines, separator))
+    rows = [record for _, record in _read(path, lines, separator, checked=complete)]
     return rows if complete or len(rows) < 3 else rows[:-1]  # the last one may be cut within quotes
 
 
@@ -142,9 +188,11 @@ def _separator(lines: list[str], complete: bool) -> str:
     best: tuple[float, int, str] = (0.0, 0, "")
     for separator in ",;\t|":
         try:
-            rows = _parse(Path(), lines, separator, complete)
+            rows = [record for _, record in _read(Path(), lines, separator, checked=False)]
         except CSVError:  # under this separator the quotes do not add up
             continue
+        if not complete and len(rows) > 2:
+            del rows[-1]
         if not rows or len(rows[0]) < 2:
             continue
         width, rows_of_width = Counter(map(len, rows)).most_common(1)[0]

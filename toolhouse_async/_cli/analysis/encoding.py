@@ -22,6 +22,8 @@ _BOMS = (
 _UNDEFINED_IN_CP1252 = (b"\x81", b"\x8d", b"\x8f", b"\x90", b"\x9d")
 _CONTROLS = bytes(set(range(1, 32)) - set(b"\t\n\r\f\x1b"))
 _TOLERATED_CONTROLS = 0.05
+_STRAY_ZEROS = 0.05
+"""Up to this share of zero bytes it is a text with some of them rather than a binary file."""
 
 
 class CSVError(Exception):
@@ -62,6 +64,9 @@ def _by_zero_bytes(path: Path, start: bytes) -> str | None:
     elif zeros > limit and odd < even / 20:
         guess = "utf-16-be"
     text = start.decode(guess, "replace").encode() if guess else start
+    if not guess and 0 < zeros <= len(start) * _STRAY_ZEROS:
+        line = start.count(b"\n", 0, start.index(0)) + 1
+        raise CSVError(f"{path}, line {line}: a NUL byte, which is no text; the file may be damaged")
     controls = len(text) - len(text.translate(None, _CONTROLS))
     if 0 in text or controls > len(text) * _TOLERATED_CONTROLS:
         raise CSVError(f"{path} is not text: it looks like a binary file")

@@ -39,6 +39,7 @@ class Table:
     rows: int
     short_rows: int
     long_rows: int
+    ragged_line: int | None
     columns: tuple[Column, ...]
     seconds: float
 
@@ -58,25 +59,27 @@ def read_table(path: Path, progress: Progress | None = None) -> Table:
     columns = tuple(Column(name, dialect.decimal, distinct) for name in dialect.names)
     size = min(_BLOCK_ROWS, max(16, _BLOCK_CELLS // width))
     rows = short = long = 0
+    ragged_line = None
     try:
         total = path.stat().st_size
         with path.open(encoding=dialect.encoding, newline="") as file:
             reader = islice(records(file, path, dialect.separator), dialect.skip, None)
             while block := list(islice(reader, size)):
                 rows += len(block)
-                for row in block:
+                for line, row in block:
                     if len(row) != width:
+                        ragged_line = ragged_line or line
                         short += len(row) < width
                         long += len(row) > width
                         row.extend([""] * (width - len(row)))
                 # cells beyond the header's width are left out
-                for column, cells in zip(columns, zip(*block, strict=False), strict=False):
+                for column, cells in zip(columns, zip(*(row for _, row in block), strict=False), strict=False):
                     column.add(cells)
                 if progress is not None:
                     progress(rows, min(1.0, os.lseek(file.fileno(), 0, os.SEEK_CUR) / total))
     except OSError as error:
         raise CSVError(f"cannot read {path}: {error.strerror or error}") from error
-    return Table(dialect, total, rows, short, long, columns, perf_counter() - began)
+    return Table(dialect, total, rows, short, long, ragged_line, columns, perf_counter() - began)
 
 
 def profile(table: Table, column: str | None = None) -> Profile:
@@ -102,10 +105,12 @@ def profile(table: Table, column: str | None = None) -> Profile:
             "separator": dialect.separator,
             "decimal": dialect.decimal,
             "header": dialect.header,
+            "repeated_names": list(dialect.repeated),
         },
         "rows": table.rows,
         "short_rows": table.short_rows,
         "long_rows": table.long_rows,
+        "ragged_line": table.ragged_line,
         "columns": columns,
         "histogram": bins,
         "seconds": round(table.seconds + perf_counter() - began, 3),

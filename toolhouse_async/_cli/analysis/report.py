@@ -16,6 +16,8 @@ class FileReport(TypedDict):
     separator: str
     decimal: str
     header: bool
+    repeated_names: list[str]
+    """Names that the header gives to more than one column; the later ones are numbered."""
 
 
 class Count(TypedDict):
@@ -70,6 +72,8 @@ class Profile(TypedDict):
     """Rows with fewer cells than the header; the rest of such a row counts as missing."""
     long_rows: int
     """Rows with more cells than the header; what is beyond it is left out."""
+    ragged_line: int | None
+    """The line of the first such row."""
     columns: list[ColumnReport]
     histogram: Histogram | None
     seconds: float
