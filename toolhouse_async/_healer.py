@@ -135,7 +135,7 @@ class Healer(Engine):
                 return None
             job_id = healing.job_id or job_id
             if job_id is not None and not is_strict:
-                return self._job(job_id)
+                return self._settled(Verdict.SAME, job_id)
             answer = Ended(
                 self._fold.round_text,
                 proven=stream.is_proven,
@@ -166,6 +166,7 @@ class Healer(Engine):
             return Signal.SAME
         assert healing is not None  # noqa: S101 - the verdict came of it
         self._known = healing.history
+        self._count_job()
         self._resume()
         return Signal.WAITS
 
@@ -327,6 +328,10 @@ class Healer(Engine):
     @abstractmethod
     def _job(self, job_id: str) -> Signal:
         """A job runs: wait for it, or leave it to the user."""
+
+    @abstractmethod
+    def _count_job(self) -> None:
+        """One more job of this turn, seen or not."""
 
     @abstractmethod
     def _accepted(self) -> None:

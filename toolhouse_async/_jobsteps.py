@@ -99,10 +99,13 @@ class JobSteps(Healer):
                 token = self.conversation.job = self.token
                 raise self._interrupted(self._received("background", token))
             return Signal.LEFT
+        self._count_job()
+        return Signal.JOB
+
+    def _count_job(self) -> None:
         self._jobs += 1
         if self._jobs > self._polling.max_rounds:
             raise too_many_jobs(self._polling)
-        return Signal.JOB
 
     def _new_wait(self, job_id: str | None, elapsed: float, *, until: float | None = None) -> Wait:
         conversation = self.conversation

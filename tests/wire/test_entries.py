@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from toolhouse_async._results import Message
+from toolhouse_async._wire.entries import End, how_it_ends, is_message
+
+
+def entry(role: str, content: Any = None, **more: Any) -> Message:
+    return Message(role, content, {"role": role, "content": content, **more})
+
+
+RESULT = {"type": "tool_result", "content": "x"}
+WORDS = {"type": "text", "text": "words"}
+CALL = {"type": "tool_use", "id": "1"}
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("hi", True),
+        ("", True),
+        (None, True),
+        ([], True),
+        ([WORDS], True),
+        ([RESULT], False),
+        ([RESULT, {"type": "Tool-Output"}], False),
+        ([RESULT, WORDS], True),
+        (RESULT, False),
+        ([{"toolResult": {}}], False),
+        (["hi"], True),
+    ],
+)
+def test_a_user_s_entry_that_holds_only_results_is_no_message(content: Any, expected: bool) -> None:
+    assert is_message(entry("user", content)) is expected
+    assert not is_message(entry("assistant", content))
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        (entry("assistant", "words"), End.WORDS),
+        (entry("assistant", [WORDS]), End.WORDS),
+        (entry("assistant", ""), End.NOTHING),
+        (entry("assistant", None), End.NOTHING),
+        (Message("assistant", "words", "odd"), End.WORDS),
+        (entry("assistant", "words", tool_calls=[{"id": "1"}]), End.CALL),
+        (entry("assistant", "words", tool_calls=[]), End.WORDS),
+        (entry("assistant", None, function_call={"name": "f"}), End.CALL),
+        (entry("assistant", [WORDS, CALL]), End.CALL),
+        (entry("assistant", [CALL, WORDS]), End.CALL),
+        (entry("assistant", [WORDS, CALL, RESULT]), End.TOOL),
+        (entry("assistant", [CALL, RESULT, WORDS]), End.WORDS),
+        (entry("assistant", [CALL, {"type": "web_search_tool_result"}]), End.TOOL),
+        (entry("user", [RESULT]), End.TOOL),
+        (entry("tool", "x"), End.TOOL),
+        (Message("", None, {"type": "function_call", "name": "f"}), End.CALL),
+        (Message("", None, {"type": "function_call_output"}), End.TOOL),
+        (Message("", None, {"type": 7}), End.TOOL),
+    ],
+)
+def test_what_stands_last(last: Message, expected: End) -> None:
+    assert how_it_ends([entry("assistant", "before"), last]) is expected
+
+
+def test_nothing_stands_where_there_are_no_entries() -> None:
+    assert how_it_ends([]) is End.NOTHING
