@@ -22,8 +22,9 @@ class TurnOptions(TypedDict, total=False):
             message; or ``"raise"`` :class:`~toolhouse_async.ConflictError`.
         resume_message: The message of an automatic resume; default ``""``.
         recover: Whether a cut answer is healed from the history; default ``True``.
-        settle: Whether the finished answer is compared with the history: always, never, or ``"auto"`` (default),
-            where there is reason for doubt.
+        settle: Whether the history is looked at once an answer has ended, to compare the words and to find a job that
+            began in mid-stream: always, never, or ``"auto"`` (default): where the framing proved no end, no words came,
+            a tool was called, or the format is text.
         timeout: Seconds for the whole turn, waiting included; default ``None``, for ever.
         extra_body: More fields for the body of the user's own POST or PUT.
     """

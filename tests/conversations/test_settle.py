@@ -98,7 +98,7 @@ async def test_a_job_that_it_finds_is_waited_for_and_resumed(settle: Any, looks:
     done = history(user("hi"), assistant("Hello you"), user(""), assistant(", done"))
     async with Scripted(
         post=[streamed(*CALL_ALONE)],
-        get=[*[running] * looks, ANSWERED, *[done] * 20],
+        get=[*[running] * looks, ANSWERED, *[done] * 40],
         put=[streamed(said(", done"))],
     ) as server:
         result = await run(server, settle=settle)
