@@ -241,19 +241,51 @@ def test_plain_http_elsewhere(url: str) -> None:
 @pytest.mark.parametrize(
     "url",
     ["", "agents.toolhouse.ai", "ftp://x", "https://", "https://x:port", "https://x:99999", "https://x?y=1",
-     "https://x#y", "https://user:pass@x", "http://[::1", "file:///etc/passwd", 7, b"https://x"],
+     "https://x#y", "https://user:pass@x", "http://[::1", "file:///etc/passwd", 7, b"https://x",
+     "https://x?", "https://x#", "https://x/y?", "https://x/y/#", "https://x?#", "https://x/?/#/", "https://@x",
+     "https://:@x", "https://x/y@z", "https://x\n", " https://x", "https://x y", "https://x\\y", "https://x:0",
+     "https://\N{FULLWIDTH COMMERCIAL AT}x"],
 )  # fmt: skip
 def test_a_base_url_that_is_none(url: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError):
         AsyncToolhouse(KEY, base_url=url)
 
 
-def test_a_password_in_a_url_is_not_shown() -> None:
-    for options in ({"base_url": "https://user:canary@x"}, {"base_url": "https://user:canary@x?y"},
-                    {"proxy": "https://user:canary@x?y"}):  # fmt: skip
-        with pytest.raises(ConfigurationError) as caught:
-            AsyncToolhouse(KEY, **options)
-        holds_no_key(caught.value, key="canary")
+@pytest.mark.parametrize(
+    "url",
+    ["bob:canary@host:1", "//bob:canary@host:1", "bob:canary@host", "canary@host:1", "https:bob:canary@host:1",
+     "https:/bob:canary@host:1", "socks5://bob:canary@host:1", "https://bob:canary@", "https://bob:canary@host:port",
+     "https://bob:canary@host:99999", "https://bob:canary@host:0", "https://bob:canary@host?y", "https://bob:canary@host#",
+     "https://bob:x/canary@host:1", "https://bob:1/canary@host:1", "https://bob:1/x@canary@host:1",
+     "https://bob:x?canary@host:1", "https://bob:1?canary@host", "https://bob:x#canary@host:1", "https://bob:canary@[::1",
+     "https://bob:canary%40host:port", "https://bob:canary\N{FULLWIDTH COMMERCIAL AT}host", "https://bob:canary\N{SMALL COMMERCIAL AT}host",
+     "https://bob:canary\n@host:1", "https://bob:canary @host:1", "https://bob:canary\\@host:1", " https://bob:canary@host:1",
+     "https://host?token=canary", "https://host#canary", "host?canary", b"https://bob:canary@host:1",
+     ["https://bob:canary@host:1"]],
+)  # fmt: skip
+@pytest.mark.parametrize("what", ["proxy", "base_url"])
+def test_a_password_in_a_url_is_not_shown(what: str, url: Any) -> None:
+    with pytest.raises(ConfigurationError, match=what) as caught:
+        AsyncToolhouse(KEY, **{what: url})
+    holds_no_key(caught.value, key="canary")
+    holds_no_key(caught.value, key="canar")
+
+
+def test_what_a_password_has_to_be_written_like_is_said() -> None:
+    for url in ("http://bob:se/cret@host:1", "http://bob:12/34@host:1"):
+        with pytest.raises(ConfigurationError, match="%2F"):
+            AsyncToolhouse(KEY, proxy=url)
+    AsyncToolhouse(KEY, proxy="HTTP://bob:se%2Fcret%40@host:1")
+
+
+def test_a_client_does_not_show_its_proxys_password() -> None:
+    assert "canary" not in repr(AsyncToolhouse(KEY, proxy="http://bob:canary@host:1"))
+
+
+@pytest.mark.parametrize("proxy", ["proxy:3128", "socks5://127.0.0.1:1"])
+def test_a_url_without_a_password_is_shown(proxy: str) -> None:
+    with pytest.raises(ConfigurationError, match=proxy):
+        AsyncToolhouse(KEY, proxy=proxy)
 
 
 # Proxies, cookies, redirects, encodings
