@@ -15,7 +15,8 @@ import orjson
 from .._nested import short
 from ..errors import ConfigurationError, MalformedEventError
 from ..events import ErrorEvent, Event, MalformedLine, TextDelta, ToolCall, ToolResult, UnknownEvent
-from .jsontext import dumps, loads
+from .jsontext import loads
+from .writing import dumps
 
 __all__ = ["EventDecoder", "Shape"]
 

@@ -55,21 +55,6 @@ def parse_line(line: bytes) -> Any:
         return None
 
 
-def dumps(value: object) -> bytes:
-    """Write a JSON value, of any size of integer.
-
-    Raises:
-        ValueError: It cannot be written as JSON.
-    """
-    try:
-        return orjson.dumps(value)
-    except TypeError:  # orjson stops at 64-bit integers, 254 levels and exact key types
-        try:
-            return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ValueError(f"cannot be written as JSON: {str(error)[:200]}") from None
-
-
 def find_json(text: str) -> Any:
     """Find the JSON value that an answer is, or has in it.
 
