@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from ._nested import flatten, short, unflatten
 from ._wire.ids import check_id
-from ._wire.jsontext import find_json
+from ._wire.prose import find_json
 from ._wire.words import block_text
 from .errors import ConfigurationError
 
@@ -187,7 +187,8 @@ class TurnResult:
     def json(self) -> Any:
         """Read JSON from the last round that has text.
 
-        Tries the whole text, then the last code fence that parses, then the last object or array in the prose.
+        Tries the whole text, then the last code fence that parses, then the last object or array that stands in the
+        prose. One within JSON that is broken or broke off is a piece of it, and no answer.
 
         Raises:
             ValueError: There is none; the message says what was tried.
