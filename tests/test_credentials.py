@@ -50,6 +50,7 @@ def test_copies_of_a_key_are_as_secret_as_the_key(copied: Callable[[Any], Any]) 
     headers = copied({**secret.header()})  # as a tool that records requests copies them
     assert headers == {"Authorization": f"Bearer {KEY}"}
     assert "canary" not in repr(headers)
+    assert "canary" not in repr(copied(headers["Authorization"]))
     for value in (secret, headers):
         with pytest.raises(TypeError, match="not pickled"):
             pickle.dumps(copied(value))

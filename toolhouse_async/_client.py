@@ -279,7 +279,7 @@ def _checked_url(url: str, what: str, *, allow_insecure: bool) -> str:
         parts = urlsplit(url)
         valid = bool(parts.hostname) and parts.scheme in ("http", "https") and parts.port != 0
     except ValueError:
-        parts = None
+        parts, valid = None, False
     if parts is None:  # raised here, since the error that is handled above may quote a password
         raise ConfigurationError(f"{what} is not a URL: {_shown(url)}{_ENCODE if '@' in url else ''}")
     if not valid:

@@ -32,8 +32,8 @@ class Extras:
             raise ConfigurationError(f"vars must be a mapping, not {vars!r:.80}")
         fields = {"toolhouse_id": toolhouse_id, "vars": vars, "bundle": bundle}
         self._given = {name: value for name, value in fields.items() if value is not None}
-        for name, value in self._given.items():
-            check_json(name, value)
+        for name, given in self._given.items():
+            check_json(name, given)
 
     def fields(self) -> dict[str, Any]:
         """Those that are set, as fields of the body."""
