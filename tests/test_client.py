@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
+import math
 import pickle
 import traceback
 from collections.abc import Callable
@@ -241,19 +243,52 @@ def test_plain_http_elsewhere(url: str) -> None:
 @pytest.mark.parametrize(
     "url",
     ["", "agents.toolhouse.ai", "ftp://x", "https://", "https://x:port", "https://x:99999", "https://x?y=1",
-     "https://x#y", "https://user:pass@x", "http://[::1", "file:///etc/passwd", 7, b"https://x"],
+     "https://x#y", "https://user:pass@x", "http://[::1", "file:///etc/passwd", 7, b"https://x",
+     "https://x?", "https://x#", "https://x/y?", "https://x/y/#", "https://x?#", "https://x/?/#/", "https://@x",
+     "https://:@x", "https://x/y@z", "https://x\n", " https://x", "https://x y", "https://x\\y", "https://x:0",
+     "https://\N{FULLWIDTH COMMERCIAL AT}x"],
 )  # fmt: skip
 def test_a_base_url_that_is_none(url: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError):
         AsyncToolhouse(KEY, base_url=url)
 
 
-def test_a_password_in_a_url_is_not_shown() -> None:
-    for options in ({"base_url": "https://user:canary@x"}, {"base_url": "https://user:canary@x?y"},
-                    {"proxy": "https://user:canary@x?y"}):  # fmt: skip
-        with pytest.raises(ConfigurationError) as caught:
-            AsyncToolhouse(KEY, **options)
-        holds_no_key(caught.value, key="canary")
+@pytest.mark.parametrize(
+    "url",
+    ["bob:canary@host:1", "//bob:canary@host:1", "bob:canary@host", "canary@host:1", "https:bob:canary@host:1",
+     "https:/bob:canary@host:1", "socks5://bob:canary@host:1", "https://bob:canary@", "https://bob:canary@host:port",
+     "https://bob:canary@host:99999", "https://bob:canary@host:0", "https://bob:canary@host?y", "https://bob:canary@host#",
+     "https://bob:x/canary@host:1", "https://bob:1/canary@host:1", "https://bob:1/x@canary@host:1",
+     "https://bob:x?canary@host:1", "https://bob:1?canary@host", "https://bob:x#canary@host:1", "https://bob:canary@[::1",
+     "https://bob:canary%40host:port", "https://bob:canary\N{FULLWIDTH COMMERCIAL AT}host",
+     "https://bob:canary\N{SMALL COMMERCIAL AT}host",
+     "https://bob:canary\n@host:1", "https://bob:canary @host:1", "https://bob:canary\\@host:1", " https://bob:canary@host:1",
+     "https://host?token=canary", "https://host#canary", "host?canary", b"https://bob:canary@host:1",
+     ["https://bob:canary@host:1"]],
+)  # fmt: skip
+@pytest.mark.parametrize("what", ["proxy", "base_url"])
+def test_a_password_in_a_url_is_not_shown(what: str, url: Any) -> None:
+    with pytest.raises(ConfigurationError, match=what) as caught:
+        AsyncToolhouse(KEY, **{what: url})
+    holds_no_key(caught.value, key="canary")
+    holds_no_key(caught.value, key="canar")
+
+
+def test_what_a_password_has_to_be_written_like_is_said() -> None:
+    for url in ("http://bob:se/cret@host:1", "http://bob:12/34@host:1"):
+        with pytest.raises(ConfigurationError, match="%2F"):
+            AsyncToolhouse(KEY, proxy=url)
+    AsyncToolhouse(KEY, proxy="HTTP://bob:se%2Fcret%40@host:1")
+
+
+def test_a_client_does_not_show_its_proxys_password() -> None:
+    assert "canary" not in repr(AsyncToolhouse(KEY, proxy="http://bob:canary@host:1"))
+
+
+@pytest.mark.parametrize("proxy", ["proxy:3128", "socks5://127.0.0.1:1"])
+def test_a_url_without_a_password_is_shown(proxy: str) -> None:
+    with pytest.raises(ConfigurationError, match=proxy):
+        AsyncToolhouse(KEY, proxy=proxy)
 
 
 # Proxies, cookies, redirects, encodings
@@ -626,3 +661,44 @@ async def test_a_message_whose_fate_is_unknown_was_sent_once(method: str) -> Non
             await session.send("x")
         assert [request.method for request in server.requests] == [method]
     assert caught.value.safe_to_retry is None
+
+
+# What cannot be sent
+
+
+@pytest.mark.parametrize(
+    "value",
+    [math.nan, math.inf, [{"b": -math.inf}], (1, math.nan), {"b": [math.nan]}, {1: 2}, {"b": {None: 1}}, {1, 2}, b"x",
+     "half \ud83d", {"\udc00": 1}, object()],
+    ids=lambda value: ascii(value).partition(" at ")[0],
+)  # fmt: skip
+async def test_what_cannot_be_sent_as_it_is_is_refused_before_anything_is_sent(value: Any) -> None:
+    async with RawServer([]) as server, client_of(server) as toolhouse:
+        with pytest.raises(ConfigurationError, match="vars cannot be written as JSON"):
+            toolhouse.session("a", vars={"a": value})
+        with pytest.raises(ConfigurationError, match="extra_body cannot be written as JSON"):
+            toolhouse.stream("a", "x", extra_body={"a": value})
+        session = toolhouse.session("a", run_id="r1", vars={"a": (changing := {})})
+        changing["b"] = value
+        with pytest.raises(ConfigurationError, match="cannot be written as JSON"):
+            await session.send("x")
+        assert server.requests == []
+
+
+async def test_half_a_character_is_refused_before_anything_is_sent() -> None:
+    async with RawServer([]) as server, client_of(server) as toolhouse:
+        for option in ("toolhouse_id", "bundle"):
+            with pytest.raises(ConfigurationError, match=f"{option} cannot be written"):
+                toolhouse.session("a", **{option: "\ud83d"})  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="the message cannot be written"):
+            toolhouse.stream("a", "\ud83d")
+        with pytest.raises(ConfigurationError, match="resume_message cannot be written"):
+            toolhouse.stream("a", "x", resume_message="\ud83d")
+        assert server.requests == []
+
+
+async def test_integers_of_any_size_are_sent_exactly() -> None:
+    numbers = {"a": 2**64, "b": [-(2**63) - 1, 10**100], "c": 2**53 + 1, "d": None}
+    async with RawServer([said("x")]) as server, client_of(server) as toolhouse:
+        await toolhouse.session("a", vars=numbers).send("é", extra_body={"n": 3**99})
+    assert json.loads(server.requests[0].body) == {"message": "é", "vars": numbers, "n": 3**99}

@@ -5,6 +5,7 @@ import html
 import json
 import pickle
 import traceback
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -39,9 +40,26 @@ def test_a_key_is_never_pickled(protocol: int) -> None:
     with pytest.raises(TypeError, match="not pickled"):
         pickle.dumps(Secret(KEY), protocol)
     with pytest.raises(TypeError, match="not pickled"):
-        copy.deepcopy(Secret(KEY))
-    with pytest.raises(TypeError, match="not pickled"):
         pickle.dumps(Secret(KEY).header(), protocol)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_copies_of_a_key_are_as_secret_as_the_key(copied: Callable[[Any], Any]) -> None:
+    secret = Secret(KEY)
+    assert copied(secret) is secret
+    headers = copied({**secret.header()})  # as a tool that records requests copies them
+    assert headers == {"Authorization": f"Bearer {KEY}"}
+    assert "canary" not in repr(headers)
+    assert "canary" not in repr(copied(headers["Authorization"]))
+    for value in (secret, headers):
+        with pytest.raises(TypeError, match="not pickled"):
+            pickle.dumps(copied(value))
+
+
+async def test_where_a_key_comes_from_can_be_copied() -> None:
+    for api_key in (KEY, lambda: KEY):
+        again = copy.deepcopy(Credentials(api_key))
+        assert (await again.secret()).header() == {"Authorization": f"Bearer {KEY}"}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ from toolhouse_async import (
     BodyTooLargeError,
     ConflictError,
     ContactLostError,
+    JobStatus,
     Limits,
+    Message,
     NotFoundError,
     NotSentError,
     OutcomeUnknownError,
@@ -147,6 +149,26 @@ async def test_a_failed_poll_is_a_report_too() -> None:
         report = await poll.report_after(0, None)
         assert (report.number, report.status, report.error, report.pause) == (1, None, None, 25.0)
         assert not poll.is_over
+
+
+@pytest.mark.parametrize("status", [201, 202, 203, 204, 205, 206, 207, 226])
+async def test_only_a_200_shows_that_no_job_is_running(status: int) -> None:
+    body = b"" if status == 204 else b'[{"role": "user", "content": "x"}]'
+    async with core_of([response(status, body=body, chunked=False), OVER]) as (_, core):
+        poll = poll_of(core)
+        report = await poll.report_after(0, None)
+        assert (report.status, report.error, poll.is_over) == (None, None, False)
+        assert (await poll.report_after(1, None)).status == JobStatus(
+            "a", "r1", history=(Message("user", "x", {"role": "user", "content": "x"}),)
+        )
+        assert poll.is_over
+
+
+async def test_a_job_is_running_where_any_success_says_so() -> None:
+    async with core_of([response(202, {"X-Toolhouse-Job-ID": "j1"}, chunked=False)]) as (_, core):
+        report = await poll_of(core).report_after(0, None)
+        assert report.status is not None
+        assert report.status.running
 
 
 async def test_an_error_that_ends_the_polling_is_told_to_all() -> None:

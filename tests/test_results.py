@@ -107,7 +107,29 @@ def test_a_job_runs_while_it_has_an_id() -> None:
         ([{"type": "output_text", "text": "a"}, {"type": "input_text", "text": "b"}, {"text": "c"}], "abc"),
         ({"type": "text", "text": "a"}, "a"),
         ([{"type": "thinking", "text": "hm"}, {"type": "tool_result", "text": "x"}, "a"], "a"),
-        ([{"type": "text"}, {"type": "text", "text": 5}, {"type": None, "text": "x"}, None, 5], ""),
+        ([{"type": "text"}, {"type": "text", "text": 5}, {"type": 5, "text": "x"}, None, 5], ""),
+        ([{"type": None, "text": "x"}, {"type": "Output-Text", "text": "y"}], "xy"),
+        (
+            [
+                {"type": kind, "text": "hm"}
+                for kind in (
+                    "reasoning_text",
+                    "reasoning.text",
+                    "Reasoning-Text",
+                    "reasoning",
+                    "thinking",
+                    "thinking_text",
+                    "redacted_thinking",
+                    "summary_text",
+                    "thought",
+                    "hidden_text",
+                    "context",
+                )
+            ]
+            + [{"text": "hm", "thought": True}, {"type": "text", "text": "a", "thought": False}],
+            "a",
+        ),
+        ({"type": "reasoning_text", "text": "hm"}, ""),
         ([{"type": "tool_use", "input": {}}], ""),
     ],
 )

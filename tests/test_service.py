@@ -222,6 +222,21 @@ async def test_a_history_that_is_none_may_be_read_again_by_hand(body: bytes) -> 
             assert caught.value.safe_to_retry is True
 
 
+@pytest.mark.parametrize("status", [201, 202, 203, 206, 226])
+async def test_a_success_that_is_no_200_shows_no_job_to_be_over(status: int) -> None:
+    answer = response(status, body=b'[{"role": "user", "content": "x"}]')
+    async with talk([answer] * 2) as (server, toolhouse):
+        with pytest.raises(UnexpectedContentError, match=f"{status}; only a 200") as caught:
+            await toolhouse.job_status("a", "r1")
+        assert (caught.value.safe_to_retry, caught.value.run_id) == (True, "r1")
+        if status == 206:
+            with pytest.raises(UnexpectedContentError, match="206"):
+                await toolhouse.history("a", "r1")
+        else:
+            assert [message.text for message in await toolhouse.history("a", "r1")] == ["x"]
+        assert len(server.requests) == 2
+
+
 async def test_a_history_above_the_limit() -> None:
     async with talk([history(("user", "x" * 100))] * 2, limits=Limits(max_body=50)) as (server, toolhouse):
         with pytest.raises(BodyTooLargeError):

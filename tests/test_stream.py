@@ -16,6 +16,7 @@ from toolhouse_async import (
     MalformedEventError,
     MalformedLine,
     TextDelta,
+    ToolCall,
     UnknownEvent,
 )
 from toolhouse_async._answer import Cut
@@ -68,10 +69,13 @@ class Pieces:
 
 
 def stream_of(
-    body: Pieces, format_: Literal["ndjson", "text"] = "ndjson", decoder: EventDecoder | None = None
+    body: Pieces,
+    format_: Literal["ndjson", "text"] = "ndjson",
+    decoder: EventDecoder | None = None,
+    limit: int = LIMIT,
 ) -> tuple[EventStream, Fold]:
     fold = Fold()
-    return EventStream(body, format_, decoder or EventDecoder(), LIMIT, fold), fold
+    return EventStream(body, format_, decoder or EventDecoder(), limit, fold), fold
 
 
 async def read_once(stream: EventStream, events: deque[Event]) -> bool:
@@ -248,3 +252,27 @@ async def test_a_rest_that_cannot_be_read_is_logged(caplog: pytest.LogCaptureFix
     stream.feed_rest(events)
     assert list(events) == [TextDelta("a")]
     assert "the rest was not read" in caplog.text
+
+
+BEGUN = ndjson({"choices": [{"delta": {"tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "{"}}]}}]})
+
+
+async def test_a_call_in_pieces_is_whole_at_the_end() -> None:
+    rest = b'{"choices": [{"delta": {"tool_calls": [{"function": {"arguments": "}"}}]}}]}'
+    stream, fold = stream_of(Pieces(BEGUN, rest), limit=1000)
+    assert (await read(stream))[-1] == ToolCall("c", "f", {})
+    assert [exchange.call for exchange in fold.result("a", "r").tool_calls] == [ToolCall("c", "f", {})]
+
+
+async def test_half_a_call_of_a_cut_stream_is_none() -> None:
+    stream, fold = stream_of(Pieces(BEGUN, end=Cut("cut")), limit=1000)
+    events, _ = await read_until(Cut, stream)
+    assert [type(event) for event in events] == [UnknownEvent]
+    assert fold.result("a", "r").tool_calls == ()
+
+
+@pytest.mark.parametrize("line", [b'data: {"type":"text","text":"b"}', b'0:"b"'])
+async def test_a_last_line_behind_a_prefix_is_delivered_before_a_cut(line: bytes) -> None:
+    for size, events in ((len(line), [TextDelta("a"), TextDelta("b")]), (len(line) - 1, [TextDelta("a")])):
+        stream, _ = stream_of(Pieces(ndjson(text("a")) + line[:size], end=Cut("cut")))
+        assert (await read_until(Cut, stream))[0] == events

@@ -273,16 +273,22 @@ class AsyncToolhouse:
 
 
 def _checked_url(url: str, what: str, *, allow_insecure: bool) -> str:
+    if not isinstance(url, str) or not url.isprintable() or any(c in url for c in " \\"):
+        raise ConfigurationError(f"{what} is not a URL: {_shown(url)}")
     try:
         parts = urlsplit(url)
         valid = bool(parts.hostname) and parts.scheme in ("http", "https") and parts.port != 0
-    except (ValueError, AttributeError):
-        raise ConfigurationError(f"{what} is not a URL: {_shown(url)}") from None
+    except ValueError:
+        parts, valid = None, False
+    if parts is None:  # raised here, since the error that is handled above may quote a password
+        raise ConfigurationError(f"{what} is not a URL: {_shown(url)}{_ENCODE if '@' in url else ''}")
     if not valid:
         raise ConfigurationError(f"{what} must be an http:// or https:// URL, not {_shown(url)}")
-    if parts.query or parts.fragment:
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        raise ConfigurationError(f"{what} has an @ behind its host: {_shown(url)}{_ENCODE}")
+    if "?" in url or "#" in url:
         raise ConfigurationError(f"{what} takes no query or fragment: {_shown(url)}")
-    if what == "base_url" and (parts.username is not None or parts.password is not None):
+    if what == "base_url" and "@" in url:
         raise ConfigurationError("base_url takes no user or password; pass the key as api_key")
     if parts.scheme == "http" and not allow_insecure and not _is_loopback(parts.hostname or ""):
         raise ConfigurationError(
@@ -292,9 +298,13 @@ def _checked_url(url: str, what: str, *, allow_insecure: bool) -> str:
     return url.rstrip("/")
 
 
+_ENCODE: Final = " (write an @, : / ? or # of a user or password as %40, %3A, %2F, %3F or %23)"
+
+
 def _shown(url: object) -> str:
-    """A URL without the password that it may hold."""
-    return re.sub(r"//.*@", "//…@", repr(url))[:200]
+    """A URL without what stands before its last @, which may be a password, and without a query or fragment."""
+    shown = re.sub(r"(?is).*(?:@|\N{FULLWIDTH COMMERCIAL AT}|\N{SMALL COMMERCIAL AT}|%40)", "…@", repr(url))
+    return re.sub(r"(?s)([?#]).+", r"\1…", shown)[:200]
 
 
 def _is_loopback(host: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from ._core import Core, Live
+from ._options import check_json
 from ._results import JobStatus, JobToken, Message
 from ._run import Run, Uncertain
 from ._wire.history import Place
@@ -31,6 +32,8 @@ class Extras:
             raise ConfigurationError(f"vars must be a mapping, not {vars!r:.80}")
         fields = {"toolhouse_id": toolhouse_id, "vars": vars, "bundle": bundle}
         self._given = {name: value for name, value in fields.items() if value is not None}
+        for name, given in self._given.items():
+            check_json(name, given)
 
     def fields(self) -> dict[str, Any]:
         """Those that are set, as fields of the body."""

@@ -6,7 +6,7 @@ import inspect
 import json
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, TypeAlias
+from typing import Final, Self, TypeAlias
 from urllib.parse import quote
 
 from .errors import ConfigurationError
@@ -25,6 +25,12 @@ class _Unshown(str):
 
     def __repr__(self) -> str:
         return _REDACTED
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # tools that record requests copy their headers
 
     def __reduce__(self) -> str:
         raise TypeError("a key is not pickled")
@@ -48,6 +54,12 @@ class Secret:
 
     def __repr__(self) -> str:
         return f"Secret({_REDACTED if self.__value else ''})"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
     def __reduce__(self) -> str:
         raise TypeError("a key is not pickled")

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict
 
 from attrs import frozen
 
+from ._wire.writing import dumps
 from .errors import ConfigurationError
 
 
@@ -63,6 +64,10 @@ class Options:
         check_timeout(self.timeout)
         if self.extra_body is not None and not isinstance(self.extra_body, Mapping):
             raise ConfigurationError(f"extra_body must be a mapping, not {self.extra_body!r:.80}")
+        if not self.resume_message.isascii():
+            check_json("resume_message", self.resume_message)
+        if self.extra_body:
+            check_json("extra_body", self.extra_body)
 
 
 _ALLOWED: Mapping[str, tuple[object, ...]] = {
@@ -89,7 +94,21 @@ def check_message(message: object) -> None:
     """Refuse a message that is not text.
 
     Raises:
-        ConfigurationError: It is neither a string nor ``None``.
+        ConfigurationError: It is neither a string that can be sent nor ``None``.
     """
     if message is not None and not isinstance(message, str):
         raise ConfigurationError(f"a message must be a string, not {type(message).__name__}")
+    if message and not message.isascii():
+        check_json("the message", message)
+
+
+def check_json(name: str, value: object) -> None:
+    """Refuse what cannot be sent as JSON, just as it is.
+
+    Raises:
+        ConfigurationError: It cannot; the message says where and why.
+    """
+    try:
+        dumps(dict(value) if isinstance(value, Mapping) else value)
+    except ValueError as error:
+        raise ConfigurationError(f"{name} {error}") from None

@@ -9,7 +9,8 @@ from attrs import field, frozen
 
 from ._nested import flatten, short, unflatten
 from ._wire.ids import check_id
-from ._wire.jsontext import find_json
+from ._wire.prose import find_json
+from ._wire.words import block_text
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -36,21 +37,17 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The plain text of the content: itself if it is text, else that of its text blocks, joined."""
+        """The plain text of the content: itself if it is text, else that of its text blocks, joined.
+
+        A block is one by its type (such as ``text`` or ``output_text``) or without a type; thoughts are not.
+        """
         if isinstance(self.content, str):
             return self.content
         blocks = self.content if isinstance(self.content, list) else [self.content]
-        return "".join(map(_block_text, blocks))
+        return "".join(block_text(block) or "" for block in blocks)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _message, (self.role, flatten(self.content), flatten(self.raw))
-
-
-def _block_text(block: Any) -> str:
-    """The text of a string or of a block of a type such as ``text``, ``output_text`` or none; not of a thought."""
-    if isinstance(block, dict):
-        block = block.get("text") if str(block.get("type", "text")).endswith("text") else None
-    return block if isinstance(block, str) else ""
 
 
 def _message(role: str, content: tuple[Any, ...], raw: tuple[Any, ...]) -> Message:
@@ -190,7 +187,8 @@ class TurnResult:
     def json(self) -> Any:
         """Read JSON from the last round that has text.
 
-        Tries the whole text, then the last code fence that parses, then the last object or array in the prose.
+        Tries the whole text, then the last code fence that parses, then the last object or array that stands in the
+        prose. One within JSON that is broken or broke off is a piece of it, and no answer.
 
         Raises:
             ValueError: There is none; the message says what was tried.

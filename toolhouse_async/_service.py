@@ -28,6 +28,7 @@ from .errors import (
     StreamInterruptedError,
     TLSError,
     ToolhouseError,
+    UnexpectedContentError,
 )
 
 SMALL_BODY: Final = 64 * 1024
@@ -160,7 +161,13 @@ class Service:
         )
 
     async def read(
-        self, agent_id: str, run_id: str, deadline: float | None = None, *, whole: bool = False
+        self,
+        agent_id: str,
+        run_id: str,
+        deadline: float | None = None,
+        *,
+        whole: bool = False,
+        only_200: bool = True,
     ) -> JobStatus:
         """Read a run: one GET, retried as a read may be.
 
@@ -169,11 +176,12 @@ class Service:
             run_id: The conversation.
             deadline: The loop's time after which no retry begins.
             whole: Read the history also while a job is running.
+            only_200: Refuse other successes, which do not prove that no job is running.
         """
         number = 1
         while True:
             try:
-                return await self._read_once(agent_id, run_id, whole=whole)
+                return await self._read_once(agent_id, run_id, whole=whole, only_200=only_200)
             except ToolhouseError as error:
                 failure = error
             await self._before_retry(failure, number, requests.read(agent_id, run_id), deadline)
@@ -191,12 +199,18 @@ class Service:
         return await self._read_once(agent_id, run_id, response_timeout=most, whole=whole)
 
     async def history(self, agent_id: str, run_id: str) -> list[Message]:
-        """Read a run's history, also while a job is running."""
-        status = await self.read(agent_id, run_id, whole=True)
+        """Read a run's history, also while a job is running; any success will do but a part of it (206)."""
+        status = await self.read(agent_id, run_id, whole=True, only_200=False)
         return list(status.history or ())
 
     async def _read_once(
-        self, agent_id: str, run_id: str, *, response_timeout: float | None = None, whole: bool = False
+        self,
+        agent_id: str,
+        run_id: str,
+        *,
+        response_timeout: float | None = None,
+        whole: bool = False,
+        only_200: bool = True,
     ) -> JobStatus:
         request = requests.read(agent_id, run_id)
         answer = await self._send_once(request, response_timeout=response_timeout)
@@ -204,6 +218,12 @@ class Service:
             job_id = answer.job_id
             history: tuple[Message, ...] | None = None
             if job_id is None or whole:
+                if answer.status != 200 and (only_200 or answer.status == 206):
+                    raise UnexpectedContentError(
+                        f"{request} was answered with {answer.status}; only a 200 shows how the run stands",
+                        run_id=run_id,
+                        safe_to_retry=True,
+                    )
                 history = parse_history(await self._body(request, answer))
             else:
                 await self._drain(answer)

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Final, Literal, Protocol
 
 from ._log import log
-from ._wire.decode import EventDecoder
+from ._wire.decode import EventDecoder, is_whole
 from ._wire.fold import Fold
-from ._wire.jsontext import parse_line
 from ._wire.lines import LineSplitter
+from ._wire.streamed import StreamedCalls
 from .errors import LineTooLongError, ProtocolError
 from .events import Event, TextDelta
 
@@ -81,6 +81,7 @@ class EventStream:
     """
 
     __slots__ = (
+        "_calls",
         "_characters",
         "_decoder",
         "_fold",
@@ -103,6 +104,7 @@ class EventStream:
         self._decoder = decoder
         self._max_line = max_line
         self._fold = fold
+        self._calls = StreamedCalls()
         self._splitter: LineSplitter | None = None
         self._characters: codecs.IncrementalDecoder | None = None
         if format_ == "ndjson":
@@ -151,15 +153,18 @@ class EventStream:
         """
         if self._characters is not None:
             self.odd_end = bool(self._characters.getstate()[0])
-        elif self._splitter is not None and (lines := self._splitter.finish()):
+            return
+        assert self._splitter is not None  # noqa: S101 - there is one or the other
+        if lines := self._splitter.finish():
             malformed = self._fold.malformed
             self._add_lines(lines, events)
             self.odd_end = self._fold.malformed != malformed
+        self._add(self._calls.finish(), events)
 
     def cut(self, events: deque[Event]) -> None:
         """The body was cut: add a last line that is complete but for its newline; half an object is no event."""
         if self._splitter is not None:
-            self._add_lines([line for line in self._splitter.finish() if type(parse_line(line)) is dict], events)
+            self._add_lines([line for line in self._splitter.finish() if is_whole(line)], events)
 
     def feed_rest(self, events: deque[Event]) -> None:
         """Add what was received and not read yet; for a reader who stops."""
@@ -175,9 +180,12 @@ class EventStream:
         malformed = self._fold.malformed
         added: list[Event] = []
         try:
-            self._decoder.extend(added, lines, self._splitter.lines - len(lines) + 1)
+            self._decoder.extend(added, lines, self._splitter.lines - len(lines) + 1, self._calls)
         finally:
-            self._fold.add(added)
-            events.extend(added)
+            self._add(added, events)
         if self._fold.malformed != malformed:
             log.warning("run %s: %d lines are not JSON", self.answer.run_id, self._fold.malformed - malformed)
+
+    def _add(self, added: list[Event], events: deque[Event]) -> None:
+        self._fold.add(added)
+        events.extend(added)

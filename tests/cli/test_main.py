@@ -37,6 +37,8 @@ def test_help_names_the_commands(cli):
         (["run"], "Missing argument"),
         (["run", "a", "--vars", "{"], "not JSON"),
         (["run", "a", "--vars", "[]"], "not a JSON object"),
+        (["run", "a", "--vars", "[" * 100_000], "not JSON"),
+        (["run", "a", "--vars", "9" * 5000], "not JSON"),
         (["run", "a", "--timeout", "-1"], "--timeout"),
         (["run", "a"], "TOOLHOUSE_API_KEY"),
         (["run", "no/id", "--api-key", "k"], "agent id"),

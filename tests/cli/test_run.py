@@ -70,6 +70,20 @@ def test_words_go_to_stdout_and_notices_to_stderr(worker, family):
     assert ("[tool call: look]" in done.stderr) == (family == "ndjson")
 
 
+def test_variables_are_sent_exactly(worker):
+    variables = '{"colour":123456789012345678901234567890,"n":[-9223372036854775809,9007199254740993,null]}'
+    assert worker("poet", "hi", "--vars", variables).returncode == 0
+    assert f'"vars":{variables}'.encode() in worker.emulator.accepted[0].body
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_a_variable_that_is_no_number_of_json_is_refused(worker, number):
+    done = worker("poet", "hi", "--vars", f'{{"colour": {number}}}')
+    assert done.returncode == 2
+    assert "vars cannot be written as JSON" in done.stderr
+    assert worker.emulator.requests == []
+
+
 def test_a_job_is_waited_for_and_its_run_can_be_continued(worker):
     done = worker("sleeper", "go")
     assert done.stdout == "First. Then 42.\n"

@@ -26,12 +26,15 @@ from tests.conversations.support import (
     user,
 )
 from tests.support.raw_server import response
+from tests.wire.services import EXAMPLES
 from toolhouse_async import (
     ErrorEvent,
+    Event,
     EventDecoder,
     MalformedEventError,
     MalformedLine,
     Session,
+    TextDelta,
     ToolCall,
     ToolExchange,
     ToolResult,
@@ -180,6 +183,44 @@ async def test_an_error_event_is_yielded_and_raised_at_the_end_in_place_of_the_r
     assert caught.value.partial.text == "ab"
     assert caught.value.run_id == RUN
     assert_accepted(server, "POST hi")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"error": "the model failed"}, "the model failed"),
+        ({"type": "error", "errorText": "Rate limit"}, "Rate limit"),
+        ({"type": "error"}, "does not say which"),
+        ({"type": "RUN_ERROR", "message": "boom"}, "boom"),
+        ({"type": "response.failed", "response": {"error": {"message": "boom"}}}, "boom"),
+        ({"error": {"message": ["of", "no", "text"]}}, "of"),
+    ],
+)
+async def test_an_error_of_any_shape_fails_the_turn(line: dict[str, Any], message: str) -> None:
+    with pytest.raises(WorkerError, match=message) as caught:
+        await run_answers([said("half"), line])
+    assert (caught.value.partial.text, caught.value.partial.unknown) == ("half", 0)
+
+
+@pytest.mark.parametrize(
+    ("lines", "events"), [each[2:] for each in EXAMPLES], ids=[" ".join(each[:2]) for each in EXAMPLES]
+)
+async def test_a_turn_in_the_shapes_of_a_service(lines: list[bytes], events: list[Event]) -> None:
+    answer = response(200, {"X-Toolhouse-Run-ID": RUN}, b"\n".join(lines))
+    async with Scripted(post=[answer]) as server, connect(server) as toolhouse:
+        turn = toolhouse.stream(AGENT, "hi", settle=False)
+        failed = [event.message for event in events if isinstance(event, ErrorEvent)]
+        if failed:
+            with pytest.raises(WorkerError, match=failed[0]) as caught:
+                await turn.result()
+            result = caught.value.partial
+        else:
+            result = await turn.result()
+    assert result.text == "".join(event.text for event in events if isinstance(event, TextDelta))
+    calls = {event.id: event for event in events if isinstance(event, ToolCall)}
+    results = {event.id: event for event in events if isinstance(event, ToolResult)}
+    assert {exchange.call.id: exchange.call for exchange in result.tool_calls}.items() >= calls.items()
+    assert {exchange.call.id: exchange.result for exchange in result.tool_calls if exchange.result} == results
 
 
 async def test_run_and_result_raise_the_workers_error_too() -> None:

@@ -10,8 +10,9 @@ import pytest
 
 import toolhouse_async
 from tests.test_imports import IMPORTS, ONLY_IN
+from tests.wire.services import EXAMPLES
 from toolhouse_async import EventDecoder, errors, events, manager, stores, testing, web
-from toolhouse_async._wire.decode import _TABLE
+from toolhouse_async._wire.shapes import TABLE
 from toolhouse_async._wire.steps import State
 
 from .blocks import PAGES, ROOT
@@ -59,13 +60,26 @@ def test_every_state_of_a_turn_is_explained() -> None:
 
 def test_the_types_of_events_are_those_of_the_decoder() -> None:
     written = [names for _, names in rows("reference/events.md", "event")]
-    assert [" ".join(names) for names in written] == [names for names, _ in _TABLE]
+    assert [" ".join(names) for names in written] == [row.types for row in TABLE if not row.source]
     written_events = [event for (event,), _ in rows("reference/events.md", "event")]
     sample = '{"type": "%s", "text": "t", "id": 1, "name": "n", "content": "c", "message": "m"}'
     for event, names in zip(written_events, written, strict=True):
         for name in names:
             (made,) = EventDecoder().decode([(sample % name).encode()])
             assert type(made).__name__ == event
+
+
+def test_the_shapes_of_services_are_those_of_the_decoder() -> None:
+    text = (DOCS / "reference/events.md").read_text("utf-8")
+    written = re.findall(r"^\| (\w.*?) \| (`\w+`(?:, `\w+`)*) \| (.*?) \|$", text, re.MULTILINE)
+    shown = {(service, " ".join(re.findall(r"\w+", names))): what for service, names, what in written}
+    table = {(row.source, row.types): row.event for row in TABLE if row.source}
+    assert shown.keys() >= table.keys()
+    assert {service for service, *_ in EXAMPLES} == set(re.findall(r"^\| (\w.*?) \| `", text, re.MULTILINE)) - FIELDS
+    assert all(f"`{event}`" in shown[row] for row, event in table.items() if event)
+
+
+FIELDS = {"text", "id", "name", "arguments", "content", "is_error", "message", "code"}
 
 
 def test_every_error_is_explained_once() -> None:

@@ -99,6 +99,25 @@ def test_retry_after_is_finite_and_never_negative(value: str, seconds: float | N
     assert retry_after_of(headers(("retry-after", value)), NOW) == seconds
 
 
+@pytest.mark.parametrize(
+    ("dates", "seconds"),
+    [
+        (["Fri, 02 Jan 2026 03:02:05 GMT"], 150),
+        (["Fri, 02 Jan 2026 03:04:05 GMT"], 30),
+        (["Fri, 02 Jan 2026 04:04:25 +0100"], 10),
+        (["Fri, 02 Jan 2026 03:30:00 GMT"], 0),
+        (["Thu, 01 Jan 1970 00:00:00 GMT"], 1e9),
+        (["nonsense"], 30),
+        ([""], 30),
+        (["nonsense", "Fri, 02 Jan 2026 03:04:25 GMT"], 10),
+    ],
+)
+def test_a_date_is_reckoned_from_that_of_the_answer(dates: list[str], seconds: float) -> None:
+    answer = headers(("Retry-After", "Fri, 02 Jan 2026 03:04:35 GMT"), *(("Date", date) for date in dates))
+    assert retry_after_of(answer, NOW) == seconds
+    assert retry_after_of(headers(("Retry-After", "7"), ("Date", dates[0])), NOW) == 7
+
+
 def test_no_retry_after_asks_for_nothing() -> None:
     assert retry_after_of(headers(), NOW) is None
 

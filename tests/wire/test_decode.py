@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.wire.strategies import json_values, nested
 from toolhouse_async._wire.decode import EventDecoder
+from toolhouse_async._wire.fields import UNSAID
 from toolhouse_async.errors import ConfigurationError, MalformedEventError
 from toolhouse_async.events import (
     ErrorEvent,
@@ -93,8 +94,9 @@ def test_result_types(type_name: str, tag: str) -> None:
 
 
 @pytest.mark.parametrize("tag", ["type", "event"])
-def test_error_type(tag: str) -> None:
-    for spelling in spellings("error"):
+@pytest.mark.parametrize("type_name", ["error", "run_error", "response_failed", "abort"])
+def test_error_types(type_name: str, tag: str) -> None:
+    for spelling in spellings(type_name):
         assert one({tag: spelling, "message": "no"}) == ErrorEvent("no")
 
 
@@ -171,14 +173,108 @@ def test_whether_a_result_is_an_error(key: str, value: Any, is_error: bool) -> N
     assert one({"type": "tool_result", "content": "x", key: value}) == ToolResult(None, None, "x", is_error)
 
 
-@pytest.mark.parametrize("key", ["message", "error", "detail"])
+@pytest.mark.parametrize("key", ["message", "error", "errorText", "detail", "reason", "text"])
 def test_where_an_errors_message_is(key: str) -> None:
     assert one({"type": "error", key: "no", "code": 5}) == ErrorEvent("no", 5)
     assert one({"type": "error", key: "no", "code": "E5"}) == ErrorEvent("no", "E5")
-    assert one({"type": "error", key: {"message": "inner", "code": "E"}}) == ErrorEvent("inner", "E")
-    assert one({"type": "error", key: {"message": "inner", "code": "E"}, "code": 1}) == ErrorEvent("inner", 1)
+    for outer in ("error", "data", "response", "message", "detail"):
+        assert one({"type": "error", outer: {key: "inner", "code": "E"}}) == ErrorEvent("inner", "E")
+        assert one({"type": "error", outer: {key: "inner", "code": "E"}, "code": 1}) == ErrorEvent("inner", 1)
     assert one({"type": "error", key: {"x": 1}}) == ErrorEvent('{"x":1}')
     assert one({"type": "error", key: ["x"], "code": [1]}) == ErrorEvent('["x"]')
+    assert one({"type": "error", key: 500}) == ErrorEvent("500")
+    assert one({"type": "error", key: "", "detail": {"message": "d"}}) == ErrorEvent("d")
+
+
+def test_the_order_in_which_an_errors_message_is_looked_for() -> None:
+    obj: dict[str, Any] = {"response": {"error": {"message": "8"}}, "data": {"message": "7"}, "text": "6"}
+    obj |= {"reason": "5", "detail": "4", "errorText": "3", "error": "2", "message": "1"}
+    for key in ("message", "error", "errorText", "detail", "reason", "text", "data", "response"):
+        assert one({"type": "error"} | obj) == ErrorEvent("12345678"[len("12345678") - len(obj)])
+        del obj[key]
+    assert one({"type": "error", "data": "words"}) == ErrorEvent("words")
+
+
+@pytest.mark.parametrize(
+    "obj",
+    [
+        {},
+        {"message": None},
+        {"message": " "},
+        {"error": True},
+        {"error": {}},
+        {"error": None, "data": []},
+        {"detail": {"text": ""}},
+    ],
+)
+def test_an_error_that_says_nothing(obj: dict[str, Any]) -> None:
+    for kind in ("error", "RUN_ERROR", "response.failed", "abort"):
+        (event,) = decode({"type": kind, "code": 7, **obj})
+        assert event == ErrorEvent(UNSAID if obj.get("detail") is None else '{"text":""}', 7)
+
+
+@pytest.mark.parametrize(
+    ("obj", "message", "code"),
+    [
+        ({"error": "the model failed"}, "the model failed", None),
+        ({"error": {"message": "no", "code": "E1", "type": "x"}}, "no", "E1"),
+        ({"error": {"error": {"message": "no"}}}, "no", None),
+        ({"error": {"x": 1}}, '{"x":1}', None),
+        ({"error": ["a", "b"]}, '["a","b"]', None),
+        ({"error": 500}, "500", None),
+        ({"error": True}, UNSAID, None),
+        ({"error": "Bad Gateway", "message": "upstream is down", "statusCode": 502}, "upstream is down", None),
+        ({"error": True, "detail": "no", "code": 5}, "no", 5),
+        ({"error": "E", "reason": "no"}, "E", None),
+        ({"jsonrpc": "2.0", "id": 1, "error": {"code": -32000, "message": "no"}}, "no", -32000),
+        ({"name": "TypeError", "error": "no", "stack": "…"}, "no", None),
+        ({"error": "no", "done": True}, "no", None),
+        ({"type": "agent_failed", "error": "no"}, "no", None),
+        ({"event": "failed", "error": {"message": "no"}}, "no", None),
+        ({"type": "text", "error": "no"}, "no", None),
+        ({"type": 5, "error": "no"}, "no", None),
+        ({"type": "response.failed", "response": {"id": "r", "error": {"code": "E", "message": "no"}}}, "no", "E"),
+        ({"type": "abort", "reason": "the user left"}, "the user left", None),
+    ],
+)
+def test_any_line_that_is_an_error_and_nothing_else(obj: dict[str, Any], message: str, code: Any) -> None:
+    assert one(obj) == ErrorEvent(message, code)
+
+
+@pytest.mark.parametrize(
+    "obj",
+    [
+        {"error": None},
+        {"error": False},
+        {"error": ""},
+        {"error": {}},
+        {"error": "no", "content": "x"},
+        {"error": "no", "tool_call_id": "1"},
+        {"error": "no", "role": "user"},
+        {"type": "status", "error": None, "state": "fine"},
+        {"type": "tool_call", "tool_call_id": "1", "error": "no"},
+        {"errors": 0},
+    ],
+)
+def test_what_is_no_error(obj: dict[str, Any]) -> None:
+    assert one(obj) == UnknownEvent(obj.get("type"), obj)
+
+
+def test_an_error_beside_what_is_known_is_no_error_of_the_turn() -> None:
+    assert one({"type": "text", "text": "x", "error": "no"}) == TextDelta("x")
+    assert one({"type": "text", "content": "x", "error": None}) == TextDelta("x")
+    assert one({"type": "tool_call", "name": "f", "error": ""}) == ToolCall(None, "f")
+    assert one({"type": "tool_result", "id": "1", "content": "x", "error": None}) == ToolResult("1", None, "x")
+    assert one({"role": "assistant", "content": "x", "error": None}) == TextDelta("x")
+
+
+@pytest.mark.parametrize("key", ["error", "errorText"])
+def test_a_result_that_is_nothing_but_an_error(key: str) -> None:
+    assert one({"type": "tool_result", "id": "1", key: "no"}) == ToolResult("1", None, "no", True)
+    assert one({"type": "tool_result", "id": "1", "result": None, key: {"a": 1}}) == ToolResult(
+        "1", None, {"a": 1}, True
+    )
+    assert one({"type": "tool_result", "id": "1", "result": "x", key: "no"}) == ToolResult("1", None, "x", False)
 
 
 @pytest.mark.parametrize("depth", [300, 900, 1000])
@@ -201,8 +297,6 @@ def test_any_error_is_an_event(depth: int) -> None:
         {"type": "tool_call", "function": "f"},
         {"type": "tool_call", "function": {"arguments": "{}"}},
         {"type": "tool_result", "id": "1"},
-        {"type": "error"},
-        {"type": "error", "message": None, "code": 5},
         {"type": "future_thing", "text": "x"},
         {"type": ""},
         {"event": "ping"},

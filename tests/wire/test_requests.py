@@ -40,5 +40,5 @@ def test_any_text_is_sent(message: str) -> None:
 
 @pytest.mark.parametrize("value", [object(), {1, 2}, [2**70, math.inf], "half \ud83d"])
 def test_what_is_not_json_is_refused_before_it_is_sent(value: object) -> None:
-    with pytest.raises(ConfigurationError, match="vars, bundle or extra_body cannot be written as JSON"):
+    with pytest.raises(ConfigurationError, match="the body of the message cannot be written as JSON"):
         send("agent", None, "ndjson", {"vars": {"x": value}})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
 from contextlib import suppress
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
-import orjson
 
 from ..errors import ConfigurationError, ToolhouseError
 from .analysis import PENGUINS
@@ -179,8 +179,8 @@ def _argument(text: str) -> str:
 
 def _object(text: str) -> dict[str, Any]:
     try:
-        value: Any = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
+        value: Any = json.loads(text)  # orjson makes floats of large integers
+    except (ValueError, RecursionError) as error:
         raise click.BadParameter(f"not JSON: {error}", param_hint="--vars") from error
     if not isinstance(value, dict):
         raise click.BadParameter("not a JSON object", param_hint="--vars")

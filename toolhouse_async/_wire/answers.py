@@ -27,6 +27,8 @@ from .ids import is_id
 RUN_ID: Final = "X-Toolhouse-Run-ID"
 JOB_ID: Final = "x-toolhouse-job-id"
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
 _BY_STATUS: Final[dict[int, type[APIStatusError]]] = {
     400: BadRequestError,
     401: AuthenticationError,
@@ -101,26 +103,35 @@ def retry_after_of(headers: HeaderLookup, now: float) -> float | None:
     """Return the seconds that ``Retry-After`` asks for: finite, never negative; ``None`` for none or nonsense.
 
     Args:
-        headers: The answer's headers. ``retry-after-ms``, which some gateways add, goes first.
-        now: Seconds since the epoch, for the HTTP-date form.
+        headers: The answer's headers. ``retry-after-ms``, which some gateways add, goes first. The HTTP-date form is
+            reckoned from the answer's own ``Date``, since this machine's clock may be wrong.
+        now: Seconds since the epoch, for the HTTP-date form of an answer that has no ``Date``.
     """
     for name, unit in (("retry-after-ms", 0.001), ("Retry-After", 1.0)):
         for value in headers.getall(name, []):
             try:
                 seconds = float(value) * unit
             except ValueError:
-                seconds = _until(value, now)
+                seconds = _seconds_between(headers.getall("Date", []), now, value)
             if math.isfinite(seconds) and seconds >= 0:
                 return min(seconds, 1e9)
     return None
 
 
-def _until(date: str, now: float) -> float:
+def _seconds_between(said: list[str], now: float, then: str) -> float:
+    """Seconds from the first date of ``said``, or from ``now`` without a good one, to ``then``; never negative."""
+    when = _epoch(then)
+    sent = next((date for date in map(_epoch, said) if not math.isnan(date)), now)
+    return when if math.isnan(when) else max(0.0, when - sent)
+
+
+def _epoch(date: str) -> float:
+    """An HTTP-date in seconds since the epoch, not a number for nonsense."""
     try:
         when = parsedate_to_datetime(date)
         if when.tzinfo is None:  # "-0000", which the standard library reads as naive, is UTC
             when = when.replace(tzinfo=UTC)
-        return max(0.0, (when - datetime.fromtimestamp(now, UTC)).total_seconds())
+        return (when - _EPOCH).total_seconds()
     except (ValueError, OverflowError, TypeError, IndexError):
         return math.nan
 

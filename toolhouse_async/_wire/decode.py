@@ -6,135 +6,24 @@ whatever is not known becomes an :class:`~toolhouse_async.UnknownEvent` with all
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import orjson
 
-from .._nested import short
 from ..errors import ConfigurationError, MalformedEventError
-from ..events import ErrorEvent, Event, MalformedLine, TextDelta, ToolCall, ToolResult, UnknownEvent
-from .jsontext import dumps, loads
+from ..events import ErrorEvent, Event, MalformedLine, TextDelta, UnknownEvent
+from .fields import Json, error, failed_tool, is_error, text, tool_call, tool_result
+from .jsontext import loads, parse_line
+from .shapes import PARTS, SHAPES, OfStream, Shape, part
+from .streamed import StreamedCalls
+from .words import block_text, is_thought, normal
 
-__all__ = ["EventDecoder", "Shape"]
-
-Json: TypeAlias = dict[str, Any]
-Shape: TypeAlias = Callable[[dict[str, Any], bytes], "Event | Iterable[Event] | None"]
-"""What :meth:`EventDecoder.register` takes: the parsed line and its bytes in, events out."""
-
-_TEXT_KEYS: Final = ("text", "delta", "content", "token")
-_ID_KEYS: Final = ("id", "tool_call_id", "tool_use_id", "call_id", "toolCallId")
-_NAME_KEYS: Final = ("name", "tool_name", "toolName", "toolCallName", "tool")
-_ARGUMENT_KEYS: Final = ("arguments", "input", "args", "parameters")
-_CONTENT_KEYS: Final = ("content", "output", "result", "response", "data")
-_ERROR_KEYS: Final = ("message", "error", "detail")
-_MISSING: Final = object()
-
-
-def _first_text(obj: Json, keys: tuple[str, ...]) -> str | None:
-    for key in keys:
-        value = obj.get(key)
-        if type(value) is str:
-            return value
-    return None
-
-
-def _first_value(obj: Json, keys: tuple[str, ...]) -> Any:
-    """The first value that is not null; null if only nulls are there, ``_MISSING`` if nothing is."""
-    found: Any = _MISSING
-    for key in keys:
-        value = obj.get(key, _MISSING)
-        if value is not _MISSING and value is not None:
-            return value
-        if value is None:
-            found = None
-    return found
-
-
-def _id(obj: Json) -> str | None:
-    for key in _ID_KEYS:
-        value = obj.get(key)
-        if type(value) is str:
-            return value
-        if type(value) is int:
-            return str(value)
-    return None
-
-
-def _text(obj: Json, line: bytes) -> Event | None:
-    text = _first_text(obj, _TEXT_KEYS)
-    if text is None:
-        for key in ("delta", "data"):
-            nested = obj.get(key)
-            if type(nested) is dict and (text := _first_text(nested, _TEXT_KEYS)) is not None:
-                break
-        else:
-            return None
-    return TextDelta(text, line=line)
-
-
-def _tool_call(obj: Json, line: bytes) -> Event | None:
-    name = _first_text(obj, _NAME_KEYS)
-    arguments = next((obj[key] for key in _ARGUMENT_KEYS if obj.get(key) is not None), None)
-    function = obj.get("function")
-    if type(function) is dict:
-        name = name if name is not None else _first_text(function, ("name",))
-        arguments = function.get("arguments") if arguments is None else arguments
-    if name is None:
-        return None
-    if type(arguments) is str:
-        with suppress(ValueError):  # not JSON text: the words themselves are the argument
-            arguments = loads(arguments.encode("utf-8", "surrogatepass"))
-    return ToolCall(_id(obj), name, arguments, line=line)
-
-
-def _tool_result(obj: Json, line: bytes) -> Event | None:
-    content = _first_value(obj, _CONTENT_KEYS)
-    if content is _MISSING:
-        return None
-    is_error = obj.get("is_error") is True or obj.get("isError") is True
-    return ToolResult(_id(obj), _first_text(obj, _NAME_KEYS), content, is_error, line=line)
-
-
-def _error(obj: Json, line: bytes) -> Event | None:
-    said = _first_value(obj, _ERROR_KEYS)
-    if said is _MISSING or said is None:
-        return None
-    code = obj.get("code")
-    if type(said) is dict:
-        code = said.get("code") if code is None else code
-        inner = _first_text(said, _ERROR_KEYS)
-        said = said if inner is None else inner
-    return ErrorEvent(
-        said if type(said) is str else _written(said), code if type(code) in (str, int) else None, line=line
-    )
-
-
-def _written(value: object) -> str:
-    try:
-        return dumps(value).decode()
-    except ValueError:
-        return short(value)  # deeper than can be written
+__all__ = ["EventDecoder", "Shape", "is_whole"]
 
 
 def _unknown(obj: Json, line: bytes) -> Event:
     return UnknownEvent(_kind(obj), obj, line=line)
-
-
-_TABLE: Final[tuple[tuple[str, Shape], ...]] = (
-    (
-        "text text_delta content content_delta delta message_delta output_text output_text_delta "
-        "response_output_text_delta token",
-        _text,
-    ),
-    ("tool_call tool_use function_call tool_call_start tool_input_available", _tool_call),
-    (
-        "tool_result tool_response tool_output function_call_output tool_call_result tool_output_available",
-        _tool_result,
-    ),
-    ("error", _error),
-)
 
 
 def _kind(obj: Json) -> str | None:
@@ -142,10 +31,6 @@ def _kind(obj: Json) -> str | None:
     if type(kind) is not str:
         kind = obj.get("event")
     return kind if type(kind) is str else None
-
-
-def _normal(type_name: str) -> str:
-    return type_name.lower().replace("-", "_").replace(".", "_")
 
 
 class EventDecoder:
@@ -160,8 +45,8 @@ class EventDecoder:
 
     def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict
-        self._shapes: dict[str, Shape] = {name: shape for names, shape in _TABLE for name in names.split()}
-        self._spellings: dict[str, Shape] = dict(self._shapes)  # as met on the wire; saves normalising each
+        self._shapes: dict[str, Shape | OfStream] = dict(SHAPES)
+        self._spellings = dict(self._shapes)  # as met on the wire; saves normalising each
 
     def register(self, type_name: str, function: Shape) -> None:
         """Add or replace the shape of a type.
@@ -176,83 +61,157 @@ class EventDecoder:
         """
         if not isinstance(type_name, str) or not type_name or not callable(function):
             raise ConfigurationError("register() takes the name of a type and a function(obj, line)")
-        self._shapes[_normal(type_name)] = function
+        self._shapes[normal(type_name)] = function
         self._spellings = dict(self._shapes)
 
     def decode(self, lines: Iterable[bytes], first: int = 1) -> list[Event]:
         """Decode lines, the first of which is number ``first`` of its stream.
 
+        A call whose arguments come in pieces is whole if all its lines are here.
+
         Raises:
             MalformedEventError: A line is not JSON and the decoder is strict.
         """
         events: list[Event] = []
-        self.extend(events, lines, first)
-        return events
+        calls = StreamedCalls()
+        self.extend(events, lines, first, calls)
+        return events + calls.finish()
 
-    def extend(self, events: list[Event], lines: Iterable[bytes], first: int) -> None:
-        """Like :meth:`decode`, adding to ``events``, which keeps what came before an error."""
+    def extend(
+        self, events: list[Event], lines: Iterable[bytes], first: int, calls: StreamedCalls | None = None
+    ) -> None:
+        """Like :meth:`decode`, adding to ``events``, which keeps what came before an error.
+
+        ``calls`` are those that the stream has begun so far; whoever reads it finishes them at its end.
+        """
+        calls = StreamedCalls() if calls is None else calls
         shapes, parse, new, add = self._spellings, orjson.loads, object.__new__, events.append
         for number, line in enumerate(lines, first):
             try:
                 obj = parse(line)
             except orjson.JSONDecodeError:
-                events.extend(self._refused(line, number))
+                events.extend(self._refused(line, number, calls))
                 continue
             if type(obj) is dict:
-                kind, text = obj.get("type"), obj.get("text")
-                if type(text) is str and type(kind) is str and shapes.get(kind) is _text:
+                kind, said = obj.get("type"), obj.get("text")
+                if type(said) is str and type(kind) is str and shapes.get(kind) is text:
                     event = new(TextDelta)  # most events by far: set by hand, it is made in half the time
-                    event.text = text
+                    event.text = said
                     event.line = line
                     add(event)
                 else:
-                    events.extend(self._object(obj, line))
+                    events.extend(calls.before(self._object(obj, line, calls)))
             else:
                 add(_bare(obj, line))
 
-    def _refused(self, line: bytes, number: int) -> Iterable[Event]:
+    def _refused(self, line: bytes, number: int, calls: StreamedCalls) -> Iterable[Event]:
         """A line that orjson refuses."""
         if not line.strip():
+            calls.event = None
             return ()
         try:
-            obj = loads(line)
-        except ValueError as error:
-            if self.strict:
-                raise MalformedEventError(f"line {number} is not JSON: {error}") from None
-            return (MalformedLine(line, number, str(error)),)
-        return self._object(obj, line) if type(obj) is dict else (_bare(obj, line),)
+            value = loads(line)
+        except ValueError as refusal:
+            reason = str(refusal)
+        else:
+            return self._value(value, line, calls)
+        made = self._prefixed(line, calls)
+        if made is None and self.strict:
+            raise MalformedEventError(f"line {number} is not JSON: {reason}")
+        return (MalformedLine(line, number, reason),) if made is None else made
 
-    def _object(self, obj: Json, line: bytes) -> Iterable[Event]:
+    def _value(self, value: Any, line: bytes, calls: StreamedCalls) -> Iterable[Event]:
+        return calls.before(self._object(value, line, calls)) if type(value) is dict else (_bare(value, line),)
+
+    def _prefixed(self, line: bytes, calls: StreamedCalls) -> Iterable[Event] | None:
+        """A line of Server-Sent Events or of the AI SDK's data stream; ``None`` for any other."""
+        begin, colon, rest = line.partition(b":")
+        try:
+            name, said = begin.strip().decode("ascii"), rest.decode().strip()
+            if name in PARTS and colon:
+                return calls.before((part(name, loads(rest), line),))
+            if name == "data" and said not in ("", "[DONE]"):
+                return self._data(loads(rest), line, calls)
+        except ValueError:
+            return None
+        if name not in ("", "data", "event", "id", "retry") or not colon:
+            return None
+        calls.event = said if name == "event" else calls.event
+        finished = calls.finish() if said == "[DONE]" else []
+        return [*finished, UnknownEvent(None, f"{name}: {said}", line=line)]
+
+    def _data(self, value: Any, line: bytes, calls: StreamedCalls) -> Iterable[Event]:
+        """The data of a Server-Sent Event, whose type may have stood on a line before."""
+        named, calls.event = calls.event, None
+        if named and type(value) is dict and _kind(value) is None and normal(named) in self._shapes:
+            value = {**value, "event": named}
+        return self._value(value, line, calls)
+
+    def _object(self, obj: Json, line: bytes, calls: StreamedCalls) -> Sequence[Event]:
         kind = _kind(obj)
         if kind is None:
-            return self._history_entry(obj, line)
-        shape = self._spellings.get(kind) or self._shapes.get(_normal(kind))
+            return self._untyped(obj, line, calls)
+        shape = self._spellings.get(kind) or self._shapes.get(normal(kind))
         if shape is None:
-            return (_unknown(obj, line),)
+            return (error(obj, line) if is_error(obj) else _unknown(obj, line),)
         if len(self._spellings) < 1000:
             self._spellings[kind] = shape
-        return _shaped(shape, obj, line)
+        made = shape.read(calls, obj, line) if isinstance(shape, OfStream) else shape(obj, line)
+        if made is None:
+            is_ours = shape is SHAPES.get(normal(kind))
+            return (error(obj, line) if is_ours and is_error(obj) else _unknown(obj, line),)
+        return list(made) if isinstance(made, Iterable) else (made,)
 
-    def _history_entry(self, obj: Json, line: bytes) -> Iterable[Event]:
-        """An object without a type: by ``role``, as entries of a history are."""
+    def _untyped(self, obj: Json, line: bytes, calls: StreamedCalls) -> Sequence[Event]:
+        """An object without a type: an entry of a history, a chunk of a chat, or an error."""
+        made: list[Event] = []
+        message = obj.get("message")
+        if "role" in obj:
+            made = self._history_entry(obj, line, calls)
+        elif "choices" in obj:
+            made += calls.chat_chunk(obj, line) or ()
+        elif type(message) is dict and ("role" in message or "done" in obj):
+            made = self._history_entry({"role": "assistant", **message}, line, calls)
+            made = [event for event in made if type(event) is not TextDelta or event.text]
+        elif type(obj.get("response")) is str and "done" in obj:
+            made = [TextDelta(obj["response"], line=line)] if obj["response"] else []
+        if not any(type(event) is ErrorEvent for event in made) and is_error(obj):
+            made.append(error(obj, line))
+        return made or (_unknown(obj, line),)
+
+    def _history_entry(self, obj: Json, line: bytes, calls: StreamedCalls) -> list[Event]:
+        """An object with a role, as entries of a history are."""
         events: list[Event] = []
-        if obj.get("role") == "assistant":
-            content, calls = obj.get("content"), obj.get("tool_calls")
-            for block in content if type(content) is list else [content]:
-                if type(block) is str:
-                    events.append(TextDelta(block, line=line))
-                elif type(block) is dict and _kind(block) is not None:
-                    events.extend(self._object(block, line))
-                elif type(block) is dict and type(text := block.get("text")) is str:
-                    events.append(TextDelta(text, line=line))
-                elif block is not None:
-                    events.append(UnknownEvent(None, block, line=line))
-            for call in calls if type(calls) is list else []:
-                event = _tool_call(call, line) if type(call) is dict else None
+        role, content, asked = obj.get("role"), obj.get("content"), obj.get("tool_calls")
+        blocks: list[Any] = content if type(content) is list else [content]
+        if role == "assistant":
+            for block in blocks:
+                events += self._block(block, line, calls)
+            for call in asked if type(asked) is list else []:
+                event = tool_call(call, line) if type(call) is dict else None
                 events.append(event or UnknownEvent("tool_call", call, line=line))
-        elif obj.get("role") == "tool" and (result := _tool_result(obj, line)):
+        elif role in ("tool", "user") and any(self._is_result(block) for block in blocks):
+            for block in blocks:
+                events += self._block(block, line, calls) if self._is_result(block) else ()
+        elif role == "tool" and (result := tool_result(obj, line)):
             events.append(result)
-        return events or (_unknown(obj, line),)
+        return events
+
+    def _is_result(self, block: Any) -> bool:
+        """Whether a block of an entry is a tool's result, with an id of its own."""
+        kind = _kind(block) if type(block) is dict else None
+        return kind is not None and SHAPES.get(normal(kind)) in (tool_result, failed_tool)
+
+    def _block(self, block: Any, line: bytes, calls: StreamedCalls) -> Sequence[Event]:
+        if block is None:
+            return ()
+        kind = _kind(block) if type(block) is dict else None
+        if kind is not None and normal(kind) in self._shapes and not is_thought(block):
+            return self._object(block, line, calls)
+        said = block_text(block)
+        if said is not None:
+            return (TextDelta(said, line=line),)
+        return (UnknownEvent(kind, block, line=line),)
 
 
 def _bare(value: Any, line: bytes) -> Event:
@@ -260,10 +219,12 @@ def _bare(value: Any, line: bytes) -> Event:
     return TextDelta(value, line=line) if type(value) is str else UnknownEvent(None, value, line=line)
 
 
-def _shaped(shape: Shape, obj: Json, line: bytes) -> Iterable[Event]:
-    made = shape(obj, line)
-    if made is None:
-        return (_unknown(obj, line),)
-    if isinstance(made, Iterable):
-        return made
-    return (made,)
+def is_whole(line: bytes) -> bool:
+    """Whether a line that a cut has left without its newline is complete: an object, alone or behind a prefix."""
+    value = parse_line(line)
+    if value is None:
+        begin, _, rest = line.partition(b":")
+        if begin.strip() == b"data" or begin.decode("latin-1") in PARTS:
+            value = parse_line(rest)
+            return type(value) in (dict, list, str)
+    return type(value) is dict

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ..errors import ConfigurationError
-from .jsontext import dumps
+from .writing import dumps
 
 Format: TypeAlias = Literal["ndjson", "text"]
 
@@ -44,7 +44,7 @@ def send(agent_id: str, run_id: str | None, format: Format, fields: Mapping[str,
     try:
         body = dumps(fields) if fields else None
     except ValueError as error:
-        raise ConfigurationError(f"the message, vars, bundle or extra_body {error}") from None
+        raise ConfigurationError(f"the body of the message {error}") from None
     family = "/ndjson" if format == "ndjson" else ""
     if run_id is None:
         return Request("POST", f"{family}/{agent_id}", body)
