@@ -155,8 +155,9 @@ async def test_a_waiter_that_has_only_waited_gives_no_events() -> None:
     async with RawServer([history()]) as server, client_of(server) as toolhouse:
         waiter = toolhouse.session("a", run_id="r1").wait_for_job()
         assert not (await waiter.wait()).running
-        with pytest.raises(ClosedError):
-            await anext(waiter)
+        for step in (anext, BackgroundJobWaiter.result):
+            with pytest.raises(ClosedError):
+                await step(waiter)
 
 
 async def test_closing_in_the_moment_of_cancelling_does_not_swallow_it() -> None:

@@ -272,10 +272,8 @@ class Transport:
             )
         except (_Dropped, aiohttp.ClientError, OSError) as failure:
             error = _explained(failure, sent=dispatch.in_flight, request=request)
-        except RuntimeError:
-            if loop.is_closed():  # this is collected as garbage, and the connection cannot be closed any more
-                raise GeneratorExit from None
-            raise
+        except RuntimeError as failure:  # where the loop is closed this is collected as garbage
+            raise (GeneratorExit() if loop.is_closed() else failure) from None
         finally:
             with suppress(ValueError):  # collected as garbage, in whatever context: its own went before
                 _REQUEST.reset(mark)
