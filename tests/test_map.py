@@ -259,7 +259,7 @@ def test_a_map_abandoned_with_its_loop() -> None:
         return await asyncio.get_running_loop().create_future()
 
     loop = asyncio.new_event_loop()
-    held = [MapIterator(never, ["x", "y"], concurrency=2, ordered=False)]
+    held = [MapIterator(never, ["x", "y"], check=lambda: None, concurrency=2, ordered=False)]
     loop.run_until_complete(_fill(held[0]))
     loop.close()
     with pytest.warns(ResourceWarning, match="a map was abandoned"):

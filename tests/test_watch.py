@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+
+import pytest
 
 from toolhouse_async._watch import Watch
 
@@ -46,3 +49,54 @@ async def test_nothing_is_called_once_it_is_closed() -> None:
 
 async def test_its_clock_is_that_of_the_loop() -> None:
     assert Watch().time() == now()
+
+
+async def test_a_function_that_fails_stops_no_other() -> None:
+    watch, called, when = Watch(), list[str](), now() + 5
+    reported = list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context.get("exception")))
+
+    def fails() -> None:
+        raise LookupError
+
+    watch.at("fails", when, fails)
+    watch.at("same time", when, lambda: called.append("same time"))
+    watch.at("later", when + 5, lambda: called.append("later"))
+    await asyncio.sleep(6)
+    watch.at("new", when + 2, lambda: called.append("new"))
+    await asyncio.sleep(60)
+    assert [type(error) for error in reported] == [LookupError]
+    assert called == ["same time", "new", "later"]
+
+
+async def test_the_loop_reads_once_more_before_a_limit_counts() -> None:
+    watch, called = Watch(), list[str]()
+    here, there = socket.socketpair()
+    with here, there:
+        here.setblocking(False)
+        loop = asyncio.get_running_loop()
+
+        async def read() -> None:
+            await loop.sock_recv(here, 1)
+            watch.drop("reading")
+
+        reading = asyncio.ensure_future(read())
+        await asyncio.sleep(1)
+        watch.at("reading", now(), lambda: called.append("reading"))
+        watch.at("nothing to read", now(), lambda: called.append("nothing to read"), may_read=lambda: False)
+        there.send(b"x")
+        await asyncio.sleep(1)
+        assert called == ["nothing to read"]
+        await reading
+
+
+async def test_a_block_is_bounded() -> None:
+    watch, began = Watch(), now()
+    with pytest.raises(TimeoutError):
+        async with watch.within(5):
+            await asyncio.sleep(60)
+    assert round(now() - began) == 5
+    for seconds in (5, None):
+        async with watch.within(seconds):
+            await asyncio.sleep(1)
+    await asyncio.sleep(60)

@@ -101,7 +101,7 @@ class AsyncToolhouse:
             retries=retries,
             timeouts=timeouts,
             limits=limits,
-            randomness=random.Random(),  # noqa: S311 - spreads polls and retries, nothing secret
+            randomness=random.SystemRandom(),  # has no state that processes made by fork would share
         )
         self._core = Core(
             service,
@@ -267,6 +267,7 @@ class AsyncToolhouse:
         return MapIterator(
             lambda message: self.run(agent_id, message, **turn_options),
             messages,
+            check=self._core.check_loop,
             concurrency=concurrency,
             ordered=ordered,
         )

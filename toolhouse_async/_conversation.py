@@ -137,7 +137,13 @@ class Conversation:
             raise ClosedError("the session is closed")
 
     def close(self) -> None:
-        """End its open turns."""
+        """End its open turns.
+
+        Raises:
+            ConfigurationError: They belong to another event loop.
+        """
+        if self.open_turns:
+            self.core.check_loop()
         self._closed = True
         for turn in list(self.open_turns):
             turn.interrupt(ClosedError("the session was closed"))

@@ -64,10 +64,21 @@ class Core:
 
         Raises:
             ClosedError: It was closed.
-            ConfigurationError: It belongs to another event loop.
+            ConfigurationError: It belongs to another event loop, or none is running.
         """
         self.check_open()
-        loop = asyncio.get_running_loop()
+        self.check_loop()
+
+    def check_loop(self) -> None:
+        """Check that the client's event loop is the one that runs; the first that does is.
+
+        Raises:
+            ConfigurationError: It is another, or none.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise ConfigurationError("this needs a running event loop of asyncio") from None
         if self.loop is None:
             self.loop = loop
         elif self.loop is not loop:
@@ -77,8 +88,7 @@ class Core:
 
     def time(self) -> float:
         """The time of the client's event loop, which needs not be running."""
-        assert self.loop is not None  # noqa: S101 - asked only by what has begun
-        return self.loop.time()
+        return (self.loop or asyncio.get_running_loop()).time()
 
     def run_of(self, agent_id: str, run_id: str) -> Run:
         """The shared state of a run."""
@@ -102,7 +112,13 @@ class Core:
         return poll
 
     def close(self) -> bool:
-        """End everything that is live; whether there is still something to close."""
+        """End everything that is live; whether there is still something to close.
+
+        Raises:
+            ConfigurationError: The client belongs to another event loop, which is not closed.
+        """
+        if self.loop is not None and not self.loop.is_closed() and not self._closed:
+            self.check_loop()
         was_open, self._closed = not self._closed, True
         for live in list(self.live):
             live.interrupt(ClosedError("the client was closed"))

@@ -12,7 +12,7 @@ from typing import Any
 from ._core import Core
 from ._results import TurnResult
 from ._wire.steps import Signal
-from .errors import SessionBusyError, ToolhouseError
+from .errors import ClosedError, ConfigurationError, SessionBusyError, ToolhouseError
 from .events import Event
 
 
@@ -76,10 +76,13 @@ class Engine(ABC):
             self._fail(error if self._interruption is None else self._interruption())
         except asyncio.CancelledError:
             if not self._stopping or task.cancelling() > cancelling + 1:
-                self.close()
+                self._fail(ClosedError("closed before its end: its reader was cancelled"))
                 raise
-        except BaseException:
-            self.close()
+        except GeneratorExit:
+            self.abandon()  # by whoever collects garbage
+            raise
+        except BaseException as error:
+            self._fail(ClosedError(f"closed before its end by {type(error).__name__}"))
             raise
         finally:
             self._busy = False
@@ -93,15 +96,31 @@ class Engine(ABC):
         """Begin a step, and before the first one everything."""
         if self._busy:
             raise SessionBusyError("another task is reading this turn")
-        if not self.begun:
+        if self.begun:
+            self._core.check_loop()
+        else:
             self._core.check_usable()
+        task = asyncio.current_task()
+        if task is None:
+            raise ConfigurationError("a turn is read in a task of asyncio")
+        if not self.begun:
             self._begin()
             self._core.live.add(self)
             self.begun = True
-        task = self.stepped_by = asyncio.current_task(self._core.loop)
-        assert task is not None  # noqa: S101 - asyncio runs coroutines in tasks alone
+        self.stepped_by = task
         self._busy = True
         return task
+
+    def check_loop(self) -> asyncio.AbstractEventLoop | None:
+        """Check that the event loop is the one that it was begun on, if it was; return that.
+
+        Raises:
+            ConfigurationError: It is another, or none.
+        """
+        if not self.begun:
+            return None
+        self._core.check_loop()
+        return self._core.loop
 
     def interrupt(self, error: ToolhouseError) -> None:
         """End with ``error`` from any task: at once where a step is under way. Events not taken are dropped."""

@@ -179,6 +179,9 @@ class Exchange(JobSteps):
         run.release(self)
         self.conversation.open_turns.discard(self)
 
+    def _may_read(self) -> bool:
+        return self._dispatch.in_flight or not self._unsent
+
     def _too_late(self) -> ToolhouseError:
         if self._stream is not None and self.state is State.STREAMING:
             self._stream.feed_rest(self.events)

@@ -77,6 +77,7 @@ class BackgroundJobWaiter(EventReader):
             ToolhouseError: The run cannot be read.
         """
         engine = self._engine
+        engine.check_loop()
         engine.only_waits = True
         while engine.state is State.WAITING and not engine.is_over:
             self._events.clear()

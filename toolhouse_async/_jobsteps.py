@@ -71,7 +71,11 @@ class JobSteps(Healer):
 
     def _arm_deadline(self) -> None:
         if self._deadline is not None:
-            self._core.watch.at(self._at_deadline, self._deadline, self._at_deadline)
+            self._core.watch.at(self._at_deadline, self._deadline, self._at_deadline, may_read=self._may_read)
+
+    @abstractmethod
+    def _may_read(self) -> bool:
+        """Whether an answer may be in the socket: not as long as nothing was sent."""
 
     def _at_deadline(self) -> None:
         self._stop(self._too_late)

@@ -27,10 +27,12 @@ class MapIterator:
         ask: Ask,
         messages: Iterable[str | None] | AsyncIterable[str | None],
         *,
+        check: Callable[[], None],
         concurrency: int,
         ordered: bool,
     ) -> None:
         self._ask = ask
+        self._check = check
         self._source: Iterator[str | None] | AsyncIterator[str | None] | None
         self._source = aiter(messages) if isinstance(messages, AsyncIterable) else iter(messages)
         self._concurrency = concurrency
@@ -57,6 +59,7 @@ class MapIterator:
     async def __anext__(self) -> MapItem:
         if self._closed:
             raise ClosedError("the map is closed")
+        self._check()
         try:
             while True:
                 self._fill()
@@ -110,8 +113,10 @@ class MapIterator:
 
     async def aclose(self) -> None:
         """End the turns under way and wait until they have closed. Idempotent."""
-        self._closed = True
         tasks = {*self._running, *([self._pull] if self._pull else [])}
+        if tasks:
+            self._check()
+        self._closed = True
         for task in tasks:
             task.cancel()
         if tasks:

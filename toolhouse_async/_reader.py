@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import warnings
+from asyncio import get_running_loop
 from typing import Self
 
 from ._exchange import Exchange
@@ -14,11 +16,12 @@ from .events import Event
 class EventReader:
     """An async iterator of events that opens at its first step and closes itself at the end or on an error."""
 
-    __slots__ = ("__weakref__", "_engine", "_events", "_raised")
+    __slots__ = ("__weakref__", "_engine", "_events", "_loop", "_raised")
 
     def __init__(self, engine: Exchange) -> None:
         self._engine = engine
         self._events = engine.events
+        self._loop: asyncio.AbstractEventLoop | None = None  # on which an event was taken
         self._raised = False
 
     def __aiter__(self) -> Self:
@@ -35,13 +38,20 @@ class EventReader:
                 self._raise_once()
                 raise StopAsyncIteration
             await self._engine.advance()
+        if get_running_loop() is not self._loop:
+            self._loop = self._engine.check_loop()
         return events.popleft()
 
     def _raise_once(self) -> None:
-        """Raise the error that it ended with to the reader, unless they have had it."""
-        if self._engine.error is not None and not self._raised:
+        """Raise why it has no result to the reader, unless they have had it."""
+        if self._raised:
+            return
+        error = self._engine.error
+        if error is None and self._engine.result is None:
+            error = ClosedError("closed before its end")
+        if error is not None:
             self._raised = True
-            raise self._engine.error
+            raise error
 
     async def result(self) -> TurnResult:
         """Read to the end without keeping the events, and return the result.
@@ -53,6 +63,8 @@ class EventReader:
             ClosedError: It was closed before its end.
         """
         engine = self._engine
+        if not engine.is_over:
+            engine.check_loop()
         while not engine.is_over:
             self._events.clear()
             await engine.advance()
@@ -67,6 +79,7 @@ class EventReader:
     async def aclose(self) -> None:
         """Close it, from any task; one that is waiting for its next event gets ``ClosedError``. Idempotent."""
         if not self._engine.is_over:
+            self._engine.check_loop()
             self._engine.interrupt(ClosedError("closed before its end"))
 
     def __del__(self) -> None:

@@ -145,7 +145,7 @@ class Service:
     async def _refused(self, request: Request, answer: Answer, secret: Secret) -> APIStatusError:
         most = self._limits.max_error_body
         try:
-            async with asyncio.timeout(self._timeouts.idle):
+            async with self._transport.within(self._timeouts.idle):
                 body = await answer.read_all(most)
         except (Cut, TimeoutError, ToolhouseError):
             body = b""  # the status says enough
@@ -236,7 +236,7 @@ class Service:
         parts: list[bytes] = []
         try:
             while True:
-                async with asyncio.timeout(self._timeouts.idle):
+                async with self._transport.within(self._timeouts.idle):
                     data = await answer.read()
                 if not data:
                     return b"".join(parts)
@@ -252,7 +252,7 @@ class Service:
         if answer.is_received:
             return
         try:
-            async with asyncio.timeout(DRAIN_TIMEOUT):
+            async with self._transport.within(DRAIN_TIMEOUT):
                 await answer.read_all(SMALL_BODY)
         except (Cut, TimeoutError, BodyTooLargeError) as error:
             log.debug("the connection is dropped with its body: %r", error)

@@ -7,10 +7,9 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
-import anyio
 from aiohttp import hdrs
 
 from ._answer import Answer
@@ -79,6 +78,10 @@ class _Response(aiohttp.ClientResponse):
         finally:
             watch.drop(dispatch)
 
+    def __del__(self, *context: Any) -> None:
+        with suppress(RuntimeError):  # the event loop was closed under it
+            super().__del__(*context)
+
 
 class _SpeaksHTTP2(Exception):  # noqa: N818 - a signal
     """The server took up an offer of HTTP/2, so that nothing of ours means anything to it."""
@@ -134,6 +137,9 @@ class Transport:
 
     Messages (POST, PUT) share ``Limits.max_connections``; reads (GET) are bounded by who issues them. It belongs
     to the event loop that first uses it.
+
+    Attributes:
+        within: Bounds what is awaited in a block: :meth:`Watch.within`.
     """
 
     def __init__(
@@ -154,6 +160,7 @@ class Transport:
         self._ssl: ssl.SSLContext | bool = True if ssl_context is None else ssl_context
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
         self._watch = Watch()
+        self.within = self._watch.within
         self._closing: asyncio.Future[None] | None = None
         self._free = asyncio.Semaphore(limits.max_connections)
 
@@ -221,13 +228,14 @@ class Transport:
         if not self._free.locked():
             await self._free.acquire()
             return
-        with anyio.move_on_after(self._timeouts.pool):
-            await self._free.acquire()
-            return
-        raise ConnectTimeoutError(
-            f"none of {self._limits.max_connections} connections became free "
-            f"within Timeouts.pool ({self._timeouts.pool:g} s)"
-        )
+        try:
+            async with self.within(self._timeouts.pool):
+                await self._free.acquire()
+        except TimeoutError:
+            raise ConnectTimeoutError(
+                f"none of {self._limits.max_connections} connections became free "
+                f"within Timeouts.pool ({self._timeouts.pool:g} s)"
+            ) from None
 
     async def _request(
         self, request: Request, authorization: Mapping[str, str], dispatch: Dispatch, limit: float | None
@@ -240,6 +248,7 @@ class Transport:
             if len(request.body) > SLICE:
                 headers[hdrs.CONTENT_LENGTH] = str(len(request.body))
                 data = _sliced(request.body)
+        loop = asyncio.get_running_loop()
         mark = _REQUEST.set((dispatch, self._watch, limit))
         try:
             return await self._session(reads=request.method == "GET").request(
@@ -263,8 +272,11 @@ class Transport:
             )
         except (_Dropped, aiohttp.ClientError, OSError) as failure:
             error = _explained(failure, sent=dispatch.in_flight, request=request)
+        except RuntimeError as failure:  # where the loop is closed this is collected as garbage
+            raise (GeneratorExit() if loop.is_closed() else failure) from None
         finally:
-            _REQUEST.reset(mark)
+            with suppress(ValueError):  # collected as garbage, in whatever context: its own went before
+                _REQUEST.reset(mark)
         # Raised here, out of the except blocks, since aiohttp's exceptions hold the request's headers.
         if request.method == "GET":
             error.safe_to_retry = True

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
+from asyncio import AbstractEventLoop, get_running_loop
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Self
 
+from ._exchange import Exchange
 from ._reader import EventReader
-from .events import Event, TextDelta
+from .events import TextDelta
 
 
 class Turn(EventReader):
@@ -64,23 +65,27 @@ class Turn(EventReader):
     @property
     def text_stream(self) -> AsyncIterator[str]:
         """The words alone, piece by piece, to the end of the turn; it takes the events that it passes over."""
-        return _TextStream(self, self._events)
+        return _TextStream(self, self._engine)
 
 
 class _TextStream:
     """The text of a turn's events."""
 
-    __slots__ = ("_events", "_turn")
+    __slots__ = ("_engine", "_events", "_loop", "_turn")
 
-    def __init__(self, turn: Turn, events: deque[Event]) -> None:
+    def __init__(self, turn: Turn, engine: Exchange) -> None:
         self._turn = turn
-        self._events = events
+        self._engine = engine
+        self._events = engine.events
+        self._loop: AbstractEventLoop | None = None
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> str:
         events = self._events
+        if get_running_loop() is not self._loop:
+            self._loop = self._engine.check_loop()
         while True:
             while events:
                 event = events.popleft()

@@ -3,7 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+import math
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import asynccontextmanager
+from typing import Final, NamedTuple
+
+PASSES: Final = 6
+"""Passes of the event loop between a limit's time and its function.
+
+In the first, sockets are read (some loops read before they ring, others after); then whoever waits for the bytes goes
+on; then, by a few futures more, whoever waits for them.
+"""
+
+
+class _Limit(NamedTuple):
+    when: float
+    function: Callable[[], None]
+    may_read: Callable[[], bool]
+
+
+def _always() -> bool:
+    return True
 
 
 class Watch:
@@ -12,13 +32,20 @@ class Watch:
     Every request and every answer has limits that it almost never comes to. A timer each would cost as much as
     the reading of a short answer. Here the loop's one timer stands at a time that none of the limits comes before;
     setting and dropping a limit is a change to a dictionary.
+
+    A limit counts time in which the loop could read. Where the loop was held up past a limit, what it waits for may
+    be in the socket already: so the loop is let to read once more before a function is called.
+
+    Times are compared with the loop's clock alone. A timer may ring early or late, and the handles of some loops do
+    not tell their time.
     """
 
-    __slots__ = ("_limits", "_loop", "_timer")
+    __slots__ = ("_limits", "_loop", "_timer", "_timer_at")
 
     def __init__(self) -> None:
-        self._limits: dict[Hashable, tuple[float, Callable[[], None]]] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._limits: dict[Hashable, _Limit] = {}
+        self._timer: asyncio.Handle | None = None
+        self._timer_at = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -28,16 +55,39 @@ class Watch:
             self._loop = asyncio.get_running_loop()
         return self._loop.time
 
-    def at(self, key: Hashable, when: float, function: Callable[[], None]) -> None:
-        """Have ``function`` called at ``when``, in place of what was set for ``key``."""
-        self._limits[key] = (when, function)
-        timer = self._timer
-        if timer is None or when < timer.when():
+    def at(
+        self, key: Hashable, when: float, function: Callable[[], None], *, may_read: Callable[[], bool] = _always
+    ) -> None:
+        """Have a function called at a time.
+
+        Args:
+            key: What it is set for, in place of what was set for it before.
+            when: The loop's time.
+            function: What is called.
+            may_read: Whether what it waits for may be in a socket by then; else it is called at once.
+        """
+        self._limits[key] = _Limit(when, function, may_read)
+        if self._timer is None or when < self._timer_at:
             self._set_timer(when)
 
     def drop(self, key: Hashable) -> None:
         """Forget what was set for ``key``, if anything was."""
         self._limits.pop(key, None)
+
+    @asynccontextmanager
+    async def within(self, seconds: float | None) -> AsyncIterator[None]:
+        """Bound what is awaited in the block, as ``asyncio.timeout`` does; ``None`` does not.
+
+        Raises:
+            TimeoutError: It took longer.
+        """
+        async with asyncio.timeout(None) as timeout:
+            if seconds is not None:
+                self.at(timeout, self.time() + seconds, lambda: timeout.reschedule(self.time()))
+            try:
+                yield
+            finally:
+                self.drop(timeout)
 
     def close(self) -> None:
         """Forget everything."""
@@ -49,16 +99,29 @@ class Watch:
     def _set_timer(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(when, self._look)
+        self._timer_at = when
+        self._timer = asyncio.get_running_loop().call_at(when, self._ring)
 
-    def _look(self) -> None:
-        timer, self._timer = self._timer, None
-        now = 0.0 if timer is None else timer.when()  # a timer may be early by a rounding
-        reached = [(when, key) for key, (when, _) in self._limits.items() if when <= now]
-        for _, key in sorted(reached, key=lambda each: each[0]):
-            if key in self._limits:  # else dropped by one before
-                self._limits.pop(key)[1]()
-        if self._limits:
-            earliest = min(when for when, _ in self._limits.values())
-            if self._timer is None or earliest < self._timer.when():
-                self._set_timer(earliest)
+    def _ring(self) -> None:
+        self._timer_at = -math.inf  # until all is called, nothing that is set needs another timer
+        self._call(self.time(), PASSES)
+
+    def _call(self, until: float, passes: int) -> None:
+        """Call what was to be called until then; what may have something to read, so many passes later."""
+        reached = [(key, limit) for key, limit in self._limits.items() if limit.when <= until]
+        reads_on = False
+        try:
+            for key, limit in sorted(reached, key=lambda each: each[1].when):
+                if self._limits.get(key) is not limit:
+                    continue  # dropped or moved by one before
+                if passes and limit.may_read():
+                    reads_on = True
+                else:
+                    del self._limits[key]
+                    limit.function()
+        finally:  # the loop reports one that fails; the others have their time all the same
+            self._timer = None
+            if reads_on:
+                self._timer = asyncio.get_running_loop().call_soon(self._call, until, passes - 1)
+            elif self._limits:
+                self._set_timer(min(limit.when for limit in self._limits.values()))

@@ -111,12 +111,14 @@ class Checkout:
         Raises:
             SessionBusyError: The task has the key already.
             StoreError: The store failed.
-            ClosedError: The manager is closed.
+            ClosedError: The manager is closed, or its client.
+            ConfigurationError: They belong to another event loop.
 
         A cancelled call gives up its place.
         """
         house = self._house
         house.check_open()
+        self.conversation.core.check_usable()
         house.live.add(self)
         try:
             await house.gates.enter(self.key, owner)
