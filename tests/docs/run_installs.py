@@ -119,7 +119,7 @@ class Environment:
         source = str(ROOT)
         run("uv", "venv", "-q", "--python", sys.executable, str(folder), folder=ROOT)
         arguments = install.arguments(wheel, source)
-        run("uv", "pip", "install", "-q", *arguments, folder=ROOT, VIRTUAL_ENV=str(folder))
+        run("uv", "pip", "install", "-q", "--python", self.program("python"), *arguments, folder=ROOT)
 
     def program(self, name: str) -> str:
         """The path of a program, which the environment must have."""
@@ -230,11 +230,11 @@ def main(wheel: str) -> int:
             together = Step("", install, imports=tuple(sorted({line for step in mine for line in step.imports})))
             try:
                 environment.try_step(together)
-                print(f"  {len(together.imports)} imports", flush=True)
+                print(f"  {len(together.imports)} imports, for {len(mine)} places", flush=True)
                 mine = [step for step in mine if step.command]
-            except FailedError:  # one by one, to say where
+            except (FailedError, subprocess.TimeoutExpired):  # one by one, to say where
                 pass
-            for step in mine:
+            for step in (each for each in mine if each.command or each.imports):
                 tried.setdefault((step.command, step.imports, step.code if step.command else ""), []).append(step)
             for same in tried.values():
                 step = same[0]
@@ -252,6 +252,6 @@ def main(wheel: str) -> int:
 
 
 if __name__ == "__main__":
-    failed = main(sys.argv[1])
+    failed = main(str(Path(sys.argv[1]).resolve()))
     if failed:
         sys.exit(f"{failed} of the things that the pages say do not work")
