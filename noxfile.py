@@ -1,4 +1,7 @@
-"""The checks of this project. ``nox -l`` lists them, ``nox`` runs all, ``nox -s lint typing`` runs some."""
+"""The checks of this project.
+
+``nox -l`` lists them, ``nox`` runs the everyday ones (those with a star), ``nox -s lint soak`` runs some.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,23 @@ from pathlib import Path
 import nox
 
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
-OF_OTHERS = tuple(
-    f"--ignore=tests/{folder}" for folder in ("benchmarks", "bots", "chat", "crash", "docs", "web/frameworks")
-)
+
+
+def without(*folders: str) -> list[str]:
+    """The arguments by which pytest leaves out folders of tests."""
+    return [f"--ignore=tests/{folder}" for folder in folders]
+
+
+EVERYDAY = ("-m", "not thorough")
+"""What the README's test command runs; ``tests/conftest.py`` says which tests are thorough."""
+SAME_ON_EVERY_PYTHON = ("bots", "chat", "ci", "cli", "docs")
+"""What other programs and libraries do with the core; besides it, the same on all Pythons."""
+OF_OTHERS = ("benchmarks", "bots", "chat", "ci", "crash", "docs", "web/frameworks")
 """Tests that reach no line of the core that no other reaches: left out where lines are counted."""
-AS_BEFORE = ("--ignore=tests/chat/browser", "--ignore=tests/web/frameworks")
-"""Tests of what browsers and other libraries do, which is the same with other versions of ours."""
+AS_BEFORE = ("bots", "ci", "docs")
+"""Tests of what is the same with other versions of our own dependencies."""
+UNLIMITED = ("-o", "faulthandler_timeout=0")
+"""For single tests that take many minutes."""
 EXTRAS_NOBODY_NEEDS = (
     "ag_ui",
     "aiosqlite",
@@ -75,14 +89,37 @@ nox.needs_version = ">=2025.5"
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """The tests, on every Python present."""
+    """The everyday tests, on every Python present; on one of them those that are the same on each."""
     session.install("-e", ".[test]")
-    session.run("pytest", "-n", "auto", *session.posargs)
+    left_out = without(*SAME_ON_EVERY_PYTHON) if session.python != PYTHONS[0] else []
+    session.run("pytest", "-n", "auto", *EVERYDAY, *left_out, *session.posargs)
+
+
+@nox.session
+def thorough(session: nox.Session) -> None:
+    """The tests that the everyday ones leave out: browsers, nginx, web frameworks, killed processes, a short soak."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "-n", "auto", "-m", "thorough", *session.posargs)
+
+
+@nox.session(default=False)
+def stress(session: nox.Session) -> None:
+    """The everyday tests ten times, or as often as told (``-- 3``), in random order beside four busy processes."""
+    session.install("-e", ".[test]")
+    times, *further = session.posargs or ("10",)
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
+    try:
+        for _ in range(int(times)):
+            session.run("pytest", "-n", "auto", *EVERYDAY, "--hypothesis-profile=exploring", *further)
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
 
 
 @nox.session(python=PYTHONS[0])
 def lowest(session: nox.Session) -> None:
-    """The tests, with the lowest versions of our own dependencies that pyproject.toml allows."""
+    """The everyday tests, with the lowest versions of our own dependencies that pyproject.toml allows."""
     pins = str(Path(session.create_tmp()) / "lowest.txt")
     session.install("uv")
     extras = [argument for extra in ("ag-ui", "chat", "cli", "parse") for argument in ("--extra", extra)]
@@ -101,7 +138,7 @@ def lowest(session: nox.Session) -> None:
         "pyproject.toml",
     )
     session.install("-e", ".[test]", "-c", pins)
-    session.run("pytest", "-n", "auto", *AS_BEFORE, *session.posargs)
+    session.run("pytest", "-n", "auto", *EVERYDAY, *without(*AS_BEFORE), *session.posargs)
 
 
 @nox.session
@@ -112,25 +149,25 @@ def uvloop(session: nox.Session) -> None:
     session.run("pytest", "-n", "auto", *paths, *session.posargs, env={"TOOLHOUSE_TEST_UVLOOP": "1"})
 
 
-@nox.session
+@nox.session(default=False)
 def exhaustive(session: nox.Session) -> None:
     """What the everyday tests sample: resets at every byte of a turn, and ten thousand runs waited for at once."""
     session.install("-e", ".[test]")
-    session.run("pytest", "tests/exactly_once", *session.posargs, env={"TOOLHOUSE_TEST_ALL": "1"})
+    session.run("pytest", *UNLIMITED, "tests/exactly_once", *session.posargs, env={"TOOLHOUSE_TEST_ALL": "1"})
 
 
-@nox.session
+@nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """Ten thousand turns through broken connections, with the figures printed."""
     session.install("-e", ".[test]")
-    session.run("pytest", "-s", "tests/soak", *session.posargs, env={"TOOLHOUSE_SOAK_TURNS": "10000"})
+    session.run("pytest", *UNLIMITED, "-s", "tests/soak", *session.posargs, env={"TOOLHOUSE_SOAK_TURNS": "10000"})
 
 
-@nox.session
+@nox.session(default=False)
 def crash(session: nox.Session) -> None:
     """A thousand processes killed at any moment, over SQLite and Redis, with the figures printed."""
     session.install("-e", ".[test]")
-    session.run("pytest", "-s", "tests/crash", *session.posargs, env={"TOOLHOUSE_CRASH_KILLS": "500"})
+    session.run("pytest", *UNLIMITED, "-s", "tests/crash", *session.posargs, env={"TOOLHOUSE_CRASH_KILLS": "500"})
 
 
 @nox.session
@@ -138,7 +175,7 @@ def coverage(session: nox.Session) -> None:
     """The tests, with every line and branch of the core covered."""
     session.install("-e", ".[test]")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", "-n", "auto", *OF_OTHERS, *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", "-n", "auto", *without(*OF_OTHERS), *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report", "--fail-under=100", "--omit=*/testing/*,*/_cli/*")
 
@@ -169,6 +206,17 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def installs(session: nox.Session) -> None:
+    """Every line of the documentation that installs, in an environment of its own, and what the pages do in it."""
+    made = Path(session.create_tmp()) / "wheel"
+    shutil.rmtree(made, ignore_errors=True)
+    session.install("uv", "attrs", "markdown-it-py")
+    session.run("uv", "build", "-q", "--wheel", "-o", str(made))
+    (wheel,) = made.glob("*.whl")
+    session.run("python", "-m", "tests.docs.run_installs", str(wheel))
+
+
+@nox.session(default=False)
 def demo(session: nox.Session) -> None:
     """The demonstration, as a user sees it."""
     session.install("-e", ".[cli]")
@@ -222,7 +270,7 @@ def check_bill(bill: dict) -> None:
     assert all(part["version"] and part["licenses"] for part in parts.values())
 
 
-@nox.session
+@nox.session(default=False)
 def benchmark(session: nox.Session) -> None:
     """What the library costs, beside aiohttp by itself and other clients; ``--full`` takes as long as the bars ask."""
     session.install("-e", ".[benchmark]")

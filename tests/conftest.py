@@ -6,12 +6,22 @@ import asyncio
 import gc
 import signal
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.guards import no_leftover_resources, no_leftover_tasks
 from tests.support.virtual_time import VirtualTimeLoop
+
+THOROUGH = ("benchmarks", "chat/browser", "crash", "proxies", "soak", "web/frameworks")
+"""Folders of tests that need other programs or much time: ``-m "not thorough"`` leaves them out."""
+
+# No clock decides about a test, and each run has the same examples; "exploring" has new ones.
+settings.register_profile("exploring", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("everyday", settings.get_profile("exploring"), derandomize=True)
+settings.load_profile("everyday")
 
 
 def pytest_configure() -> None:
@@ -21,6 +31,15 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is thorough, before options choose by the mark."""
+    folders = [Path(__file__).parent / folder for folder in THOROUGH]
+    for item in items:
+        if any(folder in item.path.parents for folder in folders):
+            item.add_marker(pytest.mark.thorough)
 
 
 def pytest_collection_finish() -> None:

@@ -68,9 +68,9 @@ def test_odd_keys_have_an_order() -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_what_is_shown_is_short(value: object) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert 0 < len(short(value)) < 1000
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 Serve it with TOOLHOUSE_API_KEY and AGENT_ID in the environment, and point the front end's HttpAgent at /agent:
 
+    pip install 'toolhouse-async[ag-ui]' starlette uvicorn
     uvicorn --factory ag_ui_server:from_environment
 """
 

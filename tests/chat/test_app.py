@@ -33,7 +33,7 @@ class Browser:
 
     def open(self, method: str, path: str, body: Any = None, **headers: str) -> HTTPResponse:
         """Make a request."""
-        connection = HTTPConnection("127.0.0.1", self._site.port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", self._site.port, timeout=50)
         data = None
         headers["Connection"] = "close"  # so that the response is all that has to be closed
         if method == "POST":

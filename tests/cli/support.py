@@ -47,7 +47,7 @@ def processes_with(argument):
     return found
 
 
-def wait_until(condition, seconds=10.0):
+def wait_until(condition, seconds=50.0):
     """Wait for another process to bring something about."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):

@@ -50,7 +50,7 @@ def test_it_serves_the_chat_until_it_is_told_to_stop(number):
             browser.ask("/api/messages", {"text": message})
             assert answer in words(read_sse(browser.ask("/api/turn")))
         process.send_signal(number)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=50)
         assert (process.returncode, errors) == (0, "")
 
 
@@ -74,10 +74,10 @@ def test_it_can_be_stopped_while_a_page_is_open():
         browser.ask("/")
         browser.ask("/api/messages", {"text": "Analyze the penguins"})
         request = urllib.request.Request(f"{url}/api/turn", headers={"Cookie": browser.cookie})
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=50) as answer:
             assert answer.readline().startswith(b"id: ")
             process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=10)
+            _, errors = process.communicate(timeout=50)
         assert process.returncode == 0
         assert "Traceback" not in errors
 
@@ -85,7 +85,7 @@ def test_it_can_be_stopped_while_a_page_is_open():
 def test_nobody_else_on_the_machine_can_talk_to_its_worker():
     with chat() as (process, _):
         request = urllib.request.Request(f"{process.workers}/penguin-analyst", b"{}")
-        with pytest.raises(urllib.error.HTTPError) as caught, urllib.request.urlopen(request, timeout=10):
+        with pytest.raises(urllib.error.HTTPError) as caught, urllib.request.urlopen(request, timeout=50):
             pass
         with caught.value as refused:
             assert refused.code == 401

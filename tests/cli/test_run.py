@@ -162,7 +162,7 @@ def test_an_interrupted_run_is_quiet(worker, number, status):
     with start(worker, "forever", "hi") as process:
         assert process.stdout.read(5) == b"word "
         process.send_signal(number)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=50)
     assert process.returncode == status
     assert b"Traceback" not in errors
 

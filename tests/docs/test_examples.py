@@ -76,7 +76,7 @@ def test_a_program_runs(block: Block, service: dict[str, str]) -> None:
         env=service,
         capture_output=True,
         encoding="utf-8",
-        timeout=30,
+        timeout=50,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -89,7 +89,7 @@ def test_the_tests_pass(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(**{f"test_{number}": f"# {block}\n{block.code}" for number, block in enumerate(blocks)})
     pytester.makeini("[pytest]\nfilterwarnings = error")
     tests = [re.findall(r"^(?:async )?def test_", block.code, re.MULTILINE) for block in blocks]
-    done = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", timeout=40)
+    done = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", timeout=50)
     done.assert_outcomes(passed=sum(map(len, tests)))
     assert all(tests)
 

@@ -306,7 +306,7 @@ def test_the_application_is_served_as_the_page_says(toolhouse_emulator: RunningE
         asking = urllib.request.Request(
             f"{url}/answer", b'{"question": "one two"}', {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(asking, timeout=20) as answer:
+        with urllib.request.urlopen(asking, timeout=50) as answer:
             assert json.load(answer) == {"answer": "one two"}
         process.terminate()
         assert "Application shutdown complete" in process.stderr.read()

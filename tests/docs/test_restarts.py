@@ -77,7 +77,7 @@ def test_started_again_after_the_job(
     first = start()
     wait_until(Path("job.json").exists, first)
     kill(first)
-    printed, _ = start().communicate(timeout=30)
+    printed, _ = start().communicate(timeout=50)
     assert printed.strip() == AFTER
     assert messages(toolhouse_emulator) == ONCE
     assert not Path("job.json").exists()
@@ -93,13 +93,13 @@ def test_killed_while_it_resumes(
     wait_until(lambda: fault.hits == 1, first)
     wait_until(lambda: len(messages(toolhouse_emulator)) == 1 + accepted, first)
     kill(first)
-    printed, _ = start().communicate(timeout=30)
+    printed, _ = start().communicate(timeout=50)
     assert printed.strip() == AFTER
     assert messages(toolhouse_emulator) == ONCE
 
 
 def test_never_killed(start: Callable[[], subprocess.Popen[str]], toolhouse_emulator: RunningEmulator) -> None:
-    printed, _ = start().communicate(timeout=30)
+    printed, _ = start().communicate(timeout=50)
     check_output(BLOCK, printed)
     assert BEFORE in printed
     assert messages(toolhouse_emulator) == ONCE

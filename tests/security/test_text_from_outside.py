@@ -226,7 +226,7 @@ async def test_nothing_that_a_worker_says_is_obeyed_by_the_terminal(hostile: Any
             assert "Traceback" not in errors.decode()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.text(st.characters(exclude_categories=()), max_size=40))
 def test_no_text_at_all_makes_a_message_of_more_than_one_line(text: str) -> None:
     for error in (ToolhouseError(text), ConfigurationError(text), WorkerError(text), APIStatusError(text, status=500)):

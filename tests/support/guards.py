@@ -15,7 +15,7 @@ import pytest
 _DESCRIPTORS = Path("/proc/self/fd")
 _SPINS = 10
 """Passes of the loop in which cancelled tasks and closed connections may finish."""
-_JOIN = 2.0
+_JOIN = 20.0
 """Seconds that a stopping thread may take."""
 
 

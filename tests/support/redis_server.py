@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-READY = 10.0
+READY = 50.0
 """Seconds that it may take to start."""
 
 

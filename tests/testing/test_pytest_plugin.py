@@ -15,7 +15,7 @@ from toolhouse_async.testing import RunningEmulator, WorkersEmulator
 
 def _ask(url: str, message: str, method: str = "POST") -> HTTPResponse:
     body = json.dumps({"message": message}).encode()
-    return urllib.request.urlopen(urllib.request.Request(url, body, method=method), timeout=10)
+    return urllib.request.urlopen(urllib.request.Request(url, body, method=method), timeout=50)
 
 
 def test_fixture_serves_a_sync_test(toolhouse_emulator: RunningEmulator) -> None:

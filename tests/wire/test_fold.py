@@ -188,9 +188,9 @@ def test_time_is_linear_in_the_number_of_calls() -> None:
         calls: list[Event] = [ToolCall(None, "f") for _ in range(count)]
         results: list[Event] = [ToolResult(None, "f", 1) for _ in range(count)]
         strangers: list[Event] = [ToolResult(None, "g", 1) for _ in range(count)]
-        started = time.perf_counter()
+        started = time.process_time()
         exchanges = folded([*calls, *strangers, *results]).result("a", "r").tool_calls
-        spent = time.perf_counter() - started
+        spent = time.process_time() - started
         assert len(exchanges) == 2 * count
         assert all(exchange.result is not None for exchange in exchanges)
         return spent

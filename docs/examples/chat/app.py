@@ -2,6 +2,7 @@
 
 Serve it behind HTTPS with TOOLHOUSE_API_KEY, AGENT_ID and CHAT_SECRET in the environment:
 
+    pip install 'toolhouse-async[chat]'
     uvicorn --factory app:from_environment --timeout-graceful-shutdown 5
 """
 

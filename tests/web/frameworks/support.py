@@ -21,6 +21,7 @@ from attrs import define
 from tests.docs.blocks import ROOT, marked
 from tests.docs.setups import AGENT_ID
 from tests.support.answers import KEY
+from tests.support.virtual_time import VirtualTimeLoop
 from tests.web.support import Sent, read_sse
 from toolhouse_async.testing import EmulatorServer, WorkersEmulator
 
@@ -174,8 +175,9 @@ class Site:
 
 
 async def soon(condition: Any, seconds: float = SOON) -> None:
-    """Wait until it is so."""
-    async with asyncio.timeout(seconds):
+    """Wait until it is so, in real time as long as a busy machine may take."""
+    virtual = isinstance(asyncio.get_running_loop(), VirtualTimeLoop)
+    async with asyncio.timeout(seconds if virtual else 50):
         while not condition():
             await asyncio.sleep(0.01)
 

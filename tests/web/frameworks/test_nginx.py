@@ -25,7 +25,7 @@ from .support import HEARTBEAT, PAGE, TEXT, Site, each_framework, module, site, 
 
 REAL_TIME = True  # nginx has a clock of its own
 
-PATIENCE = 20.0
+PATIENCE = 50.0
 SILENCE = "proxy_read_timeout 1s;"
 BLOCKS = {block.kind: block.code for block in read_blocks(TEXT, PAGE) if block.language == "nginx"}
 
