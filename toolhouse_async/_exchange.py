@@ -15,6 +15,7 @@ from ._stream import EventStream
 from ._transport import Dispatch
 from ._wire import requests
 from ._wire.answers import Headers, run_id_of
+from ._wire.fold import Fold
 from ._wire.history import Place
 from ._wire.requests import Format
 from ._wire.steps import Signal, State, step
@@ -71,6 +72,9 @@ class Exchange(JobSteps):
         self._dispatch = Dispatch()  # how far the user's message has come
         self._accepted_at: Place | None = None  # where its answer begins, once it is accepted
         self._uncertain = conversation.run.uncertain if begin is State.RECOVERING else None
+        if self._uncertain is not None and self._uncertain.fold is not None:
+            self._fold = self._uncertain.fold
+            self._round = self._fold.rounds
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -164,7 +168,8 @@ class Exchange(JobSteps):
                 self.conversation.answered(run_id_of(self._dispatch.head))
         place = self._place if self._dispatch.in_flight else self._accepted_at
         if place is not None and self.result is None and not isinstance(self.error, WorkerError):
-            run.uncertain = Uncertain(place, self._core.time(), isinstance(self.error, OutcomeUnknownError))
+            bars = isinstance(self.error, OutcomeUnknownError)
+            run.uncertain = Uncertain(place, self._core.time(), bars, fold=self._fold_at(place))
         self._dispatch.in_flight, self._accepted_at = False, None
         if self._tap is not None:
             others = self._tap.shared.others(self._tap)
@@ -181,6 +186,12 @@ class Exchange(JobSteps):
 
     def _may_read(self) -> bool:
         return self._dispatch.in_flight or not self._unsent
+
+    def _fold_at(self, place: Place) -> Fold:
+        """What was received, up to the round that was begun at that place."""
+        if place is self._accepted_at and self._is_between_rounds:
+            self._fold.reopen_round()
+        return self._fold
 
     def _too_late(self) -> ToolhouseError:
         if self._stream is not None and self.state is State.STREAMING:
@@ -277,9 +288,10 @@ class Exchange(JobSteps):
         if self._tap is None or not self._tap.shared.is_counted():
             run.said(self._place.words)
             run.uncertain = None
+        self._accepted_at = self._place
+        self._is_between_rounds = False
         if self._unsent:
             self._unsent = False
-            self._accepted_at = self._place
             self.events.append(TurnStarted(self.conversation.agent_id, self.conversation.run_id))
         else:
             self._round += 1

@@ -51,6 +51,7 @@ class Healer(Engine):
         "_fold",
         "_healing",
         "_idle",
+        "_is_between_rounds",
         "_known",
         "_lost",
         "_options",
@@ -91,6 +92,7 @@ class Healer(Engine):
         self._idle = False  # whether silence was the reason
         self._lost = False  # whether nobody knows if the resume was accepted
         self._resumes = False  # whether a job has followed the answer that was cut
+        self._is_between_rounds = False  # whether a round is over and its resume not accepted
 
     @property
     def partial(self) -> TurnResult:
@@ -274,6 +276,7 @@ class Healer(Engine):
     def _resume(self) -> None:
         """The round is over, and the run is to be resumed."""
         self._fold.next_round()
+        self._is_between_rounds = True
 
     def _certain(self) -> None:
         """The message of unknown fate has arrived, and its answer is here."""

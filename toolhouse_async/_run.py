@@ -13,6 +13,7 @@ from .errors import SessionBusyError
 
 if TYPE_CHECKING:
     from ._shared import SharedResume
+    from ._wire.fold import Fold
     from ._wire.history import Place
 
 
@@ -36,12 +37,14 @@ class Uncertain(NamedTuple):
         bars: Whether nothing more is sent before it is settled: so where the library said that nobody knows, not where
             the user gave it up (cancelled, closed, timed out) or was told of a refusal (5xx).
         told: Whether anybody was told; not where the process died that was sending it.
+        fold: What the turn had received, where that is known: the rounds before, and the beginning of this one.
     """
 
     place: Place
     since: float
     bars: bool
     told: bool = True
+    fold: Fold | None = None
 
 
 def _key(words: str | None) -> str:

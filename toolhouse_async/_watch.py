@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncGenerator, Callable, Hashable
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
@@ -75,7 +75,7 @@ class Watch:
         self._limits.pop(key, None)
 
     @asynccontextmanager
-    async def within(self, seconds: float | None) -> AsyncIterator[None]:
+    async def within(self, seconds: float | None) -> AsyncGenerator[None]:
         """Bound what is awaited in the block, as ``asyncio.timeout`` does; ``None`` does not.
 
         Raises:

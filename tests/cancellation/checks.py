@@ -46,7 +46,7 @@ async def settle(scenario: Scenario, case: Case, outcome: Outcome) -> None:
         assert case.heard.count(WORDS) == 1
         return
     if settled is not None:
-        assert settled.text == answer_to(WORDS)
+        assert settled.text == answer_to(WORDS), (settled, case.heard)
         assert case.heard.count(WORDS) == 1
     elif scenario.sends and outcome.value is None:
         assert WORDS not in case.heard

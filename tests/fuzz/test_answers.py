@@ -190,7 +190,9 @@ def play(script: dict[str, list[Reply]], act: Callable[[AsyncToolhouse], Awaitab
 
 @settings(max_examples=120, deadline=None)
 @given(SCRIPTS, st.sampled_from(["ndjson", "text"]), st.sampled_from(["auto", True]))
-@example({"POST": [Reply(GOOD["POST"][0], "open")], "PUT": [], "GET": []}, "ndjson", "auto")
+@example(
+    {"POST": [Reply(GOOD["POST"][0], "open")], "PUT": [], "GET": [Reply(GOOD["GET"][0], "open")]}, "ndjson", "auto"
+)
 def test_a_turn_ends_in_a_result_or_a_documented_error(
     script: dict[str, list[Reply]], family: Any, settle: Any
 ) -> None:

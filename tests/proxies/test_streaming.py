@@ -84,7 +84,8 @@ async def test_either_version_of_http_brings_a_whole_answer(proxied: Proxied, ve
         for message in ("one two", "three"):
             result = await session.send(message, settle=settle)
             assert (result.text, result.recovered) == (message, False)
-    assert methods(proxied.server) == ("POST PUT" if settle == "auto" else "POST GET PUT GET")
+    looks = methods(proxied.server).count("GET")
+    assert looks == 0 if settle == "auto" else looks >= 4
     proxied.accepted("POST one two", "PUT three")
 
 

@@ -146,7 +146,7 @@ async def test_a_hostile_line_takes_bounded_time_and_memory(name: str) -> None:
         events: list[Any] = []
         with memory_below(60 * MIB):
             began = time.process_time()
-            async with toolhouse.stream("a", "x") as turn:
+            async with toolhouse.stream("a", "x", settle=False) as turn:
                 async for event in turn:
                     events.append(event)
                     assert len(repr(event)) < 5000

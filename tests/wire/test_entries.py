@@ -56,6 +56,7 @@ def test_a_user_s_entry_that_holds_only_results_is_no_message(content: Any, expe
         (entry("assistant", [CALL, {"type": "web_search_tool_result"}]), End.TOOL),
         (entry("user", [RESULT]), End.TOOL),
         (entry("tool", "x"), End.TOOL),
+        (entry("user", ""), End.NOTHING),
         (Message("", None, {"type": "function_call", "name": "f"}), End.CALL),
         (Message("", None, {"type": "function_call_output"}), End.TOOL),
         (Message("", None, {"type": 7}), End.TOOL),

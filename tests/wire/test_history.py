@@ -12,9 +12,11 @@ from toolhouse_async._results import Message
 from toolhouse_async._wire.entries import End
 from toolhouse_async._wire.history import (
     Place,
-    entries_after,
+    Reply,
     goes_on_from,
     has_arrived,
+    is_same_text,
+    is_shorter,
     parse_history,
 )
 from toolhouse_async._wire.history import find_reply as find
@@ -83,7 +85,7 @@ def test_the_reply_is_what_stands_after_the_known_length() -> None:
     before = history("u: hi", "a: hello")
     now = history("u: hi", "a: hello", "u: more", "a: one", "t: x", "a: two")
     place = after("more", before)
-    assert [entry.text for entry in entries_after(now, place) or ()] == ["one", "x", "two"]
+    assert find(now, place, "") == Reply("onetwo", End.WORDS, 3)
     assert find_reply(now, place, "") == "onetwo"
 
 
@@ -147,7 +149,40 @@ def test_without_a_length_the_last_equal_message_counts() -> None:
     entries = history("u: hi", "a: old", "u: hi", "a: new")
     assert find_reply(entries, Place("hi"), "n") == "new"
     assert find_reply(entries, Place("absent"), "n") is None
-    assert entries_after(entries, Place("absent")) is None
+    assert find(entries, Place("absent"), "n") is None
+
+
+def test_an_empty_message_is_no_end_of_an_answer() -> None:
+    place = Place("hi", length=0)
+    resumed = history("u: hi", "a: one", "t: x", "u: ", "a: two", "u: next", "a: three")
+    assert find(resumed, place, "") == Reply("onetwo", End.WORDS, 4)
+    assert find(resumed[:4], place, "") == Reply("one", End.NOTHING, 3)
+
+
+def test_a_tools_result_stands_last_only_where_nobody_has_gone_on() -> None:
+    place = Place("hi", length=0)
+    entries = history("u: hi", "a: one", "t: x", "u: next")
+    assert find(entries[:3], place, "") == Reply("one", End.TOOL, 2)
+    assert find(entries, place, "") == Reply("one", End.NOTHING, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "partial", "goes_on", "is_same", "shorter"),
+    [
+        ("one two", "one", True, False, False),
+        ("one\ntwo", "one t", True, False, False),
+        ("one", "one ", True, True, False),
+        ("on", "one", False, False, True),
+        ("other", "one", False, False, False),
+        ("", "", True, True, False),
+    ],
+)
+def test_texts_are_compared_without_their_white_space(
+    text: str, partial: str, goes_on: bool, is_same: bool, shorter: bool
+) -> None:
+    assert goes_on_from(text, partial) is goes_on
+    assert is_same_text(text, partial) is is_same
+    assert is_shorter(text, partial) is shorter
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,9 @@ def how_it_ends(entries: Sequence[Message]) -> End:
     last = entries[-1]
     if last.role == "assistant":
         return _how_the_worker_ends(last)
-    return End.CALL if _is_call(last.raw) else End.TOOL  # one of role "user" is no message, so it holds results
+    if is_message(last):
+        return End.NOTHING  # an empty one, that resumed the run
+    return End.CALL if _is_call(last.raw) else End.TOOL
 
 
 def _how_the_worker_ends(entry: Message) -> End:

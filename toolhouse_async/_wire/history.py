@@ -68,21 +68,12 @@ def fingerprint(entry: Message) -> str:
     return sha256(repr(flatten(entry.raw)).encode("utf-8", "replace")).hexdigest()
 
 
-def entries_after(history: Sequence[Message], place: Place) -> Sequence[Message] | None:
-    """The entries that followed a message, up to the user's next; ``None`` if the message is not found.
-
-    The message itself need not be there where the length before it is known: whether an empty one is
-    recorded is an open question of the protocol.
-    """
-    begin = _begin(history, place)
-    if begin is None:
-        return None
-    end = next((i for i in range(begin, len(history)) if is_message(history[i])), len(history))
-    return history[begin:end]
-
-
 def _begin(history: Sequence[Message], place: Place) -> int | None:
-    """The index after the message, ``None`` if it is not found."""
+    """The index after the message, ``None`` if it is not found.
+
+    The message itself need not be there where the length before it is known: whether an empty one is recorded is an
+    open question of the protocol.
+    """
     words = place.words or ""
     if place.length is None or not _trusts_length(history, place):
         backwards = range(len(history) - 1, -1, -1)
@@ -92,6 +83,12 @@ def _begin(history: Sequence[Message], place: Place) -> int | None:
         if is_message(history[index]) and (history[index].text == words or (not words and index == place.length)):
             return index + 1
     return place.length
+
+
+def _end(history: Sequence[Message], begin: int) -> int:
+    """The index of the user's next words. An empty message is no end: so a run is resumed after a job."""
+    later = range(begin, len(history))
+    return next((i for i in later if is_message(history[i]) and history[i].text), len(history))
 
 
 class Reply(NamedTuple):
@@ -120,13 +117,17 @@ def find_reply(history: Sequence[Message], place: Place, partial: str) -> Reply 
         The answer as far as it is there; ``None`` where the message is not found, or what follows it could be an
         earlier turn's.
     """
-    entries = entries_after(history, place)
-    if entries is None:
+    begin = _begin(history, place)
+    if begin is None:
         return None
+    entries = history[begin : _end(history, begin)]
     text = "".join(entry.text for entry in entries if entry.role == "assistant")
     if not _trusts_length(history, place) and _may_be_earlier(history, place, text, partial):
         return None
-    return Reply(text, how_it_ends(entries), len(entries))
+    end = how_it_ends(entries)
+    if end is End.TOOL and begin + len(entries) < len(history):
+        end = End.NOTHING  # somebody has gone on, so the run does not wait
+    return Reply(text, end, len(entries))
 
 
 def goes_on_from(text: str, partial: str) -> bool:
