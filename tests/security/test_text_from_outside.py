@@ -204,7 +204,8 @@ async def hostile() -> Any:
     }
 
     async def script(reader: object, writer: asyncio.StreamWriter, request: Any) -> None:
-        writer.write(by_agent[request.path.split("/")[2]])
+        # What becomes of an answer is the same without its history.
+        writer.write(response(404) if request.method == "GET" else by_agent[request.path.split("/")[2]])
         writer.close()
 
     async with RawServer(script) as server:
