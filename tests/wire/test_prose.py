@@ -103,6 +103,9 @@ def test_the_error_says_what_was_tried(text: str, tried: list[str]) -> None:
         '[{"id": 1} …',
         '[{"id": 1}, … and 17 more',
         "[[1, 2], [3, 4], [5",
+        '[{"id": 1}\n\nLet me know.',
+        '[\n  {"id": 1}\n\nLet me know.',
+        'It said {\\"id\\": [1]',
         "[1, 2, [3], ",
         '["a", {"b": 1}, "c',
         # in prose and in fences

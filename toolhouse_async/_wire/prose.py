@@ -18,8 +18,10 @@ _LEXEME: Final = (
 _CUT: Final = r"\s*+(?:\.\.\.|…|[{\[}:]|\Z)"
 """What follows a value in a list that was cut, or lacks a comma."""
 _OPEN_STRING: Final = r'[ \t\r\n]*+"'
-_OTHER_KEY: Final = r"\s*+'[^'\n]*+'\s*+:"
-"""A key as Python and JavaScript write it."""
+_OTHER_KEY: Final = r"\s*+(?:'[^'\n]*+'\s*+:|\\\")"
+"""A key as Python and JavaScript write it, or that is escaped."""
+_ITEMS: Final = r"\[(?:[ \t\r]*+\n\s*+)?+[{\[]"
+"""How a list of objects or lists begins; in prose a blank is between."""
 _INTERVAL: Final = r"\s*+\)"
 _BRACKET: Final = rf'(?s){_STRING}|([{{}}\[\]"])'
 
@@ -161,7 +163,8 @@ class _Prose:
             is_interval = len(stack) == 1 and not last.is_object and not holds_values
             return not (is_interval and re.compile(_INTERVAL).match(text, at))
         if wants == ", or end":
-            return holds_values and re.compile(_CUT).match(text, at) is not None
+            is_list = re.compile(_ITEMS).match(text, last.start) or re.compile(_CUT).match(text, at)
+            return holds_values and is_list is not None
         if wants == "key or }" and re.compile(_OTHER_KEY).match(text, at):
             return True
         # A string that is never closed: had it been, it would have been a token.
