@@ -104,7 +104,8 @@ async def _begin(
         yield f"I cannot read it: {problem}."
         return
     yield context.tool_result(read, _preview(dialect))
-    yield f"It has {len(dialect.names)} columns. I'll work through all its rows in the background."
+    width = len(dialect.names)
+    yield f"It has {width} column{'s' * (width != 1)}. I'll work through all its rows in the background."
     yield call
     if not announced:
         yield context.background(_work, call, called)
