@@ -197,8 +197,7 @@ class Healer(Engine):
             if self._uncertain is not None and (signal := self._ascertain(healing, status)) is not None:
                 return signal
             if self._waits_for_resume(healing):
-                self._resumes = True  # a job that nobody saw is over
-                return self._heal(healing)
+                return self._heal_unseen_job(healing)
             if healing.is_found and (self._uncertain is None or healing.arrived):
                 return self._heal(healing)
             if not healing.is_too_late:
@@ -224,8 +223,7 @@ class Healer(Engine):
         if status is not None and healing.arrived is None:
             raise self._unhealed("the same words may have been said before")
         if healing.waits_for_resume and healing.arrived:
-            self._resumes = True  # a job that it started is over
-            return self._heal(healing)
+            return self._heal_unseen_job(healing)
         if healing.is_too_late and healing.arrived:
             self._certain()
             self._cut = "the message had arrived, and the history does not show the whole of its answer"
@@ -233,6 +231,12 @@ class Healer(Engine):
             error.safe_to_retry = False
             raise error
         return None
+
+    def _heal_unseen_job(self, healing: Healing) -> Signal:
+        """Heal an answer that waits to be resumed after a job that was over before anybody looked."""
+        self._count_job()
+        self._resumes = True
+        return self._heal(healing)
 
     def _heal(self, healing: Healing) -> Signal:
         """Put the history's answer in place of what was received."""
