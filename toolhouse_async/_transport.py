@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -160,7 +160,7 @@ class Transport:
         self._ssl: ssl.SSLContext | bool = True if ssl_context is None else ssl_context
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
         self._watch = Watch()
-        self.within = self._watch.within
+        self.within: Callable[[float | None], AbstractAsyncContextManager[None]] = self._watch.within
         self._closing: asyncio.Future[None] | None = None
         self._free = asyncio.Semaphore(limits.max_connections)
 

@@ -53,12 +53,12 @@ class Fold:
         self._waiting: dict[str | None, deque[int]] = {}  # for a result without id, by name (None: any), oldest first
         self._latest: dict[str, int] = {}  # by id: the latest call
         self._missed: set[str] = set()  # ids of results of this round that came without a call
-        self.unknown = 0
-        self.malformed = 0
+        self.unknown: int = 0
+        self.malformed: int = 0
         self._last_call: int | None = None
         self.error: ErrorEvent | None = None
         self.jobs: list[JobRecord] = []
-        self.recovered = 0
+        self.recovered: int = 0
 
     def add(self, events: Iterable[Event]) -> None:
         """Take the next events of the stream."""
