@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from toolhouse_async import SessionBusyError
+from toolhouse_async import Message, SessionBusyError
 from toolhouse_async._run import Run
 
 
@@ -142,3 +142,29 @@ def test_how_often_words_were_said() -> None:
     run.said("x")
     run.said(None)
     assert (run.times_said("x"), run.times_said(""), run.times_said(None), run.times_said("y")) == (2, 1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("entries", "shown"),
+    [
+        (["u: hi", "a: one", "t: x", "u: ", "a: t wo", "u: hi"], True),
+        (["u: hi", "a: one", "u: hi", "a: two"], True),  # an empty message may not be recorded
+        (["u: hi", "a: one", "u: hi"], False),
+        (["u: hi", "a: two"], False),
+        (["u: hi ", "a: one", "u: hi", "a: two"], False),  # stored in another form
+        (["a: one", "u: hi", "a: two"], False),  # a window
+        ([], False),
+    ],
+)
+def test_a_history_that_lags_does_not_show_all_that_was_said_and_heard(entries: list[str], shown: bool) -> None:
+    run = Run()
+    for words in ("hi", None, "hi"):
+        run.said(words)
+    run.heard = "two"
+    roles = {"u": "user", "a": "assistant", "t": "tool"}
+    history = [Message(roles[entry[0]], entry[3:], None) for entry in entries]
+    assert run.is_shown_in(history) is shown
+
+
+def test_where_nothing_was_said_or_heard_any_history_will_do() -> None:
+    assert Run().is_shown_in([])

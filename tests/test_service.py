@@ -525,3 +525,9 @@ async def test_the_history_of_a_running_job_may_be_above_the_limit() -> None:
 async def test_an_empty_job_id_is_none() -> None:
     async with talk([history(job=" ")]) as (_, toolhouse):
         assert not (await toolhouse.job_status("a", "r1")).running
+
+
+async def test_a_history_that_is_none_while_a_job_runs_is_an_error_of_its_own() -> None:
+    async with talk([response(headers={JOB: "j1"}, body=b"{}", chunked=False)] * 4) as (_, toolhouse):
+        with pytest.raises(UnexpectedContentError, match="running job"):
+            await toolhouse.history("a", "r1")

@@ -158,6 +158,8 @@ class Conversation:
         if self.run_id is None:
             return Place(words, length=0, repeated=False, said_before=0)
         said_before = self.run.times_said(words)
+        if history is not None and not self.run.is_shown_in(history):
+            history = None  # it lags behind what was said and heard, so its length is no place
         length, last = (None, None) if history is None else (len(history), history[-1] if history else None)
         return Place(words, length, last, said_before != 0, said_before)
 

@@ -146,6 +146,7 @@ class Exchange(JobSteps):
         if signal is not Signal.ABSENT:
             status: Literal["background", "completed"] = "background" if background else "completed"
             self.result = self._received(status, token)
+            self.conversation.run.heard = self._fold.round_text
             self.events.append(TurnCompleted(self.result))
         self.close()
 

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 
 _NOWHERE: Final = Place(None)
-LOOKS: Final = 3
-"""Readings that may fail before an answer with a proven end stands as it came."""
 
 
 class Healer(Engine):
@@ -133,7 +131,7 @@ class Healer(Engine):
             log.info("run %s: its history could not be read: %s", run_id, error)
             verdict = Verdict.DIFFERS if is_strict else Verdict.SAME
         else:
-            if status is None and not is_strict and healing.failures < LOOKS:
+            if status is None and not healing.is_patient:
                 return None
             job_id = healing.job_id or job_id
             if job_id is not None and not is_strict:
@@ -279,6 +277,7 @@ class Healer(Engine):
 
     def _resume(self) -> None:
         """The round is over, and the run is to be resumed."""
+        self.conversation.run.heard = self._fold.round_text
         self._fold.next_round()
         self._is_between_rounds = True
 

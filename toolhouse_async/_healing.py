@@ -80,7 +80,8 @@ class Healing:
             status = await service.poll(agent_id, run_id, whole=True)
             asked = status.retry_after
             self.job_id = status.job_id or self.job_id
-            self._take(status.history or ())
+            if status.history is not None:  # while a job runs, the answer may hold none
+                self._take(status.history)
         except ToolhouseError as error:
             if not tolerated(error):
                 raise

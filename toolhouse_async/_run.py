@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 from binascii import b2a_base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from ._results import Message
+from ._wire.entries import is_message
+from ._wire.history import squeezed
 from .errors import SessionBusyError
 
 if TYPE_CHECKING:
@@ -60,11 +63,15 @@ class Run:
         uncertain: The message whose fate is unknown, if there is one.
         waiting: Exchanges that wait for a job and would resume the run themselves after it.
         resuming: The latest resume.
+        heard: The words of the latest round that is whole.
     """
 
-    __slots__ = ("__weakref__", "_holder", "_latest", "_queue", "_said", "begun", "resuming", "uncertain", "waiting")
+    __slots__ = (
+        "__weakref__", "_holder", "_latest", "_queue", "_said", "begun", "heard", "resuming", "uncertain", "waiting",
+    )  # fmt: skip
 
     def __init__(self) -> None:
+        self.heard: str = ""
         self.begun: float | None = None
         self.uncertain: Uncertain | None = None
         self.waiting: dict[Holder, None] = {}  # a dictionary, since an empty set is larger
@@ -94,6 +101,22 @@ class Run:
     def all_said(self) -> Mapping[str, int] | None:
         """How often each message was said, by its key; ``None`` if others may have said some."""
         return None if self.begun is None else self._count()
+
+    def is_shown_in(self, history: Sequence[Message]) -> bool:
+        """Whether a history has all that this client has said and heard last: else it lags.
+
+        An empty message may not be recorded at all, and words of a turn may be stored with other white space.
+        """
+        shown: dict[str, int] = {}
+        for entry in history:
+            if is_message(entry):
+                key = _key(entry.text)
+                shown[key] = shown.get(key, 0) + 1
+        empty = _key("")
+        if any(shown.get(key, 0) < times for key, times in self._count().items() if key != empty):
+            return False
+        words = "".join(entry.text for entry in history if entry.role == "assistant")
+        return not self.heard or squeezed(self.heard) in squeezed(words)
 
     def restore(self, said: Mapping[str, int]) -> None:
         """Go on with a run of which another client knew all that was said."""

@@ -201,7 +201,11 @@ class Service:
     async def history(self, agent_id: str, run_id: str) -> list[Message]:
         """Read a run's history, also while a job is running; any success will do but a part of it (206)."""
         status = await self.read(agent_id, run_id, whole=True, only_200=False)
-        return list(status.history or ())
+        if status.history is None:
+            raise UnexpectedContentError(
+                "the answer tells of a running job, and is no history", run_id=run_id, safe_to_retry=True
+            )
+        return list(status.history)
 
     async def _read_once(
         self,
@@ -224,12 +228,22 @@ class Service:
                         run_id=run_id,
                         safe_to_retry=True,
                     )
-                history = parse_history(await self._body(request, answer))
+                history = self._history(await self._body(request, answer), job_id)
             else:
                 await self._drain(answer)
             return JobStatus(agent_id, run_id, job_id, retry_after_of(answer.lookup, time.time()), history)
         finally:
             answer.close()
+
+    @staticmethod
+    def _history(body: bytes, job_id: str | None) -> tuple[Message, ...] | None:
+        """Read a history; what is none while a job runs hides neither the job nor that it was no history."""
+        try:
+            return parse_history(body)
+        except UnexpectedContentError:
+            if job_id is None:
+                raise
+            return None
 
     async def _body(self, request: Request, answer: Answer) -> bytes:
         """The whole body of a read."""

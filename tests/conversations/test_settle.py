@@ -92,13 +92,13 @@ async def test_auto_looks_after_a_resume_too() -> None:
     assert_accepted(server, "POST hi", "PUT ")
 
 
-@pytest.mark.parametrize(("settle", "looks"), [("auto", 2), (True, 20), (True, 2)])
-async def test_a_job_that_it_finds_is_waited_for_and_resumed(settle: Any, looks: int) -> None:
+@pytest.mark.parametrize(("settle", "looks", "over"), [("auto", 2, 1), (True, 20, 1), (True, 2, 12)])
+async def test_a_job_that_it_finds_is_waited_for_and_resumed(settle: Any, looks: int, over: int) -> None:
     running = history(user("hi"), assistant("Hello you"), job=JOB)
     done = history(user("hi"), assistant("Hello you"), user(""), assistant(", done"))
     async with Scripted(
         post=[streamed(*CALL_ALONE)],
-        get=[*[running] * looks, ANSWERED, *[done] * 40],
+        get=[*[running] * looks, *[ANSWERED] * over, *[done] * 40],
         put=[streamed(said(", done"))],
     ) as server:
         result = await run(server, settle=settle)

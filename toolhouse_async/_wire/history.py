@@ -132,27 +132,28 @@ def find_reply(history: Sequence[Message], place: Place, partial: str) -> Reply 
 
 def goes_on_from(text: str, partial: str) -> bool:
     """Whether a text is what was received and more, or the same, whatever white space it is stored with."""
-    return text.startswith(partial) or _squeezed(text).startswith(_squeezed(partial))
+    return text.startswith(partial) or squeezed(text).startswith(squeezed(partial))
 
 
 def is_same_text(one: str, other: str) -> bool:
     """Whether two texts differ in white space alone: services store answers trimmed."""
-    return one == other or _squeezed(one) == _squeezed(other)
+    return one == other or squeezed(one) == squeezed(other)
 
 
 def is_shorter(text: str, partial: str) -> bool:
     """Whether a text is too short to be all that was received, white space left aside."""
-    return len(text) < len(partial) and len(_squeezed(text)) < len(_squeezed(partial))
+    return len(text) < len(partial) and len(squeezed(text)) < len(squeezed(partial))
 
 
-def _squeezed(text: str) -> str:
+def squeezed(text: str) -> str:
+    """Return a text without its white space."""
     return "".join(text.split())
 
 
 def _may_be_earlier(history: Sequence[Message], place: Place, text: str, partial: str) -> bool:
     """Whether what was found may answer the same words said earlier: the message may not be recorded yet."""
-    if place.said_before is not None and _times_said(history, place.words) <= place.said_before:
-        return True
+    if place.said_before is not None:
+        return _times_said(history, place.words) <= place.said_before
     return place.repeated and not (partial and text.startswith(partial))
 
 
