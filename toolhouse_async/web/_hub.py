@@ -53,6 +53,7 @@ class TurnHub:
         self._max_bytes = int(max_bytes)
         self._max_turns = int(max_turns)
         self._turns: dict[str, HubTurn] = {}
+        self._over: dict[HubTurn, asyncio.TimerHandle] = {}  # those that are over, in the order in which they ended
         self._is_closed = False
 
     async def __aenter__(self) -> Self:
@@ -114,19 +115,18 @@ class TurnHub:
     def _make_room(self) -> None:
         if len(self._turns) < self._max_turns:
             return
-        over = (each for each in self._turns.values() if each.expiry is not None)
-        oldest = min(over, key=lambda each: each.expiry.when() if each.expiry else 0, default=None)
+        oldest = next(iter(self._over), None)
         if oldest is None:
             raise SessionBusyError(f"the hub has {self._max_turns} turns running already", safe_to_retry=True)
         self._forget(oldest)
 
     def _expire_later(self, turn: HubTurn) -> None:
         if self._turns.get(turn.name) is turn:  # not forgotten in this very moment
-            turn.expiry = asyncio.get_running_loop().call_later(self._keep, self._forget, turn)
+            self._over[turn] = asyncio.get_running_loop().call_later(self._keep, self._forget, turn)
 
     def _forget(self, turn: HubTurn) -> None:
-        if turn.expiry is not None:
-            turn.expiry.cancel()
+        if (expiry := self._over.pop(turn, None)) is not None:
+            expiry.cancel()
         if self._turns.get(turn.name) is turn:  # not forgotten by another meanwhile
             del self._turns[turn.name]
 
@@ -158,7 +158,6 @@ class HubTurn:
         self.id: str = uuid4().hex[:16]
         self.turn: Turn | BackgroundJobWaiter = turn
         self.error: Exception | None = None
-        self.expiry: asyncio.TimerHandle | None = None
         self._replay = Replay(max_bytes)
         self._waiting: set[asyncio.Future[None]] = set()
         self.task: asyncio.Task[None] = asyncio.ensure_future(self._run())
