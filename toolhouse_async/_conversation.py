@@ -157,7 +157,9 @@ class Conversation:
         """
         if self.run_id is None:
             return Place(words, length=0, repeated=False, said_before=0)
-        said_before = self.run.times_said(words)
+        said_before, open_message = self.run.times_said(words), self.run.uncertain
+        if open_message is not None and (open_message.place.words or "") == (words or ""):
+            said_before = None  # nobody knows whether that one is among them
         if history is not None and not self.run.is_shown_in(history):
             history = None  # it lags behind what was said and heard, so its length is no place
         length, last = (None, None) if history is None else (len(history), history[-1] if history else None)

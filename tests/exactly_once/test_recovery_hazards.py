@@ -16,6 +16,7 @@ from tests.conversations.support import (
     assert_accepted,
     assistant,
     connect,
+    falls_silent,
     history,
     kinds,
     text_of,
@@ -28,6 +29,7 @@ from toolhouse_async import (
     StreamInterruptedError,
     StreamRecovered,
     ToolhouseError,
+    TurnTimeoutError,
 )
 
 TOOL = {"role": "tool", "content": "4 columns"}
@@ -220,6 +222,21 @@ async def test_a_cut_answer_with_a_job_that_the_history_does_not_show_is_no_succ
             await toolhouse.run(AGENT, "go")
     assert caught.value.safe_to_retry is False
     assert_accepted(server, "POST go")
+
+
+async def test_the_answer_to_the_same_words_of_unknown_fate_is_not_taken_for_this_one() -> None:
+    lags = history(user("go"), assistant("begun"), user("yes"), assistant("one"))
+    async with (
+        Scripted(post=[answer("ndjson", "begun")], put=[falls_silent(), cut()], get=repeat(lags)) as server,
+        connect(server) as toolhouse,
+    ):
+        session = toolhouse.session(AGENT)
+        await session.send("go")
+        with pytest.raises(TurnTimeoutError):
+            await session.send("yes", timeout=5)
+        with pytest.raises(StreamInterruptedError) as caught:
+            await session.send("yes")
+    assert caught.value.partial.text == ""
 
 
 async def test_without_recovery_a_cut_answer_with_a_job_is_an_interruption() -> None:
