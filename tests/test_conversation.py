@@ -5,6 +5,7 @@ import pytest
 from tests.support.answers import KEY
 from toolhouse_async import AsyncToolhouse, ConfigurationError, Message, ProtocolError
 from toolhouse_async._conversation import Conversation, Extras
+from toolhouse_async._run import Uncertain
 
 
 def conversation(run_id: str | None = None) -> Conversation:
@@ -65,6 +66,9 @@ async def test_where_an_answer_will_stand() -> None:
     assert one.place_of("z", None).repeated is False
     place = one.place_of("z", history)
     assert (place.length, place.last) == (2, history[1])
-    assert one.place_of("z", []).length == 0
-    assert one.place_of("z", []).last is None
+    assert one.place_of("z", []).length is None  # it lags: what was said is not in it
+    one.run.uncertain = Uncertain(place, 0.0, bars=False)
+    assert one.place_of("z", history)[3:] == (True, None)  # nobody knows whether it was said before
+    assert one.place_of("x", history)[3:] == (True, 1)
+    assert conversation("r9").place_of("z", [])[1:3] == (0, None)
     assert conversation("r9").place_of("z", None).repeated is True  # others may have said it
