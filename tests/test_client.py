@@ -702,3 +702,8 @@ async def test_integers_of_any_size_are_sent_exactly() -> None:
     async with RawServer([said("x")]) as server, client_of(server) as toolhouse:
         await toolhouse.session("a", vars=numbers).send("é", extra_body={"n": 3**99})
     assert json.loads(server.requests[0].body) == {"message": "é", "vars": numbers, "n": 3**99}
+
+
+def test_an_ssl_context_is_one_or_none() -> None:
+    with pytest.raises(ConfigurationError, match="SSLContext"):
+        AsyncToolhouse("key", ssl_context=False)  # type: ignore[arg-type]

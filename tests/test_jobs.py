@@ -131,3 +131,13 @@ async def test_it_keeps_its_session() -> None:
     async with talk([history(), said("x")]) as (_, toolhouse):
         events = [event async for event in toolhouse.session("a", run_id="r1").wait_for_job()]
         assert isinstance(events[-1], TurnCompleted)
+
+
+async def test_a_waiter_whose_step_was_collected_is_closed() -> None:
+    async with talk([silence]) as (_, toolhouse):
+        waiter = toolhouse.wait_for_job(TOKEN, polling=FOREVER)
+        step = waiter.wait()
+        step.send(None)
+        step.close()
+        with pytest.raises(ClosedError, match="before the job was over"):
+            await waiter.wait()

@@ -339,6 +339,14 @@ async def test_a_job_of_half_an_hour_is_within_the_default_deadline() -> None:
         assert (await run(server, PollingPolicy())).text == "wait done"
 
 
+async def test_too_many_jobs_one_after_another_end_the_turn() -> None:
+    jobs = (history(user("hi"), job=f"job-{number}") for number in range(1, 9))
+    async with Scripted(post=[streamed(job="job-0")], get=jobs) as server:
+        with pytest.raises(TooManyRoundsError):
+            await run(server, PollingPolicy(max_rounds=3))
+    assert_accepted(server, "POST hi")
+
+
 async def test_too_many_rounds_end_the_turn() -> None:
     async with Scripted(
         post=[streamed(job="job-0")],

@@ -24,6 +24,7 @@ from tests.conversations.support import (
     streamed,
     user,
 )
+from tests.exactly_once.support import over_time
 from toolhouse_async import StreamInterruptedError, StreamRecovered, TurnResult
 
 CLOSING = {"until_close": True}
@@ -120,6 +121,16 @@ async def test_a_job_that_it_finds_comes_as_events_behind_the_answers() -> None:
         *["TurnStarted", "TextDelta", "ToolCall", "JobStarted", "JobProgress", "JobFinished"],
         *["TurnResumed", "TextDelta", "TurnCompleted"],
     ]
+
+
+async def test_a_history_that_never_rests_proves_nothing() -> None:
+    notes = {"role": "tool", "content": "on and on"}
+    grows = [(float(n), history(user("hi"), assistant("Hello you"), *[notes] * n)) for n in range(300)]
+    async with Scripted(post=[streamed(said("Hello you"))], get=over_time(*grows)) as server:
+        with pytest.raises(StreamInterruptedError) as caught:
+            await run(server, settle=True)
+    assert caught.value.partial.text == "Hello you"
+    assert 120 <= server.times("GET")[-1] <= 135
 
 
 async def test_a_cut_that_a_proxy_made_a_clean_end_is_healed() -> None:

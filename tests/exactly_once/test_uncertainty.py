@@ -37,6 +37,7 @@ from toolhouse_async import (
     ResponseTimeoutError,
     ResumeUncertainError,
     Session,
+    StreamInterruptedError,
     Timeouts,
     ToolhouseError,
     TurnTimeoutError,
@@ -166,6 +167,15 @@ async def test_reconcile_waits_until_the_answer_is_whole() -> None:
     async with conversation(lost(), get=get) as (session, server):
         await unknown(session)
         assert (await session.reconcile()).text == "Second"
+        assert_accepted(server, "POST one", "PUT two")
+
+
+async def test_reconcile_raises_where_the_message_arrived_and_its_answer_never_comes() -> None:
+    async with conversation(lost(), get=repeat(history(*FIRST, user("two")))) as (session, server):
+        await unknown(session)
+        with pytest.raises(StreamInterruptedError, match="had arrived") as caught:
+            await session.reconcile()
+        assert caught.value.safe_to_retry is False
         assert_accepted(server, "POST one", "PUT two")
 
 
