@@ -707,3 +707,28 @@ async def test_integers_of_any_size_are_sent_exactly() -> None:
 def test_an_ssl_context_is_one_or_none() -> None:
     with pytest.raises(ConfigurationError, match="SSLContext"):
         AsyncToolhouse("key", ssl_context=False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "host:1:bob:s3cret",
+        "http://host:1:bob:s3cret",
+        "http://host:1@bob:s3cret",
+        "host:1@bob:s3cret",
+        "bob:s3cret",
+        "http://bob:s3cret",
+        "bob:s3cret host",
+    ],
+)
+def test_a_proxy_that_is_no_url_is_not_shown(proxy: str) -> None:
+    with pytest.raises(ConfigurationError, match="such as http://host:3128") as caught:
+        AsyncToolhouse("key", proxy=proxy)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "s3cret" not in shown.replace(f'"{proxy}"', "").replace("proxy=proxy", "")
+
+
+@pytest.mark.parametrize("headers", ["X: 1", [("X", "1")], 7])
+def test_headers_are_a_mapping(headers: Any) -> None:
+    with pytest.raises(ConfigurationError, match="mapping"):
+        AsyncToolhouse("key", headers=headers)

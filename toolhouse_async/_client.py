@@ -275,16 +275,16 @@ class AsyncToolhouse:
 
 def _checked_url(url: str, what: str, *, allow_insecure: bool) -> str:
     if not isinstance(url, str) or not url.isprintable() or any(c in url for c in " \\"):
-        raise ConfigurationError(f"{what} is not a URL: {_shown(url)}")
+        raise ConfigurationError(f"{what} is not a URL{_quoted(url, what)}")
     try:
         parts = urlsplit(url)
         valid = bool(parts.hostname) and parts.scheme in ("http", "https") and parts.port != 0
     except ValueError:
         parts, valid = None, False
     if parts is None:  # raised here, since the error that is handled above may quote a password
-        raise ConfigurationError(f"{what} is not a URL: {_shown(url)}{_ENCODE if '@' in url else ''}")
+        raise ConfigurationError(f"{what} is not a URL{_quoted(url, what)}{_ENCODE if '@' in url else ''}")
     if not valid:
-        raise ConfigurationError(f"{what} must be an http:// or https:// URL, not {_shown(url)}")
+        raise ConfigurationError(f"{what} must be an http:// or https:// URL{_quoted(url, what)}")
     if "@" in f"{parts.path}{parts.query}{parts.fragment}":
         raise ConfigurationError(f"{what} has an @ behind its host: {_shown(url)}{_ENCODE}")
     if "?" in url or "#" in url:
@@ -300,6 +300,16 @@ def _checked_url(url: str, what: str, *, allow_insecure: bool) -> str:
 
 
 _ENCODE: Final = " (write an @, : / ? or # of a user or password as %40, %3A, %2F, %3F or %23)"
+
+
+def _quoted(url: object, what: str) -> str:
+    """Show what is no URL; of a proxy no more than a scheme, a host and a port, since all else may be a password."""
+    if what == "proxy" and not (isinstance(url, str) and _HOST_AND_PORT.fullmatch(url)):
+        return ", such as http://host:3128"
+    return f": {_shown(url)}"
+
+
+_HOST_AND_PORT: Final = re.compile(r"([a-z][a-z0-9+.-]*://)?[\w.-]+(:[0-9]{1,5})?/?", re.IGNORECASE)
 
 
 def _shown(url: object) -> str:
@@ -318,6 +328,8 @@ def _is_loopback(host: str) -> bool:
 
 
 def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    if not isinstance(headers, Mapping):
+        raise ConfigurationError("headers must be a mapping of names to values")
     checked = {"User-Agent": f"toolhouse-async/{__version__}", "Accept": "*/*"}
     for name, value in headers.items():
         valid = isinstance(name, str) and _HEADER_NAME.fullmatch(name) and isinstance(value, str)

@@ -81,7 +81,7 @@ def test_the_job_id_is_made_harmless(values: list[str], job: str | None) -> None
         ("1e999", None),
         ("", None),
         ("soon", None),
-        ("9" * 5000, None),
+        ("9" * 5000, 1e9),
         (format_datetime(datetime(2026, 1, 2, 3, 4, 35, tzinfo=UTC), usegmt=True), 30),
         ("Fri, 02 Jan 2026 03:04:35 -0000", 30),
         ("Fri, 02 Jan 2026 04:04:35 +0100", 30),
@@ -263,3 +263,8 @@ def test_headers_are_read_in_any_case_and_joined() -> None:
     assert repr(made) == "Headers([('set-thing', 'a, b'), ('x', '1')])"
     assert len(repr(Headers([("a", "x" * 100_000)]))) < 3000
     assert Headers() == {}
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("9" * 400, 1e9), ("1_0", None), ("inf", None), ("1e99", 1e9)])
+def test_a_wait_of_odd_digits_is_never_endless_and_never_none_by_mistake(value: str, seconds: float | None) -> None:
+    assert retry_after_of(headers(("Retry-After", value)), NOW) == seconds

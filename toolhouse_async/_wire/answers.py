@@ -109,13 +109,21 @@ def retry_after_of(headers: HeaderLookup, now: float) -> float | None:
     """
     for name, unit in (("retry-after-ms", 0.001), ("Retry-After", 1.0)):
         for value in headers.getall(name, []):
-            try:
-                seconds = float(value) * unit
-            except ValueError:
+            seconds = _number(value) * unit
+            if math.isnan(seconds):
                 seconds = _seconds_between(headers.getall("Date", []), now, value)
             if math.isfinite(seconds) and seconds >= 0:
                 return min(seconds, 1e9)
     return None
+
+
+def _number(value: str) -> float:
+    """A number as HTTP writes it, not a number for anything else; one of too many digits is large, not endless."""
+    try:
+        number = math.nan if "_" in value else float(value)  # Python's own spelling
+    except ValueError:
+        return math.nan
+    return 1e12 if math.isinf(number) and value.strip().isdigit() else number
 
 
 def _seconds_between(said: list[str], now: float, then: str) -> float:
