@@ -922,3 +922,27 @@ def test_nothing_is_begun_where_the_event_loop_is_gone() -> None:
         House("worker", MemorySessionStore(), None, False, 30.0).spawn(coroutine)
     with pytest.raises(RuntimeError, match="cannot reuse"):
         coroutine.send(None)
+
+
+class Overtaken(MemorySessionStore):
+    """A store in which, so often as is said, another process writes just before ours does."""
+
+    times = 0
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None) -> bool:
+        if self.times > 0:
+            self.times -= 1
+            return False
+        return await super().swap(key, old, new)
+
+
+async def test_a_key_is_unlocked_however_often_others_write_in_between() -> None:
+    store = Overtaken()
+    async with processes(2, store=store) as (_, _, one, two):
+        with pytest.raises(LeaseLostError):
+            async with one.manager.checkout("k") as session:
+                store.times = 2
+                assert await two.manager.unlock("k")
+                assert store.times == 0
+                assert (await two.manager.send("k", "y")).text == "1:y"
+                await session.send("z")
