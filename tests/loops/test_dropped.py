@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -51,6 +52,8 @@ del loop, asking
 gc.collect()
 """
 
+AIOHTTPS_OWN = r"(?s)Exception ignored in: <coroutine object ClientSession\..*?RuntimeError: Event loop is closed\n"
+
 
 @pytest.mark.parametrize("step", ["run", "history", "map"])
 @pytest.mark.parametrize("closes", ["closes", "leaves"])
@@ -59,8 +62,10 @@ def test_no_error_of_ours_is_left(factory: str, closes: str, step: str) -> None:
     arguments = [sys.executable, "-c", SCRIPT, factory, closes, step]
     ran = subprocess.run(arguments, capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stderr
+    # A coroutine of aiohttp's that is collected behind its closed loop complains; whether it is depends on the collector.
+    said = re.sub(AIOHTTPS_OWN, "", ran.stderr)
     for sign in ("Traceback", "Exception ignored", "different Context"):
-        assert sign not in ran.stderr, ran.stderr
+        assert sign not in said, ran.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
