@@ -62,7 +62,7 @@ def test_no_error_of_ours_is_left(factory: str, closes: str, step: str) -> None:
     arguments = [sys.executable, "-c", SCRIPT, factory, closes, step]
     ran = subprocess.run(arguments, capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stderr
-    # A coroutine of aiohttp's that is collected behind its closed loop complains; whether it is depends on the collector.
+    # A coroutine of aiohttp's that is collected behind its closed loop complains; the collector's order decides that.
     said = re.sub(AIOHTTPS_OWN, "", ran.stderr)
     for sign in ("Traceback", "Exception ignored", "different Context"):
         assert sign not in said, ran.stderr
