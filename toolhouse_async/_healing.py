@@ -25,7 +25,6 @@ class Healing:
         reply: The answer as the last good reading of the history had it, ``None`` while it is not there.
         history: That reading.
         arrived: Whether the message itself is there; ``None`` if that cannot be told.
-        failures: Readings that failed, since the last good one.
         job_id: The latest job that was seen running.
     """
 
@@ -63,7 +62,6 @@ class Healing:
         self.reply: Reply | None = None
         self.history: tuple[Message, ...] | None = None
         self.arrived: bool | None = None
-        self.failures = 0
         self.job_id: str | None = None
 
     async def look(self, agent_id: str, run_id: str) -> JobStatus | None:
@@ -86,7 +84,6 @@ class Healing:
             if not tolerated(error):
                 raise
             asked = error.retry_after if isinstance(error, APIStatusError) else None
-            self.failures += 1
         now = self._core.time()
         pause = next_poll(self._polling, now - self._began, asked, service.randomness.random())
         rested_at = self._since + self._core.recovery.quiet
@@ -97,7 +94,6 @@ class Healing:
 
     def _take(self, history: tuple[Message, ...]) -> None:
         self._read_at = self._core.time()
-        self.failures = 0
         self.history = history
         self.arrived = has_arrived(history, self._place)
         # A message of unknown fate that turns out to be there is not an earlier one in the same words.
