@@ -12,13 +12,12 @@ One ``async for`` over typed events carries a turn through streaming, background
 import typing
 
 from ._client import AsyncToolhouse
-from ._jobs import BackgroundJobWaiter
 from ._map import MapIterator
 from ._options import TurnOptions
 from ._results import JobRecord, JobStatus, JobToken, MapItem, Message, ToolExchange, TurnResult
-from ._session import Session
+from ._session import BackgroundJobWaiter, Session
 from ._settings import Limits, PollingPolicy, RecoveryPolicy, RetryPolicy, Timeouts
-from ._turn import Turn
+from ._held import Turn
 from ._version import __version__
 from ._wire.decode import EventDecoder
 from .errors import (
@@ -56,6 +55,7 @@ from .errors import (
     TooManyRoundsError,
     TransportError,
     TurnTimeoutError,
+    UncertainSessionError,
     UnexpectedContentError,
     UnprocessableEntityError,
     WorkerError,
@@ -148,6 +148,7 @@ __all__ = [
     "TurnResumed",
     "TurnStarted",
     "TurnTimeoutError",
+    "UncertainSessionError",
     "UnexpectedContentError",
     "UnknownEvent",
     "UnprocessableEntityError",

@@ -12,18 +12,18 @@ from types import TracebackType
 from typing import Any, Final, Self, Unpack
 from urllib.parse import urlsplit
 
-from ._conversation import NO_EXTRAS, Conversation, Extras
 from ._core import Core
 from ._credentials import ApiKey, Credentials
-from ._jobs import BackgroundJobWaiter
 from ._map import MapIterator
 from ._options import TurnOptions
 from ._results import JobStatus, JobToken, Message, TurnResult
 from ._service import Service
-from ._session import Session, make_options
+from ._run.conversation import NO_EXTRAS, Conversation, Extras
+from ._session import BackgroundJobWaiter, Session, make_options
 from ._settings import Limits, PollingPolicy, RecoveryPolicy, RetryPolicy, Timeouts
 from ._transport import Transport
-from ._turn import Turn
+from ._turn.knowledge import Rules
+from ._held import Turn
 from ._version import __version__
 from ._wire.decode import EventDecoder
 from ._wire.ids import agent_id_of, check_id
@@ -106,10 +106,7 @@ class AsyncToolhouse:
         self._core = Core(
             service,
             timeouts=timeouts,
-            polling=polling,
-            recovery=recovery,
-            limits=limits,
-            decoder=decoder or EventDecoder(),
+            rules=Rules(polling, recovery, decoder or EventDecoder(), limits.max_line),
         )
 
     async def __aenter__(self) -> Self:
@@ -220,7 +217,7 @@ class AsyncToolhouse:
         if isinstance(token_or_session, JobToken):
             token = token_or_session
             conversation = self._conversation(token.agent_id, token.run_id)
-            conversation.job = token
+            conversation.run.job = token
             session = Session(conversation)
         elif isinstance(token_or_session, Session):
             session = token_or_session

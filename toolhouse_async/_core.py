@@ -6,12 +6,13 @@ import asyncio
 from typing import Protocol
 from weakref import WeakValueDictionary
 
-from ._polling import RunPoll
-from ._run import Run
+from ._run.poll import RunPoll
+from ._run.shared import SharedRun
 from ._service import Service
-from ._settings import Limits, PollingPolicy, RecoveryPolicy, Timeouts
+from ._settings import PollingPolicy, Timeouts
+from ._turn.knowledge import Rules, Run
+from ._turn.polls import Polls
 from ._watch import Watch
-from ._wire.decode import EventDecoder
 from .errors import ClosedError, ConfigurationError, ToolhouseError
 
 
@@ -26,29 +27,17 @@ class Live(Protocol):
 class Core:
     """The state of one client. One event loop uses it: the first that does."""
 
-    def __init__(
-        self,
-        service: Service,
-        *,
-        timeouts: Timeouts,
-        polling: PollingPolicy,
-        recovery: RecoveryPolicy,
-        limits: Limits,
-        decoder: EventDecoder,
-    ) -> None:
+    def __init__(self, service: Service, *, timeouts: Timeouts, rules: Rules) -> None:
         self.service = service
         self.timeouts = timeouts
-        self.polling = polling
-        self.recovery = recovery
-        self.limits = limits
-        self.decoder = decoder
+        self.rules = rules
         self.live: set[Live] = set()
         self.watch: Watch = Watch()
         self.loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
-        self._runs: WeakValueDictionary[tuple[str, str], Run] = WeakValueDictionary()
+        self._runs: WeakValueDictionary[tuple[str, str], SharedRun] = WeakValueDictionary()
         self._polls: WeakValueDictionary[tuple[str, str, PollingPolicy], RunPoll] = WeakValueDictionary()
-        self._poll_slots = asyncio.Semaphore(polling.max_in_flight)
+        self._poll_slots = asyncio.Semaphore(rules.polling.max_in_flight)
 
     def check_open(self) -> None:
         """Check that the client is open.
@@ -90,25 +79,26 @@ class Core:
         """The time of the client's event loop, which needs not be running."""
         return (self.loop or asyncio.get_running_loop()).time()
 
-    def run_of(self, agent_id: str, run_id: str) -> Run:
-        """The shared state of a run."""
+    def run_of(self, agent_id: str, run_id: str) -> SharedRun:
+        """What is shared of a run."""
         run = self._runs.get((agent_id, run_id))
         if run is None:
-            run = self._runs[agent_id, run_id] = Run()
+            run = self._runs[agent_id, run_id] = SharedRun(Run.of_others(run_id))
         return run
 
-    def name_run(self, run: Run, agent_id: str, run_id: str) -> None:
+    def name_run(self, run: SharedRun, agent_id: str, run_id: str) -> None:
         """Note that ``run`` is known by this id from now on (as well)."""
         self._runs[agent_id, run_id] = run
 
-    def poll_of(self, run: Run, agent_id: str, run_id: str, policy: PollingPolicy, elapsed: float) -> RunPoll:
-        """The polling of a run: one for all who wait with the same policy."""
+    def poll_of(self, run: Run, agent_id: str, policy: PollingPolicy, elapsed: float) -> RunPoll:
+        """The polling of a run, which has an id: one for all who wait with the same policy."""
+        run_id = run.run_id or ""
         key = (agent_id, run_id, policy)
         poll = self._polls.get(key)
         if poll is None or poll.is_over:
-            poll = self._polls[key] = RunPoll(
-                self.service, agent_id, run_id, policy, self._poll_slots, elapsed=elapsed, run_begun=run.begun
-            )
+            draw = self.service.randomness.random()
+            polls = Polls(policy, self.time(), draw, elapsed=elapsed, run_id=run_id, run_begun=run.begun)
+            poll = self._polls[key] = RunPoll(self.service, agent_id, run_id, self._poll_slots, polls)
         return poll
 
     def close(self) -> bool:

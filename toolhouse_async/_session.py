@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from copy import copy
 from types import TracebackType
-from typing import Final, Self, Unpack
+from typing import Any, Final, Literal, Self, Unpack
 
-from ._conversation import Conversation
-from ._exchange import Exchange
-from ._jobs import BackgroundJobWaiter
-from ._options import Options, TurnOptions, check_message
-from ._results import JobStatus, Message, TurnResult
+from ._driver import Driver
+from ._held import EventReader, Turn
+from ._options import Options, TurnOptions, check_message, check_timeout
+from ._results import JobStatus, JobToken, Message, TurnResult
+from ._run.conversation import Conversation
 from ._settings import PollingPolicy
-from ._turn import Turn
-from ._wire.steps import State
-from .errors import ConfigurationError, OutcomeUnknownError
+from ._turn.table import State
+from .errors import ClosedError, ConfigurationError, OutcomeUnknownError, ToolhouseError
 
 
 class Session:
@@ -64,7 +65,9 @@ class Session:
         self._check_open()
         check_message(message)
         options = make_options(turn_options)
-        return Turn(Exchange(self._conversation, options, message=message, timeout=options.timeout))
+        conversation = self._conversation
+        turn = conversation.turn(options, message=message)
+        return Turn(Driver(conversation, turn, timeout=options.timeout))
 
     async def send(self, message: str | None = None, **turn_options: Unpack[TurnOptions]) -> TurnResult:
         """Make a whole turn and return its result. Arguments as for :meth:`stream`.
@@ -85,7 +88,7 @@ class Session:
         May be cancelled and repeated at will.
         """
         self._check_open()
-        if not self._conversation.has_begun:
+        if not self._conversation.run.has_begun:
             return []
         return await self._conversation.history()
 
@@ -99,46 +102,64 @@ class Session:
         May be cancelled and repeated at will.
         """
         self._check_open()
-        if not self._conversation.has_begun:
+        if not self._conversation.run.has_begun:
             raise ConfigurationError("there is no run yet: the session has not had an answer")
         return await self._conversation.read()
 
-    async def reconcile(self) -> TurnResult | None:
-        """Find out what became of the last message whose turn brought no result.
+    async def reconcile(self, *, assume: Literal["absent"] | None = None) -> TurnResult | None:
+        """Find out what became of the last message.
 
-        That is one whose outcome nobody knows (:class:`~toolhouse_async.OutcomeUnknownError`), or whose turn was cut,
-        cancelled, closed or timed out. Reads the history until the answer is there and has not changed for
-        ``RecoveryPolicy.quiet``; waits for jobs that the message has started, and resumes after them.
+        Where its turn brought a result, that is returned. Else its outcome may be unknown
+        (:class:`~toolhouse_async.OutcomeUnknownError`), or its turn was cut, cancelled, closed or timed out. Then the
+        history is read until it shows what became of it; jobs that the message has started are waited for, and the
+        run is resumed after them.
+
+        Args:
+            assume: ``"absent"`` settles, without looking, that a message did not arrive of which nobody knows that. It
+                is your decision: if it did arrive all the same and you send it again, the service has it twice.
 
         Returns:
-            The answer, if the message had arrived; ``None`` if it had not (sending it again is right), or if there is
-            no such message. The proof that it had not is a history that has not shown it for ``quiet`` seconds: raise
-            that where proxies may hold messages back for longer.
+            The answer, all rounds of it, if the message had arrived; ``None`` if it had not (then sending it again is
+            right), or if nothing was ever sent. The proof that it had not is a history that holds all that was said and
+            heard before and nothing else, for ``RecoveryPolicy.absence`` seconds, or for ``RecoveryPolicy.quiet`` where
+            the service was seen to show messages before they were answered.
 
         Raises:
             OutcomeUnknownError: Nobody can know, now or at all (the message was to start the conversation).
             ToolhouseError: It arrived, and the turn failed later.
+            ConfigurationError: ``assume`` is neither ``"absent"`` nor ``None``.
 
-        May be cancelled and repeated at will.
+        May be cancelled and repeated at will: what was learned is kept.
         """
         self._check_open()
+        if assume not in ("absent", None):
+            raise ConfigurationError(f"assume must be 'absent' or None, not {assume!r:.80}")
         conversation = self._conversation
-        if conversation.run.uncertain is None:
+        run = conversation.run
+        unfinished = run.unfinished
+        if unfinished is not None and unfinished.is_uncertain and assume is not None:
+            run.transcript.take_back(unfinished.said)
+            run.unfinished = unfinished = None
             return None
-        if conversation.run_id is None:
+        if unfinished is None:
+            if isinstance(run.ended, ToolhouseError):
+                raise copy(run.ended)
+            return run.ended
+        if run.run_id is None:
             raise OutcomeUnknownError(
-                "the message was to start the conversation: without its run id there is no history to look in"
+                "the message was to start the conversation: without its run id there is no history to look in; "
+                "reconcile(assume='absent') settles it by your decision"
             )
-        exchange = Exchange(conversation, Options(), begin=State.RECOVERING)
+        driver = Driver(conversation, conversation.turn(unfinished.options, state=State.FINDING))
         try:
-            while not exchange.is_over:
-                exchange.events.clear()
-                await exchange.advance()
+            while not driver.is_over:
+                driver.events.clear()
+                await driver.advance()
         finally:
-            exchange.close()
-        if exchange.error is not None:
-            raise exchange.error
-        return exchange.result
+            driver.close()
+        if driver.error is not None:
+            raise driver.error
+        return driver.result
 
     def wait_for_job(
         self,
@@ -158,6 +179,81 @@ class Session:
     def _check_open(self) -> None:
         self._conversation.check_open()
         self._conversation.core.check_open()
+
+
+class BackgroundJobWaiter(EventReader):
+    """Waits until a run's background job is over, resumes the run, and so on for every further job.
+
+    ``await waiter`` gives the :class:`~toolhouse_async.TurnResult` of all that follows the job; iterating gives
+    the same as events; :meth:`wait` only waits and sends nothing. Made by :meth:`Session.wait_for_job` and
+    :meth:`AsyncToolhouse.wait_for_job` too.
+
+    Args:
+        session: The conversation whose job to wait for. One that runs no job is resumed after one poll.
+        resume_message: What the automatic resume says.
+        polling: How to poll; default as the client does.
+        timeout: Seconds for everything; ``None`` waits as long as ``polling`` allows.
+
+    Raises:
+        ConfigurationError: The session has no run yet, or an argument is wrong.
+
+    Cancelling one who waits stops neither the job nor anybody else who waits for it.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        resume_message: str = "",
+        polling: PollingPolicy | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        conversation = session._conversation  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        if conversation.run_id is None:
+            raise ConfigurationError("there is no run to wait for: the session has not had an answer yet")
+        check_timeout(timeout)
+        left = conversation.run.job
+        options = Options(format=left.format if left else "ndjson", resume_message=resume_message)
+        self._session = session
+        turn = conversation.turn(options, state=State.WAITING, polling=polling)
+        super().__init__(Driver(conversation, turn, timeout=timeout))
+
+    def __await__(self) -> Generator[Any, None, TurnResult]:
+        return self.result().__await__()
+
+    def __repr__(self) -> str:
+        conversation = self._driver.conversation
+        return f"<BackgroundJobWaiter for agent {conversation.agent_id}, run {conversation.run_id}>"
+
+    @property
+    def token(self) -> JobToken | None:
+        """What waits for the same job in another process; ``None`` before its id is known."""
+        return self._driver.turn.token
+
+    async def wait(self) -> JobStatus:
+        """Wait until the job is over, and send nothing.
+
+        Returns:
+            What the service said last, the history included. Over means finished or failed: the API does not say.
+
+        Raises:
+            JobWaitTimeoutError: It was still running at the deadline.
+            ContactLostError: Too many polls failed.
+            ToolhouseError: The run cannot be read.
+        """
+        driver = self._driver
+        driver.check_loop()
+        driver.turn.only_waits = True
+        while driver.turn.state is State.WAITING and not driver.is_over:
+            self._events.clear()
+            await driver.advance()
+        self._events.clear()
+        if driver.error is not None:
+            raise driver.error
+        if driver.turn.status is None:
+            raise ClosedError("closed before the job was over")
+        driver.close()
+        return driver.turn.status
 
 
 def make_options(options: TurnOptions) -> Options:

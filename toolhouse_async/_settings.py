@@ -117,16 +117,20 @@ class PollingPolicy:
 
 @frozen
 class RecoveryPolicy:
-    """How a cut answer is healed from the history.
+    """How answers and messages are looked for in the history.
 
     Attributes:
-        quiet: Seconds for which the answer in the history must not have changed; and seconds after which a message of
-            unknown fate that is not there counts as not arrived.
+        quiet: Seconds for which the history must not have changed. Also seconds after which a message of unknown fate
+            that is not there counts as not arrived, where the service was seen to show a message before its answer
+            was complete.
         deadline: Seconds after which the attempt is given up.
+        absence: Seconds after which such a message counts as not arrived where the service was not seen to do that:
+            it may record a turn only when that has ended. ``None``: it never counts as not arrived.
     """
 
     quiet: float = field(default=10.0, validator=_check())
     deadline: float = field(default=120.0, validator=_check())
+    absence: float | None = field(default=120.0, validator=_check(optional=True))
 
 
 @frozen

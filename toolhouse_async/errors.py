@@ -11,7 +11,8 @@
     │  │  ├─ ConnectTimeoutError (TimeoutError)
     │  │  └─ TLSError                            never retried
     │  ├─ OutcomeUnknownError                    sent, and no answer says what became of it
-    │  │  └─ ResponseTimeoutError (TimeoutError)
+    │  │  ├─ ResponseTimeoutError (TimeoutError)
+    │  │  └─ UncertainSessionError               an earlier message's outcome; this one was not sent
     │  └─ StreamInterruptedError                 the answer was cut; .partial
     │     └─ IdleTimeoutError (TimeoutError)
     ├─ ProtocolError                             the answer breaks HTTP or the Workers API
@@ -87,6 +88,7 @@ __all__ = [
     "ToolhouseError",
     "TransportError",
     "TurnTimeoutError",
+    "UncertainSessionError",
     "UnexpectedContentError",
     "UnprocessableEntityError",
     "WorkerError",
@@ -106,7 +108,11 @@ class ToolhouseError(Exception):
         headers: Headers of the answer that led to the error (empty without one); names in lower case.
         safe_to_retry: ``True`` if sending the same message again cannot make the service accept it twice,
             ``False`` if it would, ``None`` if nobody can know.
+        token: Where it ended behind a background job, what :meth:`~toolhouse_async.AsyncToolhouse.wait_for_job` takes
+            to go on later, in any process; else ``None``.
     """
+
+    token: JobToken | None = None
 
     def __init__(
         self,
@@ -167,6 +173,23 @@ class OutcomeUnknownError(TransportError):
 
 class ResponseTimeoutError(OutcomeUnknownError, TimeoutError):
     """No answer's headers within ``Timeouts.response`` of sending."""
+
+
+class UncertainSessionError(OutcomeUnknownError):
+    """This message was not sent, since nobody knows whether an earlier one of the conversation was accepted.
+
+    ``session.reconcile()`` settles that one. ``safe_to_retry`` is ``True``, for it speaks of this message.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        run_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        safe_to_retry: bool | None = True,
+    ) -> None:
+        super().__init__(message, run_id=run_id, headers=headers, safe_to_retry=safe_to_retry)
 
 
 class _WithPartial(ToolhouseError):  # noqa: N818 - a part of errors, not one

@@ -13,12 +13,12 @@ from attrs import frozen
 from ._keyed.checkout import Checkout, House
 from ._keyed.listing import SessionInfo, info_of
 from ._keyed.pending import finish
-from ._keyed.turn import KeyedExchange, KeyedTurn
+from ._keyed.turn import KeyedTurn
 from ._log import log
 from ._options import TurnOptions, check_message
 from ._results import TurnResult
 from ._session import Session, make_options
-from ._turn import Turn
+from ._held import Turn
 from ._wire import records
 from .errors import ConfigurationError, StoreError
 from .stores import MemorySessionStore, SessionStore
@@ -147,7 +147,7 @@ class SessionManager:
         check_message(message)
         options = make_options(turn_options)
         checkout, _ = self._checkout(key)
-        return KeyedTurn(KeyedExchange(checkout, options, message=message))
+        return KeyedTurn(checkout, options, message=message)
 
     async def send(self, key: str, message: str | None = None, **turn_options: Unpack[TurnOptions]) -> TurnResult:
         """Make a whole turn of a key's conversation and return its result. Arguments as for :meth:`stream`.

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
-from toolhouse_async._wire.steps import Signal, State
+from toolhouse_async._turn.table import Signal, State
 
 COLUMN: Final = 116
 ROW: Final = 36

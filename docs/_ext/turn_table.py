@@ -8,7 +8,7 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from turn_drawing import draw, ordered
 
-from toolhouse_async._wire.steps import TABLE
+from toolhouse_async._turn.table import TABLE
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx

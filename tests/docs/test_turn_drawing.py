@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from toolhouse_async._wire.steps import TABLE, Signal, State
+from toolhouse_async._turn.table import TABLE, Signal, State
 
 from .blocks import ROOT
 

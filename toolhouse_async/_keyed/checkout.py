@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
 from .._log import log
-from .._run import Uncertain
-from .._wire.records import Unsettled
+from .._options import Options
+from .._turn.fold import Fold
+from .._turn.knowledge import NEVER, Stage, Unfinished
+from .._turn.transcript import NOTHING_HEARD, Heard, Transcript, key_of
+from .._wire.records import Record, Unsettled
 from ..errors import ClosedError, LeaseLostError, StoreError
 from .gates import Gates, Owner
 from .lease import PATIENCE, Lease
 
 if TYPE_CHECKING:
-    from .._conversation import Conversation
     from .._results import JobToken
-    from .._wire.history import Place
+    from .._run.conversation import Conversation
+    from .._turn.knowledge import Run
+    from .._turn.transcript import Said
     from ..stores import SessionStore
 
 
@@ -149,13 +154,45 @@ class Checkout:
             house.restarts and record.run_id is None and record.unsettled is not None and record.unsettled.told
         ):
             record = lease.record = record.begun_anew()
-        unsettled, uncertain = record.unsettled, None
-        if unsettled is not None:
-            # The message may have been sent at any time until the lease ended.
-            since = asyncio.get_running_loop().time() - lease.idle
-            uncertain = Uncertain(unsettled.place, since, unsettled.bars, unsettled.told)
-        self.conversation.restore(record.run_id, record.said, uncertain, record.token)
-        self.conversation.is_nameless = record.nameless and not house.restarts
+        conversation = self.conversation
+        if record.run_id is None:
+            conversation.begin_anew()
+        else:
+            conversation.go_on_with(record.run_id)
+        run = conversation.run
+        run.is_nameless = record.nameless and not house.restarts
+        run.job, run.unfinished, run.ended = record.token, None, None
+        self._restore(run, record)
+
+    def _restore(self, run: Run, record: Record) -> None:
+        """Take up what another process, or an earlier use of the key, has left."""
+        unsettled = record.unsettled
+        known = run.transcript.counts
+        if record.run_id is not None and (record.said is None or known is None or dict(known) != dict(record.said)):
+            run.transcript = _transcript(record)
+            run.begun = NEVER if record.said is not None else None
+        if unsettled is None:
+            return
+        said = run.transcript.latest if unsettled.accepted else None
+        if said is None:
+            said = run.transcript.say(unsettled.words)
+            said.is_certain = unsettled.accepted
+        # The message may have been sent at any time until the lease ended.
+        now = asyncio.get_running_loop().time()
+        token = record.token
+        run.unfinished = Unfinished(
+            _stage(unsettled, token),
+            said,
+            unsettled.words,
+            now - self._lease.idle,
+            Fold(),
+            Options(format=token.format if token else "ndjson"),
+            round=token.round if token else 0,
+            has_job=token is not None,
+            job=None if token is None else (token.job_id, now - max(0.0, time.time() - token.started)),
+            bars=unsettled.bars,
+            told=unsettled.told,
+        )
 
     @property
     def pending(self) -> JobToken | None:
@@ -173,9 +210,9 @@ class Checkout:
 
     # What its conversation tells
 
-    async def sending(self, place: Place, *, resumes: bool) -> None:
+    async def sending(self, said: Said, words: str | None, *, resumes: bool) -> None:
         """Note what is about to be sent; without that nothing is."""
-        self._note(unsettled=Unsettled(place, bars=not resumes, told=resumes, resumes=resumes))
+        self._note(unsettled=Unsettled(words, bars=not resumes, told=resumes, resumes=resumes, accepted=False))
         try:
             await self._lease.save(patience=min(self._house.length, PATIENCE))
         except StoreError as error:
@@ -188,7 +225,7 @@ class Checkout:
         unsettled = self._lease.record.unsettled
         token = None if self._is_sent else self._lease.record.token
         self._is_sent = False
-        self._note(unsettled=unsettled and unsettled._replace(bars=False, told=True), token=token)
+        self._note(unsettled=unsettled and unsettled._replace(bars=False, told=True, accepted=True), token=token)
         await self._save_soon()
 
     async def waiting(self, token: JobToken) -> None:
@@ -213,21 +250,22 @@ class Checkout:
         if not self._house.restarts:
             return False
         log.info("the service does not know run %s of a key: its conversation begins anew", conversation.run_id)
-        said = conversation.run.all_said
+        said = conversation.run.transcript.counts
         self._gone = (conversation.run_id, None if said is None else dict(said))
-        conversation.restore(None, None, None, None)
+        conversation.begin_anew()
         self._lease.record = self._lease.record.begun_anew()
         return True
 
     def _note(self, **fields: Any) -> None:
-        conversation = self.conversation
-        said = conversation.run.all_said
-        if conversation.run_id is None:
-            said = {}
+        run = self.conversation.run
+        said, tail = run.transcript.counts, run.transcript.tail
+        if run.run_id is None:
+            said, tail = {}, NOTHING_HEARD
         self._lease.change(
-            run_id=conversation.run_id,
-            nameless=conversation.is_nameless,
+            run_id=run.run_id,
+            nameless=run.is_nameless,
             said=None if said is None else dict(said),
+            heard=None if tail is None or not tail.whole else tail.pieces,
             **fields,
         )
 
@@ -273,13 +311,15 @@ class Checkout:
 
     def _left_open(self) -> Unsettled | None:
         """What the conversation leaves open, in the end."""
-        unsettled, uncertain = self._lease.record.unsettled, self.conversation.run.uncertain
-        if unsettled is not None and unsettled.resumes:
-            return unsettled
-        return (
-            None
-            if uncertain is None
-            else Unsettled(uncertain.place, bars=uncertain.bars, told=uncertain.told, resumes=False)
+        unfinished = self.conversation.run.unfinished
+        if unfinished is None:
+            return None
+        return Unsettled(
+            unfinished.words,
+            bars=unfinished.bars,
+            told=unfinished.told,
+            resumes=unfinished.stage is Stage.RESUME,
+            accepted=unfinished.stage not in (Stage.MESSAGE, Stage.RESUME),
         )
 
     async def forget(self) -> None:
@@ -295,3 +335,27 @@ class Checkout:
             raise
         self._house.live.discard(self)
         self._house.gates.leave(self.key)
+
+
+def _transcript(record: Record) -> Transcript:
+    """What is known of a run by what a store keeps: of an accepted message that is open, not where its answer ends."""
+    said, unsettled = record.said, record.unsettled
+    heard = None if record.heard is None else Heard(record.heard, whole=True)
+    if said is None or unsettled is None or not unsettled.accepted:
+        return Transcript(said, heard)
+    before = dict(said)
+    key = key_of(unsettled.words)
+    if before.get(key, 0) < 1:
+        return Transcript(said, None)
+    before[key] -= 1
+    transcript = Transcript({each: times for each, times in before.items() if times}, heard)
+    transcript.say(unsettled.words).is_certain = True
+    return transcript
+
+
+def _stage(unsettled: Unsettled, token: JobToken | None) -> Stage:
+    if unsettled.resumes and not unsettled.accepted:
+        return Stage.RESUME
+    if not unsettled.accepted:
+        return Stage.MESSAGE
+    return Stage.ANSWER if token is None else Stage.JOB

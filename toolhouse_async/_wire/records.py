@@ -8,16 +8,17 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import orjson
 
-from .._results import JobToken, Message
+from .._results import JobToken
 from ..errors import StoreError
-from .history import Place, fingerprint
 from .ids import check_id
 
 T = TypeVar("T")
 
-VERSION: Final = 1
+VERSION: Final = 2
 MOST_SAID: Final = 500
 """How many different messages are counted by conversation; beyond it nobody knows what was said before."""
+MOST_HEARD: Final = 100
+"""How many rounds of one message are kept; beyond it nobody knows what was heard."""
 LATEST: Final = 1e12
 _NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 
@@ -26,16 +27,18 @@ class Unsettled(NamedTuple):
     """A message whose answer nobody may have seen.
 
     Attributes:
-        place: Where its answer stands in the history.
-        bars: Whether nobody knows if it was accepted.
+        words: The message as it was sent, ``None`` if there was none.
+        bars: Whether nothing more is sent before its fate is known.
         told: Whether anybody was told of that.
         resumes: Whether it is the resume after a job.
+        accepted: Whether the service is known to have accepted it.
     """
 
-    place: Place
+    words: str | None
     bars: bool
     told: bool
     resumes: bool
+    accepted: bool
 
 
 class Waiter(NamedTuple):
@@ -54,6 +57,8 @@ class Record(NamedTuple):
         token: A job whose answer nobody has.
         unsettled: A message whose answer nobody may have seen.
         said: How often each message was said, by its key; ``None`` if that is not known.
+        heard: What was heard behind the last message with words, as pieces of a size and a key; ``None`` if that is not
+            known.
         holder: The number by which somebody has the key; empty if nobody has.
         who: Their host and process, for people to read.
         until: When their lease ends, by the store's clock; without a holder, when the last one ended.
@@ -67,6 +72,7 @@ class Record(NamedTuple):
     token: JobToken | None = None
     unsettled: Unsettled | None = None
     said: Mapping[str, int] | None = _NOTHING
+    heard: tuple[tuple[int, str], ...] | None = ()
     holder: str = ""
     who: str = ""
     until: float = 0.0
@@ -76,14 +82,14 @@ class Record(NamedTuple):
 
     def begun_anew(self) -> Record:
         """The same key with no conversation."""
-        return self._replace(run_id=None, nameless=False, token=None, unsettled=None, said=_NOTHING)
+        return self._replace(run_id=None, nameless=False, token=None, unsettled=None, said=_NOTHING, heard=())
 
     def is_like(self, other: Record) -> bool:
         """Whether the conversation stands where it stands in the other."""
         return all(getattr(self, name) == getattr(other, name) for name in _CONVERSATION)
 
 
-_CONVERSATION: Final = ("run_id", "nameless", "token", "unsettled", "said")
+_CONVERSATION: Final = ("run_id", "nameless", "token", "unsettled", "said", "heard")
 
 
 def claimed(record: Record, number: str, now: float, *, who: str, length: float, is_stale: bool = False) -> Record:
@@ -144,19 +150,14 @@ def abandoned(record: Record, number: str, now: float) -> Record:
 
 def dumps(record: Record) -> bytes:
     """Write a record."""
-    unsettled, said = record.unsettled, record.said
-    place = None
-    if unsettled is not None:
-        last = unsettled.place.last
-        place = unsettled.place._replace(last=fingerprint(last) if isinstance(last, Message) else last)
+    said = record.said
     written: dict[str, Any] = {
         "v": VERSION,
         "run_id": record.run_id,
         "nameless": record.nameless,
         "token": None if record.token is None else record.token.to_json(),
-        "unsettled": None
-        if unsettled is None
-        else [list(place or ()), unsettled.bars, unsettled.told, unsettled.resumes],
+        "unsettled": None if record.unsettled is None else list(record.unsettled),
+        "heard": None if record.heard is None or len(record.heard) > MOST_HEARD else [list(each) for each in record.heard],
         "said": dict(said) if said is not None and len(said) <= MOST_SAID else None,
         "holder": record.holder,
         "who": record.who,
@@ -194,6 +195,7 @@ def _record(
     token: object,
     unsettled: object,
     said: object,
+    heard: object,
     holder: object,
     who: object,
     until: object,
@@ -207,6 +209,7 @@ def _record(
         None if token is None else JobToken.from_json(_as(token, str)),
         None if unsettled is None else _unsettled(*_as(unsettled, list)),
         None if said is None else {name: _count(number) for name, number in _as(said, dict).items()},
+        None if heard is None else tuple(_piece(*_as(each, list)) for each in _as(heard, list)),
         _as(holder, str),
         _as(who, str),
         _time(until),
@@ -216,20 +219,18 @@ def _record(
     )
 
 
-def _unsettled(place: object, bars: object, told: object, resumes: object) -> Unsettled:
-    words, length, last, repeated, said_before = _as(place, list)
+def _unsettled(words: object, bars: object, told: object, resumes: object, accepted: object) -> Unsettled:
     return Unsettled(
-        Place(
-            None if words is None else _as(words, str),
-            None if length is None else _count(length),
-            None if last is None else _as(last, str),
-            _as(repeated, bool),
-            None if said_before is None else _count(said_before),
-        ),
+        None if words is None else _as(words, str),
         _as(bars, bool),
         _as(told, bool),
         _as(resumes, bool),
+        _as(accepted, bool),
     )
+
+
+def _piece(size: object, key: object) -> tuple[int, str]:
+    return _count(size), _as(key, str)
 
 
 def _waiter(number: object, until: object) -> Waiter:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
-from .._reader import EventReader
+from .._held import EventReader
 from ..errors import ClosedError
 
 __all__ = ["Paced"]

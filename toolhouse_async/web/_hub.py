@@ -10,11 +10,11 @@ from types import TracebackType
 from typing import Final, Self
 from uuid import uuid4
 
-from .._jobs import BackgroundJobWaiter
+from .._session import BackgroundJobWaiter
 from .._log import log
-from .._reader import EventReader
+from .._held import EventReader
 from .._results import TurnResult
-from .._turn import Turn
+from .._held import Turn
 from ..errors import ClosedError, ConfigurationError, EventsDroppedError, SessionBusyError, ToolhouseError
 from ..events import Event
 from ._replay import Replay

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, Self
 import orjson
 
 from .._log import log
-from .._reader import EventReader
+from .._held import EventReader
 from ..errors import ClosedError, ConfigurationError, ToolhouseError
 from ..events import Event, TurnCompleted
 from ._failures import browser_json, failure
@@ -138,7 +138,7 @@ class ByteStream:
         self._is_over = True
         self._paced.abandon()
         if isinstance(self._source, EventReader):
-            self._source._engine.abandon()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+            self._source._driver.abandon()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
     def __del__(self) -> None:
         if hasattr(self, "_paced") and not self._is_over:  # else __init__ failed

@@ -5,8 +5,8 @@ from __future__ import annotations
 from enum import Enum, unique
 from typing import Final, NamedTuple
 
-from .entries import End
-from .history import Reply, goes_on_from, is_same_text
+from .._wire.entries import End
+from .transcript import Reply, goes_on_from, is_same_text
 
 
 @unique

@@ -8,11 +8,12 @@ from collections.abc import Coroutine, Mapping
 from copy import copy
 from typing import Any, Final
 
-from ._answer import Answer, Cut
-from ._run import Holder
-from ._wire.history import Place
-from ._wire.requests import Format
-from .errors import ToolhouseError
+from .._answer import Answer, Cut
+from .._transport import Dispatch
+from .._turn.transcript import Said
+from .._wire.requests import Format
+from ..errors import ToolhouseError
+from .queue import Holder
 
 KEPT: Final = 1024 * 1024
 """Bytes of an answer that are kept for readers who come while it is being read."""
@@ -27,22 +28,24 @@ class SharedResume:
 
     Attributes:
         format: The endpoint family that it was sent to.
-        place: Where its answer will stand in the history.
+        said: The message.
+        dispatch: How far it has come.
     """
 
     def __init__(
         self,
         send: Coroutine[Any, Any, Answer],
+        dispatch: Dispatch,
         *,
         format: Format,  # noqa: A002 - the API's word
-        place: Place,
+        said: Said,
     ) -> None:
         self.format: Format = format
-        self.place = place
+        self.said = said
+        self.dispatch = dispatch
         self._taps: dict[Tap, Holder] = {}
         self._kept: list[bytes] = []
         self._kept_size = 0
-        self._counted = False
         self._sending = asyncio.get_running_loop().create_task(send)
         self._sending.add_done_callback(self._sent)
         self._answer: Answer | None = None
@@ -68,19 +71,9 @@ class SharedResume:
         """Whether the answer was read to a good end."""
         return self._over and self._end is None
 
-    @property
-    def job_id(self) -> str | None:
-        """The job that the answer's headers tell of."""
-        return None if self._answer is None else self._answer.job_id
-
     def others(self, tap: Tap) -> list[Holder]:
         """The readers beside one."""
         return [reader for other, reader in self._taps.items() if other is not tap]
-
-    def is_counted(self) -> bool:
-        """Whether its acceptance has been noted; it is from then on."""
-        counted, self._counted = self._counted, True
-        return counted
 
     def _sent(self, task: asyncio.Task[Answer]) -> None:
         if task.cancelled() or task.exception() is not None:

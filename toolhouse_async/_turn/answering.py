@@ -4,103 +4,29 @@ from __future__ import annotations
 
 import codecs
 from collections import deque
-from collections.abc import Mapping
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
-from ._log import log
-from ._wire.decode import EventDecoder, is_whole
-from ._wire.fold import Fold
-from ._wire.lines import LineSplitter
-from ._wire.streamed import StreamedCalls
-from .errors import LineTooLongError, ProtocolError
-from .events import Event, TextDelta
+from .._wire.decode import EventDecoder, is_whole
+from .._wire.lines import LineSplitter
+from .._wire.streamed import StreamedCalls
+from ..errors import LineTooLongError
+from ..events import Event, TextDelta
+from .fold import Fold
 
 _Characters: Final = codecs.getincrementaldecoder("utf-8")
 
 
-class Body(Protocol):
-    """An answer whose body is still to be read: one's own, or one shared with others."""
-
-    @property
-    def run_id(self) -> str | None:
-        """The run id in its headers, if there is one."""
-        ...
-
-    @property
-    def job_id(self) -> str | None:
-        """The job in its headers, if there is one."""
-        ...
-
-    def redact(self, text: str) -> str:
-        """Black the key out of what the answer said."""
-        ...
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers as a mapping."""
-        ...
-
-    @property
-    def framed(self) -> bool:
-        """Whether the end will be proven by the framing."""
-        ...
-
-    @property
-    def waiting_since(self) -> float | None:
-        """The loop's time since which bytes are waited for."""
-        ...
-
-    @property
-    def at_end(self) -> bool:
-        """Whether the next reading gives nothing."""
-        ...
-
-    async def read(self) -> bytes:
-        """Return the next bytes, none at the end."""
-        ...
-
-    def rest(self) -> bytes:
-        """Return what was received and not read yet."""
-        ...
-
-    def fail(self, reason: str) -> None:
-        """End the body here."""
-        ...
-
-    def close(self) -> None:
-        """Let the connection go."""
-        ...
-
-
-class EventStream:
+class Answering:
     """Makes an answer's bytes into events, which it adds to a list and a fold; reads nothing itself.
 
     Attributes:
-        answer: The answer being read.
         odd_end: Whether the body ended within a character or a line that is not JSON.
     """
 
-    __slots__ = (
-        "_calls",
-        "_characters",
-        "_decoder",
-        "_fold",
-        "_max_line",
-        "_splitter",
-        "answer",
-        "odd_end",
-    )
+    __slots__ = ("_calls", "_characters", "_decoder", "_fold", "_max_line", "_splitter", "odd_end")
 
-    def __init__(
-        self,
-        answer: Body,
-        format_: Literal["ndjson", "text"],
-        decoder: EventDecoder,
-        max_line: int,
-        fold: Fold,
-    ) -> None:
-        self.answer = answer
-        self.odd_end = False
+    def __init__(self, format_: Literal["ndjson", "text"], decoder: EventDecoder, max_line: int, fold: Fold) -> None:
+        self.odd_end: bool = False
         self._decoder = decoder
         self._max_line = max_line
         self._fold = fold
@@ -111,11 +37,6 @@ class EventStream:
             self._splitter = LineSplitter(max_line)
         else:
             self._characters = _Characters("replace")
-
-    @property
-    def is_proven(self) -> bool:
-        """Whether the end of the body shows that this is the whole of it."""
-        return self.answer.framed and not self.odd_end
 
     @property
     def shows_no_tools(self) -> bool:
@@ -141,8 +62,7 @@ class EventStream:
             self._add_lines(lines, events)
         if splitter.too_long:
             raise LineTooLongError(
-                f"line {splitter.lines + 1} is longer than Limits.max_line ({self._max_line} bytes)",
-                run_id=self.answer.run_id,
+                f"line {splitter.lines + 1} is longer than Limits.max_line ({self._max_line} bytes)"
             )
 
     def end(self, events: deque[Event]) -> None:
@@ -166,25 +86,13 @@ class EventStream:
         if self._splitter is not None:
             self._add_lines([line for line in self._splitter.finish() if is_whole(line)], events)
 
-    def feed_rest(self, events: deque[Event]) -> None:
-        """Add what was received and not read yet; for a reader who stops."""
-        try:
-            if data := self.answer.rest():
-                self.feed(data, events)
-            self.cut(events)
-        except ProtocolError as error:
-            log.info("run %s: the rest was not read: %s", self.answer.run_id, error)
-
     def _add_lines(self, lines: list[bytes], events: deque[Event]) -> None:
         assert self._splitter is not None  # noqa: S101 - lines come from it
-        malformed = self._fold.malformed
         added: list[Event] = []
         try:
             self._decoder.extend(added, lines, self._splitter.lines - len(lines) + 1, self._calls)
         finally:
             self._add(added, events)
-        if self._fold.malformed != malformed:
-            log.warning("run %s: %d lines are not JSON", self.answer.run_id, self._fold.malformed - malformed)
 
     def _add(self, added: list[Event], events: deque[Event]) -> None:
         self._fold.add(added)

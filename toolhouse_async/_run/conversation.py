@@ -1,0 +1,181 @@
+"""One conversation as one session sees it: its ids, and what goes with its messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from .._core import Core, Live
+from .._options import Options, check_json
+from .._results import JobStatus, JobToken, Message
+from .._settings import PollingPolicy
+from .._turn.knowledge import Run
+from .._turn.machine import TurnMachine, nameless
+from .._turn.table import State
+from .._turn.transcript import Said
+from .._wire.ids import check_id
+from ..errors import ClosedError, ConfigurationError
+from .shared import SharedRun
+
+
+class Extras:
+    """What goes with every message of the user's, never with an automatic resume."""
+
+    __slots__ = ("_given",)
+
+    def __init__(
+        self,
+        toolhouse_id: str | None = None,
+        vars: Mapping[str, Any] | None = None,  # noqa: A002 - the API's own word
+        bundle: str | None = None,
+    ) -> None:
+        for name, value in (("toolhouse_id", toolhouse_id), ("bundle", bundle)):
+            if value is not None and not isinstance(value, str):
+                raise ConfigurationError(f"{name} must be a string, not {value!r:.80}")
+        if vars is not None and not isinstance(vars, Mapping):
+            raise ConfigurationError(f"vars must be a mapping, not {vars!r:.80}")
+        fields = {"toolhouse_id": toolhouse_id, "vars": vars, "bundle": bundle}
+        self._given = {name: value for name, value in fields.items() if value is not None}
+        for name, given in self._given.items():
+            check_json(name, given)
+
+    def fields(self) -> dict[str, Any]:
+        """Those that are set, as fields of the body."""
+        return {name: dict(value) if isinstance(value, Mapping) else value for name, value in self._given.items()}
+
+
+NO_EXTRAS: Final = Extras()
+
+
+class Journal(Protocol):
+    """Who writes down where a conversation stands, so that another process can go on with it.
+
+    What it awaits holds up the turn; what it raises ends the turn.
+    """
+
+    async def sending(self, said: Said, words: str | None, *, resumes: bool) -> None:
+        """A message is about to be sent, the user's or a resume."""
+        ...
+
+    async def answered(self) -> None:
+        """The service has accepted a message or a resume; the conversation's run id is known."""
+        ...
+
+    async def waiting(self, token: JobToken) -> None:
+        """A background job is running."""
+        ...
+
+    def completed(self) -> None:
+        """The turn has come to its end, and nothing is left open."""
+        ...
+
+    def begin_anew(self) -> bool:
+        """The service does not know the run: forget it if that is wanted, and say whether it was."""
+        ...
+
+
+class Conversation:
+    """The worker and the run of a session, and what goes with its messages.
+
+    Attributes:
+        agent_id: The worker.
+        shared: What all sessions on the run share.
+        open_turns: Turns that have begun and are not over.
+        journal: Who writes down where it stands, if anybody does.
+    """
+
+    __slots__ = ("_closed", "agent_id", "core", "extras", "journal", "open_turns", "shared")
+
+    def __init__(self, core: Core, agent_id: str, run_id: str | None, extras: Extras) -> None:
+        self.core: Core = core
+        self.agent_id: str = agent_id
+        self.extras: Extras = extras
+        self.open_turns: set[Live] = set()
+        self.journal: Journal | None = None
+        self._closed = False
+        if run_id is None:
+            self.shared: SharedRun = SharedRun(Run())
+        else:
+            self.shared = core.run_of(agent_id, check_id(run_id, "run id"))
+
+    @property
+    def run(self) -> Run:
+        """What is known of the run."""
+        return self.shared.known
+
+    @property
+    def run_id(self) -> str | None:
+        """The latest header's value; ``None`` before the first answer."""
+        return self.shared.known.run_id
+
+    def turn(
+        self,
+        options: Options,
+        *,
+        message: str | None = None,
+        state: State = State.SENDING,
+        polling: PollingPolicy | None = None,
+    ) -> TurnMachine:
+        """Prepare a turn; see :class:`TurnMachine`."""
+        return TurnMachine(
+            self.agent_id,
+            self.run,
+            self.core.rules,
+            options,
+            state=state,
+            polling=polling,
+            message=message,
+            fields=self.extras.fields,
+        )
+
+    def begin_anew(self) -> None:
+        """Go on with a new run."""
+        self.shared = SharedRun(Run())
+
+    def go_on_with(self, run_id: str) -> Run:
+        """Go on with a run; what is known of it is returned."""
+        self.shared = self.core.run_of(self.agent_id, run_id)
+        return self.shared.known
+
+    def check_open(self) -> None:
+        """Check that the session is open.
+
+        Raises:
+            ClosedError: It was closed.
+        """
+        if self._closed:
+            raise ClosedError("the session is closed")
+
+    def close(self) -> None:
+        """End its open turns.
+
+        Raises:
+            ConfigurationError: They belong to another event loop.
+        """
+        if self.open_turns:
+            self.core.check_loop()
+        self._closed = True
+        for turn in list(self.open_turns):
+            turn.interrupt(ClosedError("the session was closed"))
+
+    def known_run_id(self) -> str:
+        """The run id, where it is needed.
+
+        Raises:
+            ProtocolError: The answer that should have brought it did not.
+        """
+        if self.run_id is None:
+            raise nameless()
+        return self.run_id
+
+    async def read(self) -> JobStatus:
+        """One GET of the run, which must be known."""
+        self.core.check_usable()
+        return await self.core.service.read(self.agent_id, self.known_run_id())
+
+    async def history(self) -> list[Message]:
+        """The whole conversation, which must have begun."""
+        self.core.check_usable()
+        history = await self.core.service.history(self.agent_id, self.known_run_id())
+        self.run.transcript.saw(history)
+        return history

@@ -1,0 +1,94 @@
+"""Polling a run until its background job is over: one poll at a time for all who wait."""
+
+from __future__ import annotations
+
+import asyncio
+
+from .._log import log
+from .._service import Service
+from .._turn.polls import Polls, Report
+from ..errors import ToolhouseError
+
+
+class RunPoll:
+    """The polls of one run.
+
+    Whoever waits drives: the first to ask for a report polls, the others wait for it, and if the one who polls
+    leaves, another takes its place. There is no task that could be left behind.
+    """
+
+    def __init__(self, service: Service, agent_id: str, run_id: str, slots: asyncio.Semaphore, polls: Polls) -> None:
+        self._service = service
+        self._ids = (agent_id, run_id)
+        self._slots = slots
+        self._polls = polls
+        self._driven = False
+        self._alarm: asyncio.Future[None] | None = None  # what the one who polls sleeps on
+        self._news: asyncio.Future[None] | None = None  # what the others wait for
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there will be no further poll."""
+        return self._polls.is_over
+
+    @property
+    def number(self) -> int:
+        """The number of the last report."""
+        return self._polls.latest.number
+
+    async def report_after(self, number: int, deadline: float | None) -> Report:
+        """Return the first report later than ``number``.
+
+        Args:
+            number: The last report the caller has seen, 0 for none.
+            deadline: The loop's time at which the caller wants a poll made in any case.
+
+        Cancelling one caller does not disturb the others.
+        """
+        polls = self._polls
+        while polls.latest.number <= number:
+            if deadline is not None and polls.advance(deadline):
+                _wake(self._alarm)
+            if self._driven:
+                if self._news is None:
+                    self._news = asyncio.get_running_loop().create_future()
+                await asyncio.shield(self._news)
+                continue
+            self._driven = True
+            try:
+                await self._poll()
+            finally:
+                self._driven = False
+                news, self._news = self._news, None
+                _wake(news)
+        return polls.latest
+
+    def hurry(self) -> None:
+        """Poll now, whatever was planned."""
+        self._polls.advance(asyncio.get_running_loop().time())
+        _wake(self._alarm)
+
+    async def _poll(self) -> None:
+        loop, polls = asyncio.get_running_loop(), self._polls
+        while (pause := polls.next_at - loop.time()) > 0:
+            self._alarm = loop.create_future()
+            timer = loop.call_later(pause, _wake, self._alarm)
+            try:
+                await self._alarm
+            finally:
+                timer.cancel()
+                self._alarm = None
+        draw = self._service.randomness.random
+        try:
+            async with self._slots:
+                status = await self._service.poll(*self._ids)
+        except ToolhouseError as failure:
+            log.info("poll of run %s failed: %s", self._ids[1], type(failure).__name__)
+            polls.failed(failure, loop.time(), draw())
+        else:
+            polls.polled(status, loop.time(), draw())
+
+
+def _wake(future: asyncio.Future[None] | None) -> None:
+    if future is not None and not future.done():
+        future.set_result(None)

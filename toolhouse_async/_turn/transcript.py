@@ -1,0 +1,478 @@
+"""What one client has said and heard on a run, and what a reading of the run's history proves by it.
+
+A reading is evidence only where it is understood: all that was said and heard stands in it, in order and as it was, and
+nothing else. A history may lag, be a window of its latest entries, hold messages in another form, or be written by
+others too. Then it proves neither that a message arrived nor that it did not.
+"""
+
+from __future__ import annotations
+
+from binascii import b2a_base64
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum, unique
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+from .._nested import flatten
+from .._results import Message
+from .._wire.entries import End, how_it_ends, is_message
+
+
+def key_of(words: str | None) -> str:
+    """What stands for a message, in any process: its words may be long."""
+    return b2a_base64(blake2b((words or "").encode("utf-8", "replace"), digest_size=9).digest(), newline=False).decode()
+
+
+def squeezed(text: str) -> str:
+    """Return a text without its white space: services store answers trimmed."""
+    return "".join(text.split())
+
+
+def fingerprint(entry: Message) -> str:
+    """What stands for an entry of a history."""
+    return key_of(repr(flatten(entry.raw)))
+
+
+_EMPTY: Final = key_of("")
+
+
+class Heard(NamedTuple):
+    """What was heard behind a message that has words, all its rounds together; white space is left aside.
+
+    Attributes:
+        pieces: Of each round, how many characters it has, and what stands for them.
+        whole: Whether that is all that the worker has said there.
+    """
+
+    pieces: tuple[tuple[int, str], ...]
+    whole: bool
+
+    @property
+    def size(self) -> int:
+        """Characters of it."""
+        return sum(size for size, _ in self.pieces)
+
+    def begins(self, text: str) -> bool:
+        """Whether a text without white space begins with it."""
+        start = 0
+        for size, key in self.pieces:
+            if len(text) < start + size or key_of(text[start : start + size]) != key:
+                return False
+            start += size
+        return True
+
+    def followed_by(self, text: str, *, whole: bool) -> Heard:
+        """The same with one round more."""
+        text = squeezed(text)
+        return Heard((*self.pieces, (len(text), key_of(text))) if text else self.pieces, whole)
+
+
+NOTHING_HEARD: Final = Heard((), whole=True)
+
+
+class Said:
+    """A message that the service has accepted, or may have.
+
+    Attributes:
+        key: What stands for its words.
+        alike: What stands for them where white space is left aside.
+        is_certain: Whether it was accepted.
+        heard: What was heard behind it, and behind what was said without words before it; ``None`` if that is not known.
+    """
+
+    __slots__ = ("alike", "heard", "is_certain", "key")
+
+    def __init__(self, words: str | None) -> None:
+        self.key: str = key_of(words) if words else _EMPTY
+        self.alike: str = key_of(squeezed(words)) if words else _EMPTY
+        self.is_certain: bool = False
+        self.heard: Heard | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no words, as the resume after a job."""
+        return self.key == _EMPTY
+
+
+class Reply(NamedTuple):
+    """What a history shows of the answer to a message.
+
+    Attributes:
+        text: The worker's words in it, ``""`` while there are none.
+        end: What stands last in it.
+        size: Entries of it.
+    """
+
+    text: str
+    end: End
+    size: int
+
+
+@unique
+class Sight(Enum):
+    """What one reading proves of a message."""
+
+    ARRIVED = "it stands there"
+    ABSENT = "all that came before it stands there, and nothing else"
+    LAGS = "not all that came before it stands there yet"
+    ODD = "what stands there is not what was said and heard"
+
+
+class Found(NamedTuple):
+    """What one reading shows of a message.
+
+    Attributes:
+        sight: Whether it arrived.
+        reply: The worker's answer, as far as it is there.
+    """
+
+    sight: Sight
+    reply: Reply | None
+
+
+class _Segment:
+    """A message with words, and all that stands behind it up to the next one; the first has none."""
+
+    __slots__ = ("_text", "entries", "key", "message")
+
+    def __init__(self, message: Message | None) -> None:
+        self.message = message
+        self.key = None if message is None else key_of(message.text)
+        self.entries: list[Message] = []
+        self._text: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The worker's words in it, without white space."""
+        if self._text is None:
+            self._text = "".join(squeezed(entry.text) for entry in self.entries if entry.role == "assistant")
+        return self._text
+
+    @property
+    def empty_messages(self) -> int:
+        """How many messages without words stand in it."""
+        return sum(map(is_message, self.entries))
+
+    def reply(self, skipped: int, *, is_last: bool) -> Reply:
+        """The answer behind the first characters of the worker's words, white space left aside."""
+        pieces: list[str] = []
+        behind: list[Message] = []
+        for entry in self.entries:
+            words = entry.text if entry.role == "assistant" else ""
+            size = len(squeezed(words))
+            if skipped and size <= skipped:
+                skipped -= size
+                continue
+            if skipped:
+                words, skipped = _without(words, skipped), 0
+            pieces.append(words)
+            behind.append(entry)
+        while behind and is_message(behind[0]):
+            del behind[0]  # the empty message itself
+        end = how_it_ends(behind)
+        if end is End.TOOL and not is_last:
+            end = End.NOTHING  # somebody has gone on, so the run does not wait
+        return Reply("".join(pieces), end, len(behind))
+
+
+def _without(words: str, skipped: int) -> str:
+    """A text without its first characters, white space left aside."""
+    for index, character in enumerate(words):
+        if not character.isspace():
+            if skipped == 0:
+                return words[index:]
+            skipped -= 1
+    return ""
+
+
+def _segments(history: Sequence[Message]) -> list[_Segment]:
+    segments = [_Segment(None)]
+    for entry in history:
+        if is_message(entry) and entry.text:
+            segments.append(_Segment(entry))
+        else:
+            segments[-1].entries.append(entry)
+    return segments
+
+
+class _Group(NamedTuple):
+    """A message with words, and those without that were said behind it; the first may have none with words."""
+
+    members: list[Said]
+
+    @property
+    def head(self) -> Said | None:
+        return None if self.members[0].is_empty else self.members[0]
+
+    def matches(self, segment: _Segment, *, is_last: bool) -> Sight:
+        """Whether a segment is what was said and heard."""
+        head, heard = self.head, self.members[-1].heard
+        if head is not None and segment.key != head.key:
+            return Sight.ODD
+        if heard is None:
+            return Sight.ARRIVED
+        size = len(segment.text)
+        if size < heard.size:
+            return Sight.LAGS if is_last else Sight.ODD
+        fits = heard.begins(segment.text) and (size == heard.size or not heard.whole)
+        return Sight.ARRIVED if fits else Sight.ODD
+
+
+class Transcript:
+    """What was said and heard on a run, in order.
+
+    Nothing is kept of a conversation but what stands for it: some tens of bytes a message.
+    """
+
+    __slots__ = ("_base", "_entries", "_latest", "_prior", "_tail")
+
+    def __init__(self, prior: Mapping[str, int] | None, tail: Heard | None = None) -> None:
+        """Begin.
+
+        Args:
+            prior: How often each message was said before, by its key; ``None`` if others may have said some.
+            tail: What was heard behind the last of them, if that is known.
+        """
+        self._prior: Mapping[str, int] | None = prior
+        self._tail: Heard | None = NOTHING_HEARD if prior is not None and not prior else tail
+        self._entries: list[Said] = []
+        self._latest: tuple[Said, str, bool] | None = None  # what was heard last, not yet digested: it may never be
+        # Entries of a run of others that stood there before anything was said, and what stands for the last of them.
+        self._base: tuple[int, str] | None = None
+
+    def say(self, words: str | None) -> Said:
+        """Note a message that is about to be sent."""
+        self._settle()
+        said = Said(words)
+        self._entries.append(said)
+        return said
+
+    def has(self, said: Said) -> bool:
+        """Whether a message is still among them."""
+        return said in self._entries
+
+    def take_back(self, said: Said) -> None:
+        """Forget a message that was not accepted."""
+        if said in self._entries:
+            self._entries.remove(said)
+
+    def hear(self, said: Said, text: str, *, whole: bool) -> None:
+        """Note what the worker has answered to the latest message so far; ``whole`` if that is all."""
+        if self._entries and self._entries[-1] is said:
+            self._latest = (said, text, whole)
+
+    def _settle(self) -> None:
+        """Put what was heard last in its form to keep."""
+        if self._latest is None:
+            return
+        (said, text, whole), self._latest = self._latest, None
+        before = self._before(said)
+        # Where what came before it is not known, nor is where it begins.
+        said.heard = before.followed_by(text, whole=whole) if before is not None and before.whole else before
+
+    def _before(self, said: Said) -> Heard | None:
+        """What was heard behind the same message with words before this one."""
+        if not said.is_empty:
+            return NOTHING_HEARD
+        number = self._entries.index(said)
+        return self._entries[number - 1].heard if number else self._tail
+
+    @property
+    def latest(self) -> Said | None:
+        """What was said last, if that is known."""
+        return self._entries[-1] if self._entries else None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is known what was said from the beginning."""
+        return self._prior is not None
+
+    @property
+    def counts(self) -> Mapping[str, int] | None:
+        """How often each message was accepted, by its key; ``None`` if others may have said some."""
+        if self._prior is None:
+            return None
+        counts = Counter(self._prior)
+        counts.update(said.key for said in self._entries if said.is_certain)
+        return dict(counts)
+
+    @property
+    def tail(self) -> Heard | None:
+        """What was heard behind the last message with words."""
+        self._settle()
+        return self._entries[-1].heard if self._entries else self._tail
+
+    def saw(self, history: Sequence[Message]) -> None:
+        """Note a reading of a run that others have begun, before anything is said on it."""
+        if self._prior is None and not self._entries and history:
+            self._base = (len(history), fingerprint(history[-1]))
+            self._tail = NOTHING_HEARD.followed_by(_segments(history)[-1].text, whole=True)
+
+    def find(self, history: Sequence[Message], said: Said, partial: str) -> Found:
+        """Say what a reading shows of a message and of its answer.
+
+        Args:
+            history: The reading.
+            said: The message.
+            partial: What was received of its answer.
+        """
+        self._settle()
+        segments = _segments(history)
+        groups = list(self._groups())
+        number = next(index for index, group in enumerate(groups) if said in group.members)
+        start, sight = self._begin(history, segments, groups, number)
+        sights = {(sight, None)} if start is None else set(self._align(segments, start, groups, number, said))
+        if len(sights) == 1:
+            sight, place = sights.pop()
+            if sight is Sight.ARRIVED:
+                assert place is not None  # noqa: S101 - it stands there
+                return Found(sight, self._reply(segments, place, said))
+        else:
+            sight = Sight.ODD
+        place = self._resembling(segments, groups, number, said, partial, sight)
+        return Found(sight, None if place is None else self._reply(segments, place, said))
+
+    def _groups(self) -> Iterator[_Group]:
+        members: list[Said] = []
+        for said in self._entries:
+            if members and not said.is_empty:
+                yield _Group(members)
+                members = []
+            members.append(said)
+        if members:
+            yield _Group(members)
+
+    def _align(
+        self, segments: list[_Segment], start: int, groups: list[_Group], number: int, said: Said
+    ) -> Iterator[tuple[Sight, int | None]]:
+        """All that a message may be by a reading: mostly one thing."""
+        places = {start}
+        for group in groups[:number]:
+            later: set[int] = set()
+            head = group.head
+            if head is not None and not head.is_certain and len(group.members) > 1:
+                yield Sight.ODD, None  # where the words without a message belong is not known
+                return
+            for place in places:
+                if not group.members[0].is_certain:
+                    later.add(place)
+                at = place - 1 if head is None else place
+                if at >= len(segments):
+                    if group.members[0].is_certain:
+                        yield Sight.LAGS, None
+                    continue
+                match = group.matches(segments[at], is_last=at == len(segments) - 1)
+                if match is Sight.ARRIVED:
+                    later.add(at + 1)
+                elif group.members[0].is_certain:
+                    yield match, None
+            places = later
+        for place in places:
+            yield self._judge(segments, place, groups[number], said)
+
+    def _begin(
+        self, history: Sequence[Message], segments: list[_Segment], groups: list[_Group], number: int
+    ) -> tuple[int | None, Sight]:
+        """How many segments stand before what is known in order; ``None``, and why, if that cannot be told."""
+        if self._prior is not None:
+            before = Counter(self._prior)
+            del before[_EMPTY]
+            many = sum(before.values())
+            keys = Counter(segment.key for segment in segments[1 : many + 1])
+            if not keys <= before:
+                return None, Sight.ODD
+            if sum(keys.values()) < many:
+                return None, Sight.LAGS
+            if groups[0].head is not None and many == 0 and segments[0].text:
+                return None, Sight.ODD
+            return many + 1, Sight.ARRIVED
+        if self._base is not None:
+            length, last = self._base
+            if len(history) < length:
+                return None, Sight.LAGS
+            if fingerprint(history[length - 1]) != last:
+                return None, Sight.ODD
+            return len(_segments(history[:length])), Sight.ARRIVED
+        first = groups[0]
+        heard = first.members[-1].heard
+        if number == 0 or first.head is None or heard is None or not heard.size or not heard.whole:
+            return None, Sight.ODD
+        for index in range(len(segments) - 1, 0, -1):
+            if first.matches(segments[index], is_last=index == len(segments) - 1) is Sight.ARRIVED:
+                return index, Sight.ARRIVED
+        return None, Sight.LAGS
+
+    def _judge(self, segments: list[_Segment], place: int, group: _Group, said: Said) -> tuple[Sight, int | None]:
+        """What a message is, all before its group being where it belongs."""
+        if not said.is_empty:
+            if place >= len(segments):
+                return Sight.ABSENT, None
+            return (Sight.ARRIVED, place) if segments[place].key == said.key else (Sight.ODD, None)
+        head = group.head
+        at = place - 1 if head is None else place
+        if at >= len(segments):
+            return Sight.LAGS, None
+        segment = segments[at]
+        before = self._before(said)
+        if (head is not None and segment.key != head.key) or before is None or not before.whole:
+            return Sight.ODD, None
+        if len(segment.text) < before.size:
+            return Sight.LAGS, None
+        if not before.begins(segment.text):
+            return Sight.ODD, None
+        earlier = sum(other.is_empty for other in group.members[: group.members.index(said)])
+        if len(segment.text) > before.size or segment.empty_messages > earlier:
+            return Sight.ARRIVED, at
+        return (Sight.ABSENT if at == len(segments) - 1 else Sight.ODD), None
+
+    def _reply(self, segments: list[_Segment], place: int, said: Said) -> Reply:
+        before = self._before(said)
+        skipped = 0 if before is None else before.size
+        return segments[place].reply(skipped, is_last=place == len(segments) - 1)
+
+    def _resembling(
+        self, segments: list[_Segment], groups: list[_Group], number: int, said: Said, partial: str, sight: Sight
+    ) -> int | None:
+        """Where the answer to a message stands in a reading that proves nothing, if no earlier one can be meant.
+
+        It is that behind the last message equal to ours.
+        """
+        group = groups[number]
+        head, before = group.head, self._before(said)
+        if head is None or before is None or not before.whole:
+            return None
+        place = len(segments) - 1
+        while place and segments[place].key != head.key:
+            place -= 1
+        if place == 0:
+            place = len(segments) - 1
+            message = segments[place].message
+            if message is None or key_of(squeezed(message.text)) != head.alike:
+                return None
+        segment = segments[place]
+        if not before.begins(segment.text):
+            return None
+        if self._prior is not None:
+            times = self._prior.get(head.key, 0) + sum(other.members[0].key == head.key for other in groups[:number])
+            is_new = sum(other.key == head.key for other in segments) > times
+        else:
+            is_new = False
+        shown = segment.text[before.size :]
+        begins = bool(partial) and shown.startswith(squeezed(partial))
+        return place if is_new or (begins and (sight is Sight.ODD or self._prior is None)) else None
+
+
+def goes_on_from(text: str, partial: str) -> bool:
+    """Whether a text is what was received and more, or the same, whatever white space it is stored with."""
+    return text.startswith(partial) or squeezed(text).startswith(squeezed(partial))
+
+
+def is_same_text(one: str, other: str) -> bool:
+    """Whether two texts differ in white space alone."""
+    return one == other or squeezed(one) == squeezed(other)
+
+
+def is_shorter(text: str, partial: str) -> bool:
+    """Whether a text is too short to be all that was received, white space left aside."""
+    return len(text) < len(partial) and len(squeezed(text)) < len(squeezed(partial))
