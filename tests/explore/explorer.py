@@ -14,8 +14,7 @@ from attrs import define, field
 from .choices import Choices
 from .loop import Deadlock, TimerLoop
 from .programs import Program, Scene
-from .seam import client_of
-from .truth import Judge, Violation
+from .truth import Violation
 from .world import Stuck, Switches, World
 
 PASSES = 12
@@ -117,42 +116,36 @@ def explore(
 def play(program: Program, choices: Choices, switches: Switches, jobs: int, report: Report) -> None:
     """Play one run, and add what it comes to."""
     loop = TimerLoop()
-    world = World(choices, loop.time, switches, jobs)
-    scene: Scene | None = None
-    violation: Violation | None = None
-
-    async def run() -> None:
-        nonlocal scene
-        client = client_of(world)
-        scene = Scene(world, client, Judge(world))
-        try:
-            await program(scene)
-            scene.judge.is_clean()
-        finally:
-            await client.aclose()
-
+    scene = Scene(World(choices, loop.time, switches, jobs))
+    violations: list[Violation] = scene.judge.noted
     try:
-        loop.run_until_complete(run())
-        left = _let_end(loop)
-        if left:
-            violation = Violation("a task is left", repr(left))
-        elif world.open:
-            violation = Violation("a connection is left open", "after the client was closed")
-    except Violation as error:
-        violation = error
+        loop.run_until_complete(_whole(program, scene))
+        if left := _let_end(loop):
+            violations.append(Violation("a task is left", repr(left)))
+        else:
+            report.outcomes[", ".join(scene.told)] += 1
+    except Violation as violation:
+        violations.append(violation)
     except Deadlock as error:
-        violation = Violation("somebody waits for ever", str(error))
+        violations.append(Violation("somebody waits for ever", str(error)))
     except Stuck as error:
-        violation = Violation("requests without end", str(error))
+        violations.append(Violation("requests without end", str(error)))
+    except Exception as error:  # noqa: BLE001 - the client may raise what it must not
+        violations.append(Violation(f"an unexpected {type(error).__name__}", str(error)))
     finally:
         loop.on_pass = None
         _end(loop)
-    noted = [] if scene is None else scene.judge.noted
-    for each in [*noted, violation]:
-        if each is not None:
-            report.add(Found(each.kind, each.detail, choices.script, choices.story, list(world.requests)))
-    if scene is not None and violation is None:
-        report.outcomes[", ".join(scene.told)] += 1
+    for each in violations:
+        report.add(Found(each.kind, each.detail, choices.script, choices.story, list(scene.world.requests)))
+
+
+async def _whole(program: Program, scene: Scene) -> None:
+    """A program, to the end of its client's life."""
+    try:
+        await program(scene)
+        scene.judge.is_clean()
+    finally:
+        await scene.client.aclose()
 
 
 def _let_end(loop: TimerLoop) -> set[asyncio.Task[object]]:

@@ -19,11 +19,11 @@ from toolhouse_async import (
 )
 
 from .loop import TimerLoop
+from .seam import client_of
 from .truth import Judge, Sending, Violation
 from .world import AGENT, World
 
 Found: TypeAlias = TurnResult | ToolhouseError | None
-MOST_EVENTS: Final = 40
 TIMEOUTS: Final = (*(f"{0.125 + 0.25 * step:.3f}" for step in range(24)), "8.125", "12.125", "16.125")
 """Seconds: between any two steps of a turn, and in the middle of its waiting."""
 
@@ -34,28 +34,28 @@ class Scene:
 
     Attributes:
         world: The service.
-        client: The real client.
         judge: Who is told all that happens.
+        client: The real client.
         session: The conversation.
         told: A word for each outcome, for counts.
     """
 
     world: World
-    client: AsyncToolhouse
-    judge: Judge
+    judge: Judge = field(init=False)
+    client: AsyncToolhouse = field(init=False)
     session: Session = field(init=False)
     told: list[str] = field(factory=list[str])
 
     def __attrs_post_init__(self) -> None:
+        self.judge = Judge(self.world)
+        self.client = client_of(self.world)
         self.session = self.client.session(AGENT)
 
-    async def send(
-        self, name: str, *, most: int | None = None, session: Session | None = None, **options: Any
-    ) -> Sending:
-        """Send a message and hold the outcome to the truth; closed after ``most`` events, if given."""
+    async def send(self, name: str, *, closes: bool = False, session: Session | None = None, **options: Any) -> Sending:
+        """Send a message and hold the outcome to the truth; ``closes`` where it may be closed before any event."""
         sending = self.judge.sends(self.world.words(name))
         try:
-            await self._read(sending, most, session or self.session, options)
+            await self._read(sending, closes, session or self.session, options)
         except ToolhouseError as error:
             sending.error = error
         except asyncio.CancelledError:
@@ -63,21 +63,24 @@ class Scene:
             self.judge.is_over(sending)
             raise
         self.judge.is_over(sending)
-        if sending.result is None and sending.error is None and most is None:
+        if sending.result is None and sending.error is None and not closes:
             raise Violation("a turn ends without a result or an error", repr(sending.events))
         self.told.append("ok" if sending.result else type(sending.error).__name__ if sending.error else "closed")
         return sending
 
-    async def _read(self, sending: Sending, most: int | None, session: Session, options: Mapping[str, Any]) -> None:
+    async def _read(self, sending: Sending, closes: bool, session: Session, options: Mapping[str, Any]) -> None:
         async with session.stream(sending.words, **options) as turn:
-            if most == 0:
+            if closes and self._is_closed():
                 return
             async for event in turn:
                 sending.events.append(event)
                 if isinstance(event, TurnCompleted):
                     sending.result = event.result
-                elif most is not None and len(sending.events) >= most:
+                elif closes and self._is_closed():
                     return
+
+    def _is_closed(self) -> bool:
+        return self.world.pick("turn", ("goes on", 0), ("closed", 0)) == "closed"
 
     async def before(self, name: str = "a", **options: Any) -> Sending:
         """A message that nothing happens to."""
@@ -214,8 +217,7 @@ async def asked_again(scene: Scene) -> None:
 async def closed(scene: Scene) -> None:
     """A turn that is closed after each of its events."""
     await scene.before()
-    most = int(scene.world.pick("closed after event", *((str(number), 0) for number in range(MOST_EVENTS))))
-    await scene.recover(await scene.send("b", most=most))
+    await scene.recover(await scene.send("b", closes=True))
 
 
 async def timed_out(scene: Scene) -> None:

@@ -180,7 +180,7 @@ class Judge:
         took = None if sending is None else self.taken(sending)
         self.holds()
         if found is None:
-            if took is not None:
+            if sending is not None and took is not None and sending.result is None:
                 raise Violation("reconcile() says that the message is absent, and it was accepted", took.text)
         elif isinstance(found, ToolhouseError):
             if self._world.calm and self._world.switches.is_understood and run_id is not None:
@@ -212,7 +212,8 @@ class Judge:
             raise Violation(f"the conversation does not go on ({type(error).__name__})", str(error))
 
     def is_clean(self) -> None:
-        """Nothing is left open."""
+        """At the end of a program nothing is left open."""
+        self.holds()
         if self._world.open:
             raise Violation("a connection is left open", f"{self._world.open}")
 
