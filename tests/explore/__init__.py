@@ -1,0 +1,1 @@
+"""Plays the real client against every sequence of a service's faults, and holds what it says to the truth."""

@@ -1,0 +1,352 @@
+"""What users do: each program is played against every sequence of faults."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from attrs import define, field
+
+from toolhouse_async import (
+    AsyncToolhouse,
+    OutcomeUnknownError,
+    Session,
+    ToolhouseError,
+    TurnCompleted,
+    TurnResult,
+    TurnTimeoutError,
+)
+
+from .loop import TimerLoop
+from .seam import client_of
+from .truth import Judge, Sending, Violation
+from .world import AGENT, World
+
+Found: TypeAlias = TurnResult | ToolhouseError | None
+TIMEOUTS: Final = (*(f"{0.125 + 0.25 * step:.3f}" for step in range(24)), "8.125", "12.125", "16.125")
+"""Seconds: between any two steps of a turn, and in the middle of its waiting."""
+
+
+@define
+class Scene:
+    """What a program has.
+
+    Attributes:
+        world: The service.
+        judge: Who is told all that happens.
+        client: The real client.
+        session: The conversation.
+        told: A word for each outcome, for counts.
+    """
+
+    world: World
+    judge: Judge = field(init=False)
+    client: AsyncToolhouse = field(init=False)
+    session: Session = field(init=False)
+    told: list[str] = field(factory=list[str])
+
+    def __attrs_post_init__(self) -> None:
+        self.judge = Judge(self.world)
+        self.client = client_of(self.world)
+        self.session = self.client.session(AGENT)
+
+    async def send(self, name: str, *, closes: bool = False, session: Session | None = None, **options: Any) -> Sending:
+        """Send a message and hold the outcome to the truth; ``closes`` where it may be closed before any event."""
+        sending = self.judge.sends(self.world.words(name))
+        try:
+            await self._read(sending, closes, session or self.session, options)
+        except ToolhouseError as error:
+            sending.error = error
+        except asyncio.CancelledError:
+            self.told.append("cancelled")
+            self.judge.is_over(sending)
+            raise
+        self.judge.is_over(sending)
+        if sending.result is None and sending.error is None and not closes:
+            raise Violation("a turn ends without a result or an error", repr(sending.events))
+        self.told.append("ok" if sending.result else type(sending.error).__name__ if sending.error else "closed")
+        return sending
+
+    async def _read(self, sending: Sending, closes: bool, session: Session, options: Mapping[str, Any]) -> None:
+        async with session.stream(sending.words, **options) as turn:
+            if closes and self._is_closed():
+                return
+            async for event in turn:
+                sending.events.append(event)
+                if isinstance(event, TurnCompleted):
+                    sending.result = event.result
+                elif closes and self._is_closed():
+                    return
+
+    def _is_closed(self) -> bool:
+        return self.world.pick("turn", ("goes on", 0), ("closed", 0)) == "closed"
+
+    async def before(self, name: str = "a", **options: Any) -> Sending:
+        """A message that nothing happens to."""
+        calm, self.world.calm = self.world.calm, True
+        try:
+            return await self.send(name, **options)
+        finally:
+            self.world.calm = calm
+
+    async def reconcile(self, *before: Found) -> Found:
+        """Ask what became of the last message, and hold it to the truth and to what was said ``before``."""
+        found: Found
+        try:
+            found = await self.session.reconcile()
+        except ToolhouseError as error:
+            found = error
+        for each in before:
+            self.judge.is_consistent(each, found)
+        if not any(isinstance(each, TurnResult) for each in before):
+            self.judge.reconciled(found, self.session.run_id)
+        said = "None" if found is None else "found" if isinstance(found, TurnResult) else type(found).__name__
+        self.told.append(f"reconcile {said}")
+        return found
+
+    async def recover(self, sending: Sending, *before: Found) -> None:
+        """The service works again: find out, twice, and go on; ``before`` is what was found out before."""
+        self.world.calm = True
+        knows = sending.result is not None
+        if not knows:
+            first = await self.reconcile(*before)
+            knows = not isinstance(await self.reconcile(first, *before), ToolhouseError)
+        await self.go_on(knows=knows)
+
+    async def go_on(self, *, knows: bool) -> None:
+        """The next message is answered, unless it is truly refused for an earlier one."""
+        self.world.calm = True
+        last = await self.send("z")
+        if last.error is None:
+            return
+        self.judge.is_refused_truly(last.error, knows=knows)
+        if not _takes_assume(self.session):
+            return
+        await self.session.reconcile(assume="absent")  # type: ignore[call-arg, unused-ignore] # where it is there
+        last = await self.send("z")
+        if last.error is not None:
+            self.judge.is_refused_truly(last.error, knows=True)
+
+
+def _takes_assume(session: Session) -> bool:
+    code = type(session).reconcile.__code__
+    return "assume" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
+async def first(scene: Scene) -> None:
+    """A first message."""
+    await scene.recover(await scene.send("a"))
+
+
+async def second(scene: Scene) -> None:
+    """A second message."""
+    await scene.before()
+    await scene.recover(await scene.send("b"))
+
+
+async def straight(scene: Scene) -> None:
+    """A second message, and the next one without asking what became of it."""
+    await scene.before()
+    sending = await scene.send("b")
+    await scene.go_on(knows=isinstance(sending.result, TurnResult))
+
+
+async def same_words(scene: Scene) -> None:
+    """The same words again."""
+    await scene.before()
+    await scene.recover(await scene.send("a"))
+
+
+async def three_times(scene: Scene) -> None:
+    """The same words twice more, the faults in either."""
+    await scene.before()
+    sending = await scene.send("a")
+    if sending.result is None:
+        await scene.reconcile()
+    await scene.recover(await scene.send("a"))
+
+
+async def two_bad(scene: Scene) -> None:
+    """Two messages in a row that something may happen to, with nobody asking in between."""
+    await scene.before()
+    await scene.send("b")
+    await scene.recover(await scene.send("c"))
+
+
+async def two_bad_same(scene: Scene) -> None:
+    """The same, with the same words."""
+    await scene.before()
+    await scene.send("b")
+    await scene.recover(await scene.send("b"))
+
+
+async def troubled(scene: Scene) -> None:
+    """The faults go on while it is found out what became of a message."""
+    await scene.before()
+    sending = await scene.send("b")
+    if sending.result is None:
+        await scene.recover(sending, await scene.reconcile())
+
+
+async def settled(scene: Scene) -> None:
+    """A second message that is compared with the history."""
+    await scene.before()
+    await scene.recover(await scene.send("b", settle=True))
+
+
+async def unhealed(scene: Scene) -> None:
+    """A second message whose answer is not healed if it is cut."""
+    await scene.before()
+    scene.judge.heals = False
+    await scene.recover(await scene.send("b", recover=False))
+
+
+async def asked_again(scene: Scene) -> None:
+    """After a whole turn, ``reconcile()`` brings its result."""
+    await scene.before()
+    sending = await scene.send("b")
+    if sending.result is None:
+        return
+    scene.world.calm = True
+    found = await scene.session.reconcile()
+    if found is None or found.text != sending.result.text:
+        raise Violation("after a whole turn, reconcile() does not bring its result", repr(found))
+
+
+async def closed(scene: Scene) -> None:
+    """A turn that is closed after each of its events."""
+    await scene.before()
+    await scene.recover(await scene.send("b", closes=True))
+
+
+async def timed_out(scene: Scene) -> None:
+    """A turn that is out of time at each of its steps."""
+    await scene.before()
+    timeout = float(scene.world.pick("out of time after", *((seconds, 0) for seconds in TIMEOUTS)))
+    sending = await scene.send("b", timeout=timeout)
+    error = sending.error
+    if isinstance(error, TurnTimeoutError) and error.token is not None:
+        scene.told.append("token")
+    await scene.recover(sending)
+
+
+async def cancelled(scene: Scene) -> None:
+    """A turn that is cancelled at each pass of the event loop."""
+    await scene.before()
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, TimerLoop)
+    task = asyncio.ensure_future(scene.send("b"))
+
+    def on_pass() -> None:
+        if scene.world.pick("pass", ("goes by", 0), ("cancelled", 0)) == "cancelled":
+            loop.on_pass = None
+            task.cancel()
+
+    loop.on_pass = on_pass
+    try:
+        await asyncio.wait([task])
+    finally:
+        loop.on_pass = None
+    if task.cancelled():
+        await scene.recover(scene.judge.sendings[-1])
+    else:
+        await scene.recover(task.result())
+
+
+async def queued(scene: Scene) -> None:
+    """Two sessions on one run send at once."""
+    await scene.before()
+    other = scene.client.session(AGENT, run_id=scene.session.run_id)
+    sendings = await asyncio.gather(scene.send("b"), scene.send("c", session=other))
+    if all(sending.result for sending in sendings):
+        await scene.go_on(knows=True)
+
+
+async def detached(scene: Scene) -> None:
+    """A turn that leaves its job, which is waited for later."""
+    await scene.before()
+    sending = await scene.send("b", background="detach")
+    await _wait_together(scene, sending, [scene.session], [0])
+
+
+async def waiting_together(scene: Scene) -> None:
+    """Two wait for one job, in one session."""
+    await scene.before()
+    sending = await scene.send("b", background="detach")
+    await _wait_together(scene, sending, [scene.session, scene.session], [0, 0])
+
+
+async def waiting_with_a_token(scene: Scene) -> None:
+    """Two wait with one token, one of them a while after the other."""
+    await scene.before()
+    sending = await scene.send("b", background="detach")
+    token = None if sending.result is None else sending.result.token
+    delay = float(scene.world.pick("the second comes after", ("0", 0), ("1.1", 0), ("2.6", 0), ("30", 0)))
+    await _wait_together(scene, sending, [token, token], [0, delay])
+
+
+async def waiting_in_two_sessions(scene: Scene) -> None:
+    """Two sessions on one run wait, one of them a while after the other."""
+    await scene.before()
+    sending = await scene.send("b", background="detach")
+    other = scene.client.session(AGENT, run_id=scene.session.run_id)
+    delay = float(scene.world.pick("the second comes after", ("0", 0), ("1.1", 0), ("2.6", 0), ("30", 0)))
+    await _wait_together(scene, sending, [scene.session, other], [0, delay])
+
+
+async def _wait_together(scene: Scene, sending: Sending, whose: list[Any], delays: list[float]) -> None:
+    """Wait for a job that a turn has left, once for each; they get the same, and again after a failure."""
+    if sending.result is None or sending.result.status != "background":
+        await scene.recover(sending)
+        return
+
+    async def wait(one: Any, delay: float) -> Found:
+        await asyncio.sleep(delay)
+        try:
+            result = await scene.client.wait_for_job(one)
+        except ToolhouseError as error:
+            scene.judge.waiter_failed(error)
+            return error
+        scene.judge.waited(result, since=1)
+        return result
+
+    found = await asyncio.gather(*(wait(one, delay) for one, delay in zip(whose, delays, strict=True)))
+    scene.told += [type(each).__name__ for each in found]
+    kinds = {type(each).__name__ for each in found}
+    if len(kinds) > 1:
+        raise Violation(f"of those who wait together, one gets {' and another '.join(sorted(kinds))}", repr(found))
+    scene.world.calm = True
+    if isinstance(found[0], ToolhouseError):
+        again = await wait(whose[0], 0)
+        scene.told.append(f"again {type(again).__name__}")
+        if isinstance(again, ToolhouseError) and scene.world.switches.is_understood:
+            raise Violation(f"waiting again fails although the service works ({type(again).__name__})", str(again))
+    await scene.go_on(knows=not isinstance(found[0], OutcomeUnknownError))
+
+
+Program: TypeAlias = Callable[[Scene], Awaitable[None]]
+PROGRAMS: Final[Mapping[str, Program]] = {
+    each.__name__.replace("_", "-"): each
+    for each in (
+        first,
+        second,
+        straight,
+        same_words,
+        three_times,
+        two_bad,
+        two_bad_same,
+        troubled,
+        settled,
+        unhealed,
+        asked_again,
+        closed,
+        timed_out,
+        cancelled,
+        queued,
+        detached,
+        waiting_together,
+        waiting_with_a_token,
+        waiting_in_two_sessions,
+    )
+}
