@@ -7,6 +7,8 @@ from copy import copy
 from types import TracebackType
 from typing import Any, Final, Literal, Self, Unpack
 
+from attrs import evolve
+
 from ._driver import Driver
 from ._held import EventReader, Turn
 from ._options import Options, TurnOptions, check_message, check_timeout
@@ -150,7 +152,8 @@ class Session:
                 "the message was to start the conversation: without its run id there is no history to look in; "
                 "reconcile(assume='absent') settles it by your decision"
             )
-        driver = Driver(conversation, conversation.turn(unfinished.options, state=State.FINDING))
+        options = evolve(unfinished.options, background="resume", timeout=None)
+        driver = Driver(conversation, conversation.turn(options, state=State.FINDING))
         try:
             while not driver.is_over:
                 driver.events.clear()

@@ -217,7 +217,7 @@ class TurnMachine:
         """Take up the run's latest turn where it was left."""
         open_turn = self.run.unfinished
         assert open_turn is not None  # noqa: S101 - else there is nothing to find out
-        self.fold, self.options, self._format = open_turn.fold, open_turn.options, open_turn.options.format
+        self.fold, self._format = open_turn.fold, open_turn.options.format
         self._said, self._words, self._since = open_turn.said, open_turn.words, open_turn.since
         self._head = open_turn.head
         self._round, self._has_job = open_turn.round, open_turn.has_job
@@ -438,10 +438,12 @@ class TurnMachine:
         assert answering is not None and head is not None  # noqa: S101, PT018 - it was being read
         answering.cut(self.events)
         self._cut, self._is_idle, self._is_whole = why, is_idle, False
+        self._has_job = head.job_id is not None
         if not self._can_heal:
+            if head.job_id is not None:
+                self.job = Job(self._polling, head.job_id, now, until=None)
             raise self._interrupted()
         if head.job_id is not None:
-            self._has_job = True
             self._follow(head.job_id, now)
             return
         self._go(Signal.CUT)
@@ -599,20 +601,23 @@ class TurnMachine:
         job_id = search.job_id or head.job_id
         if verdict is Verdict.DIFFERS:
             self._cut = "it ended, but the history does not show that this is the whole of it"
+            self._has_job = job_id is not None
             if not self._can_heal:
+                if job_id is not None:
+                    self.job = Job(self._polling, job_id, now, until=None)
                 raise self._interrupted()
             if job_id is None:
                 self._go(Signal.DIFFERS)
                 self.todo = Look(now)  # the search goes on
                 return
-            self._has_job = True
         else:
             self._is_whole = True
         self._search = None
         if job_id is not None:
             self._follow(job_id, now)
         elif verdict is Verdict.WAITS:
-            self._count_job()
+            self._miss_job()
+            self._has_job = False
             self._go(Signal.WAITS)
             self._end_round()
         else:
@@ -651,8 +656,8 @@ class TurnMachine:
                 return
             self._arrive()
         if search.waits_for_resume and (self._lost is not None or search.is_too_late(now)):
-            self._count_job()
-            self._has_job = True
+            if not self._has_job:
+                self._miss_job()
             self._heal(search, now)
         elif search.is_found:
             self._heal(search, now)
@@ -709,6 +714,11 @@ class TurnMachine:
         if self._jobs > self._polling.max_rounds:
             raise too_many_jobs(self._polling)
 
+    def _miss_job(self) -> None:
+        """A job has followed that was over before anybody looked."""
+        self._count_job()
+        self.job, self._left, self._has_job = None, None, True
+
     def _follow(self, job_id: str, now: float) -> None:
         """A job runs: wait for it, or leave it to the user."""
         before = self.job
@@ -718,7 +728,10 @@ class TurnMachine:
         if self.options.background == "detach" and not self._unsent:
             self.run.job = token = self.token
             if self._cut is not None:
-                raise self._interrupted(self._result("background", token))
+                error = self._unhealed("a job is running, which this turn does not wait for")
+                if isinstance(error, StreamInterruptedError):
+                    error.partial = self._result("background", token)
+                raise error
             self._note(Note.WAITING)
             self._complete(Signal.LEFT)
             return
@@ -799,9 +812,9 @@ class TurnMachine:
 
     # Its end
 
-    def _interrupted(self, partial: TurnResult | None = None) -> ToolhouseError:
+    def _interrupted(self) -> StreamInterruptedError:
         kind = IdleTimeoutError if self._is_idle else StreamInterruptedError
-        return kind(f"the answer was cut: {self._cut}"[:1000], partial=partial or self.partial)
+        return kind(f"the answer was cut: {self._cut}"[:1000], partial=self.partial)
 
     def _unhealed(self, why: str) -> ToolhouseError:
         if self.state is State.FINDING:
@@ -854,9 +867,9 @@ class TurnMachine:
 
     @property
     def _ends_behind_a_job(self) -> bool:
-        return self.state in (State.WAITING, State.PROBING, State.RESUMING) or (
-            self.state is State.SENDING and not self._unsent
-        )
+        if self.state is State.SENDING:
+            return not self._unsent
+        return self._has_job or self.state in (State.WAITING, State.PROBING, State.RESUMING)
 
     def _leave_open(self, error: ToolhouseError, now: float, *, is_unknown: bool) -> None:
         """Note on the run how far this turn has come."""
