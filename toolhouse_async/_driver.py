@@ -262,10 +262,10 @@ class Driver:
 
     def _join_late(self) -> None:
         """Take part in a resume that is under way, if it is the one that this turn would send."""
-        resuming, job = self._shared.resuming, self.turn.job
+        resuming, behind = self._shared.resuming, self.turn.behind
         if resuming is None or not resuming.may_join or self._tap is not None:
             return
-        if job is None or job.job_id is None or self.turn.run.resumed.get(job.job_id) is resuming.said:
+        if behind is None or self.turn.run.resumed.get(behind) is resuming.said:
             self._shared.waiting.pop(self, None)
             self._tap = resuming.join(self)
 
@@ -278,6 +278,8 @@ class Driver:
     async def _await_poll(self, todo: Poll) -> None:
         turn, job = self.turn, self.turn.job
         assert job is not None  # noqa: S101 - it is polled for
+        if turn.run.run_id is None:
+            raise nameless()
         if self._poll is None or self._polled is not job:
             self._polled = job
             elapsed = self._core.time() - job.started
@@ -329,7 +331,7 @@ class Driver:
                 await conversation.journal.sending(todo.said, todo.fields.get("message"), resumes=todo.resumes)
             request = requests.send(turn.agent_id, todo.run_id, turn.format, todo.fields)
             send = self._core.service.send(request, self._deadline, self._dispatch)
-            if turn.job is None:
+            if turn.job is None and not todo.resumes:
                 return await send
             shared = SharedResume(send, self._dispatch, format=turn.format, said=todo.said)
             tap = self._tap = shared.join(self)

@@ -86,7 +86,7 @@ async def test_auto_looks_after_a_resume_too() -> None:
     async with Scripted(
         post=[streamed(job=JOB)],
         put=[streamed(*CALL_ALONE)],
-        get=[ANSWERED, history(user("hi"), user(""), assistant("Hello you"))],
+        get=[ANSWERED, history(user("hi"), assistant("Hello you"), user(""), assistant("Hello you"))],
     ) as server:
         await run(server)
     assert methods(server) == "POST GET PUT GET"

@@ -152,7 +152,8 @@ class Judge:
 
     def _can_tell(self, error: ToolhouseError, took: Accepted | None) -> None:
         """A turn gives up only where the history does not show what became of it; here it does, in time."""
-        if not self._world.switches.is_understood or took is None or not self.heals:
+        left = getattr(error, "token", None)  # a turn that leaves its job does not wait for what was cut before it
+        if not self._world.switches.is_understood or took is None or not self.heals or left is not None:
             return
         if isinstance(error, StreamInterruptedError | ResumeUncertainError):
             self.noted.append(Violation(f"{type(error).__name__}, and the history shows what is true", str(error)))

@@ -122,7 +122,8 @@ class Run:
         unfinished: Its latest turn, where that has brought no result.
         ended: What its latest turn came to: its result, or the worker's error.
         job: The job that a turn left running, if one did.
-        resumed: The jobs after which this client has resumed the run, and that resume.
+        resumed: What this client has resumed the run after, and that resume: a job, by its id, or where none was seen,
+            what was said before.
     """
 
     run_id: str | None = None
@@ -132,7 +133,7 @@ class Run:
     unfinished: Unfinished | None = None
     ended: TurnResult | WorkerError | None = None
     job: JobToken | None = None
-    resumed: dict[str, Said] = field(factory=dict)
+    resumed: dict[str | Said, Said] = field(factory=dict)
 
     @classmethod
     def of_others(cls, run_id: str) -> Run:

@@ -67,8 +67,8 @@ class TurnMachine:
     """
 
     __slots__ = (
-        "_accepted", "_answering", "_conflict", "_conflicts", "_cut", "_fields", "_format", "_has_job", "_head",
-        "_is_idle", "_is_whole", "_jobs", "_known", "_left", "_lost", "_not_before", "_patience", "_polling", "_round",
+        "_accepted", "_answering", "_conflict", "_conflicts", "_cut", "_fields", "_format", "_has_job", "_head", "_heard",
+        "_is_idle", "_is_whole", "_jobs", "_known", "_left", "_lost", "_missed", "_not_before", "_patience", "_polling", "_round",
         "_rules", "_said", "_search", "_seen", "_since", "_unsent", "_words",
         "agent_id", "drift", "events", "fold", "job", "notes", "only_waits", "options", "run", "state", "status",
         "todo",
@@ -125,10 +125,12 @@ class TurnMachine:
         self._since: float | None = None  # when the fate of what is looked for became unknown
         self._known: tuple[Message, ...] | None = None  # the history as the last poll had it
         self._cut: str | None = None  # why the answer of this round is not known to be whole
+        self._heard: str | None = None  # what the history has of a round whose job is over, if that is more
         self._is_idle = False  # whether silence was the reason
         self._lost: State | None = None  # where a message of unknown fate is looked for, if one is
         self._is_whole = False  # whether the round's words are all that there are
         self._has_job = False  # whether a job has followed an answer that is still to be healed
+        self._missed: Said | None = None  # what was said before a job that was over before anybody looked
         self._conflict: ConflictError | None = None
         self._conflicts = 0
         self._seen: tuple[int, int] | None = None  # how large the history was between two refusals
@@ -165,6 +167,11 @@ class TurnMachine:
         if self.state is State.WAITING and self.job is not None:
             return self.job.job_id
         return None if self.run.job is None else self.run.job.job_id
+
+    @property
+    def behind(self) -> str | Said | None:
+        """What a resume follows: a job, by its id; or where that was not seen, what was said before it."""
+        return self._missed if self.job is None else self.job.job_id
 
     @property
     def may_join(self) -> bool:
@@ -292,7 +299,7 @@ class TurnMachine:
 
     def _send(self, now: float) -> None:
         """Send the user's message or the resume."""
-        words = self._words if self._unsent else self.options.resume_message
+        words, behind = self._words if self._unsent else self.options.resume_message, self.behind
         said = self._said = self.run.transcript.say(words)
         if self._unsent:
             fields = {} if words is None and self.run.run_id is None else {"message": words or ""}
@@ -300,8 +307,8 @@ class TurnMachine:
         else:
             self._words = words
             fields = {"message": words or ""}
-        if self.job is not None and self.job.job_id is not None:
-            self.run.resumed[self.job.job_id] = said
+        if behind is not None:
+            self.run.resumed[behind] = said
         self.todo = Send(max(now, self._not_before), said, fields, self.run.run_id, resumes=not self._unsent)
 
     def _take_back(self) -> None:
@@ -324,6 +331,8 @@ class TurnMachine:
         """The service has taken what was sent; its answer is still to be read."""
         self._head = head
         self.named(head.run_id, now)
+        if head.job_id is not None:
+            self.run.resumed.pop(head.job_id, None)  # a job that was over before: its id comes again
         self._answering = Answering(self._format, self._rules.decoder, self._rules.max_line, self.fold)
         self._accept()
         self._conflicts, self._seen, self._patience, self._not_before = 0, None, None, 0.0
@@ -717,13 +726,14 @@ class TurnMachine:
     def _miss_job(self) -> None:
         """A job has followed that was over before anybody looked."""
         self._count_job()
-        self.job, self._left, self._has_job = None, None, True
+        self.job, self._left, self._missed, self._has_job = None, None, self._said, True
 
     def _follow(self, job_id: str, now: float) -> None:
         """A job runs: wait for it, or leave it to the user."""
         before = self.job
         missed = before is not None and before.job_id == job_id  # a poll did not see it, and it is not new
         job = self.job = Job(self._polling, job_id, before.started if before and missed else now, until=None)
+        self._missed = None
         job.begin(self.events)
         if self.options.background == "detach" and not self._unsent:
             self.run.job = token = self.token
@@ -776,28 +786,32 @@ class TurnMachine:
     def _make_whole(self) -> None:
         """Once the round's job is over: give what the history has of its words that did not come.
 
-        Framing proves only the last hop: a proxy can make a clean end of a cut. The last poll has read the history.
+        Framing proves only the last hop: a proxy can make a clean end of a cut. The last poll has read the history. An
+        answer that tells of its job may have no body at all; then the words that stand there are only noted.
         """
-        partial = self.fold.round_text
-        if not partial or self._known is None or not self._can_heal or self.options.settle is False:
+        history, said, partial = self._known, self._said, self.fold.round_text
+        if history is None or said is None or self._head is None or not self.run.transcript.has(said):
             return
-        if self._said is None or self._head is None or not self.run.transcript.has(self._said):
+        reply = self.run.transcript.find(history, said, partial).reply
+        if reply is None or not goes_on_from(reply.text, partial) or is_same_text(reply.text, partial):
             return
-        reply = self.run.transcript.find(self._known, self._said, partial).reply
-        if reply is not None and goes_on_from(reply.text, partial) and not is_same_text(reply.text, partial):
+        if partial and self._can_heal and self.options.settle is not False:
             self._take_over(reply.text, partial)
+        self._heard = reply.text
 
     def _end_round(self) -> None:
         """The round is over, and the run waits to be resumed."""
         if self._said is not None:
-            self.run.transcript.hear(self._said, self.fold.round_text, whole=self._is_whole)
+            heard, self._heard = self._heard, None
+            self.run.transcript.hear(
+                self._said, self.fold.round_text if heard is None else heard, whole=self._is_whole or heard is not None
+            )
         self.fold.next_round()
         self.todo = ENTER
 
     def _resume(self, now: float) -> None:
         """Resume the run after a job; not where this client has done so before."""
-        job_id = None if self.job is None else self.job.job_id
-        said = None if job_id is None else self.run.resumed.get(job_id)
+        said = self._resumed_before()
         if said is None:
             self._send(now)
             return
@@ -809,6 +823,14 @@ class TurnMachine:
             self._lost, self._since = State.RESUMING, now
             self._go(Signal.LOST)
         self._look_for(now)
+
+    def _resumed_before(self) -> Said | None:
+        """The resume that this client has sent after the job already, for somebody else."""
+        run, behind = self.run, self.behind
+        if behind is not None:
+            return run.resumed.get(behind)
+        latest = run.transcript.latest  # a job of unknown id was waited for, and none was running
+        return latest if latest is not self._said and latest in run.resumed.values() else None
 
     # Its end
 
