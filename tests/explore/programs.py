@@ -13,6 +13,7 @@ from toolhouse_async import (
     OutcomeUnknownError,
     Session,
     ToolhouseError,
+    Turn,
     TurnCompleted,
     TurnResult,
     TurnTimeoutError,
@@ -51,11 +52,20 @@ class Scene:
         self.client = client_of(self.world)
         self.session = self.client.session(AGENT)
 
-    async def send(self, name: str, *, closes: bool = False, session: Session | None = None, **options: Any) -> Sending:
+    async def send(
+        self,
+        name: str,
+        *,
+        closes: bool = False,
+        session: Session | None = None,
+        turn: Turn | None = None,
+        **options: Any,
+    ) -> Sending:
         """Send a message and hold the outcome to the truth; ``closes`` where it may be closed before any event."""
         sending = self.judge.sends(self.world.words(name))
         try:
-            await self._read(sending, closes, session or self.session, options)
+            turn = turn or (session or self.session).stream(sending.words, **options)
+            await self._read(sending, turn, closes=closes)
         except ToolhouseError as error:
             sending.error = error
         except asyncio.CancelledError:
@@ -68,8 +78,8 @@ class Scene:
         self.told.append("ok" if sending.result else type(sending.error).__name__ if sending.error else "closed")
         return sending
 
-    async def _read(self, sending: Sending, closes: bool, session: Session, options: Mapping[str, Any]) -> None:
-        async with session.stream(sending.words, **options) as turn:
+    async def _read(self, sending: Sending, turn: Turn, *, closes: bool) -> None:
+        async with turn:
             if closes and self._is_closed():
                 return
             async for event in turn:
@@ -234,24 +244,50 @@ async def timed_out(scene: Scene) -> None:
 async def cancelled(scene: Scene) -> None:
     """A turn that is cancelled at each pass of the event loop."""
     await scene.before()
+    task = asyncio.ensure_future(scene.send("b"))
+    await _stopped(scene, task, task.cancel)
+    await scene.recover(scene.judge.sendings[-1])
+
+
+async def closed_by_another(scene: Scene) -> None:
+    """A turn that another task closes at each pass of the event loop."""
+    await scene.before()
+    turn = scene.session.stream(scene.world.words("b"))
+    closing: list[asyncio.Task[None]] = []
+    task = asyncio.ensure_future(scene.send("b", turn=turn))
+    await _stopped(scene, task, lambda: closing.append(asyncio.ensure_future(turn.aclose())))
+    await asyncio.gather(*closing)
+    await scene.recover(task.result())
+
+
+async def asking_cancelled(scene: Scene) -> None:
+    """``reconcile()`` is cancelled at each pass of the event loop, and asked again."""
+    await scene.before()
+    sending = await scene.send("b")
+    if sending.result is None:
+        scene.world.calm = True
+        task = asyncio.ensure_future(scene.reconcile())
+        scene.world.calm = False
+        await _stopped(scene, task, task.cancel)
+        scene.world.calm = True
+        await scene.recover(sending, *([] if task.cancelled() else [task.result()]))
+
+
+async def _stopped(scene: Scene, task: asyncio.Task[Any], stop: Callable[[], object]) -> None:
+    """Await a task that is stopped at a pass of the event loop, or is not."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, TimerLoop)
-    task = asyncio.ensure_future(scene.send("b"))
 
     def on_pass() -> None:
-        if scene.world.pick("pass", ("goes by", 0), ("cancelled", 0)) == "cancelled":
+        if not task.done() and scene.world.pick("pass", ("goes by", 0), ("is the last", 0)) == "is the last":
             loop.on_pass = None
-            task.cancel()
+            stop()
 
     loop.on_pass = on_pass
     try:
         await asyncio.wait([task])
     finally:
         loop.on_pass = None
-    if task.cancelled():
-        await scene.recover(scene.judge.sendings[-1])
-    else:
-        await scene.recover(task.result())
 
 
 async def queued(scene: Scene) -> None:
@@ -261,6 +297,40 @@ async def queued(scene: Scene) -> None:
     sendings = await asyncio.gather(scene.send("b"), scene.send("c", session=other))
     if all(sending.result for sending in sendings):
         await scene.go_on(knows=True)
+
+
+async def queued_out_of_time(scene: Scene) -> None:
+    """A turn that is out of time while another holds the run, or soon after."""
+    await scene.before()
+    other = scene.client.session(AGENT, run_id=scene.session.run_id)
+    timeout = float(scene.world.pick("out of time after", ("0.625", 0), ("1.625", 0), ("2.125", 0), ("6.125", 0)))
+    _, sending = await asyncio.gather(scene.send("b"), scene.send("c", session=other, timeout=timeout))
+    scene.session = other
+    if scene.judge.sendings[-2].result is not None:
+        await scene.recover(sending)
+
+
+async def wordless(scene: Scene) -> None:
+    """A message without words."""
+    scene.world.resume = "go on"
+    await scene.before()
+    await scene.recover(await scene.send("", resume_message="go on"))
+
+
+async def looking(scene: Scene) -> None:
+    """The user reads the history, before and behind a message."""
+    await scene.before()
+    await _look(scene)
+    sending = await scene.send("a")
+    await _look(scene)
+    await scene.recover(sending)
+
+
+async def _look(scene: Scene) -> None:
+    try:
+        await scene.session.history()
+    except ToolhouseError as error:
+        scene.told.append(f"history {type(error).__name__}")
 
 
 async def detached(scene: Scene) -> None:
@@ -343,7 +413,12 @@ PROGRAMS: Final[Mapping[str, Program]] = {
         closed,
         timed_out,
         cancelled,
+        closed_by_another,
+        asking_cancelled,
         queued,
+        queued_out_of_time,
+        wordless,
+        looking,
         detached,
         waiting_together,
         waiting_with_a_token,

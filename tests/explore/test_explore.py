@@ -202,7 +202,8 @@ def test_what_was_accepted_and_said_not_to_be_is_noted() -> None:
     sending.error = OutcomeUnknownError("lost", safe_to_retry=False)
     judge.is_over(sending)
     assert [each.kind for each in judge.noted] == [
-        "safe_to_retry is False, and the message was not accepted (OutcomeUnknownError)"
+        "safe_to_retry is False, and the message was not accepted (OutcomeUnknownError)",
+        "safe_to_retry is not True, and the message was never sent (OutcomeUnknownError)",
     ]
 
 

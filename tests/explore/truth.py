@@ -43,6 +43,7 @@ class Sending:
     Attributes:
         words: The message.
         first: How many messages the service had taken before.
+        heard: How many had got there.
         last: How many when it was over; ``None`` while it is not.
         events: What its turn gave.
         result: What it came to …
@@ -51,6 +52,7 @@ class Sending:
 
     words: str
     first: int
+    heard: int
     last: int | None = None
     events: list[Event] = field(factory=list[Event])
     result: TurnResult | None = None
@@ -79,7 +81,7 @@ class Judge:
 
     def sends(self, words: str) -> Sending:
         """A message is about to be sent."""
-        sending = Sending(words, len(self._world.accepted))
+        sending = Sending(words, len(self._world.accepted), len(self._world.heard))
         self.sendings.append(sending)
         return sending
 
@@ -99,6 +101,9 @@ class Judge:
             self._succeeded(sending, took, sending.result)
         elif sending.error is not None:
             self._failed(sending.error, took, sending.events)
+            if sending.error.safe_to_retry is not True and sending.words not in self._world.heard[sending.heard :]:
+                kind = f"safe_to_retry is not True, and the message was never sent ({type(sending.error).__name__})"
+                self.noted.append(Violation(kind, str(sending.error)))
 
     def holds(self) -> None:
         """What must be true at any time."""

@@ -11,8 +11,6 @@ from attrs import define, field, frozen
 from .choices import Choices
 
 AGENT: Final = "worker"
-RESUME: Final = ""
-"""What an automatic resume says; no program of a user's sends it."""
 LAG: Final = 2.0
 """Seconds for which a history may hide an entry."""
 LATE: Final = 6.0
@@ -143,6 +141,8 @@ class World:
         resumes: Resumes that it took in all.
         open: Answers that the client has not let go.
         requests: What was asked, for reports.
+        heard: The messages that got here, whatever became of them.
+        resume: What an automatic resume says; the program sends no such message.
     """
 
     def __init__(self, choices: Choices, time: Callable[[], float], switches: Switches, jobs: int) -> None:
@@ -154,6 +154,8 @@ class World:
         self.resumes = 0
         self.open = 0
         self.requests: list[str] = []
+        self.heard: list[str] = []
+        self.resume = ""
         self.job: Job | None = None
         self._jobs = jobs
         self._started = 0
@@ -163,7 +165,9 @@ class World:
         self._history: list[Entry] = []
 
     def words(self, name: str) -> str:
-        """A message of this name, such that this service stores it in its own way."""
+        """A message of this name, such that this service stores it in its own way; an empty one without a name."""
+        if not name:
+            return ""
         return {"same": name, "trimmed": f"{name}\n", "lf": f"{name}\r\nplease"}[self.switches.stored]
 
     def pick(self, what: str, *options: tuple[str, int]) -> str:
@@ -185,10 +189,15 @@ class World:
             return self._read()
         message: str = (json.loads(body) if body else {}).get("message", "")
         self.requests.append(f"{method} {message!r}")
-        return self._take(method, message)
+        self.heard.append(message)
+        try:
+            return self._take(method, message)
+        except NotSent:
+            self.heard.pop()
+            raise
 
     def _take(self, method: str, message: str) -> Reply:
-        name = "resume" if message == RESUME else "send"
+        name = "resume" if message == self.resume else "send"
         if method == "PUT" and self.job is not None:
             how = self.pick(name, ("409", 0), ("503", 1), ("not sent", 1), ("lost", 1))
             return Reply(self, 409, [b'{"error": "busy"}']) if how == "409" else self._refuse(how)
@@ -238,7 +247,7 @@ class World:
     def _accept(self, message: str) -> tuple[Round, list[bytes]]:
         """Take a message or a resume: what the worker says to it, as a round and as lines."""
         latest = self.accepted[-1] if self.accepted else None
-        if message == RESUME:
+        if message == self.resume:
             self.resumes += 1
             if latest is None or not latest.waits:
                 self.strays += 1
