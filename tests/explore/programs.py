@@ -371,14 +371,14 @@ async def _wait_together(scene: Scene, sending: Sending, whose: list[Any], delay
         await scene.recover(sending)
         return
 
-    async def wait(one: Any, delay: float) -> Found:
+    async def wait(one: Any, delay: float, *, again: bool = False) -> Found:
         await asyncio.sleep(delay)
         try:
             result = await scene.client.wait_for_job(one)
         except ToolhouseError as error:
             scene.judge.waiter_failed(error)
             return error
-        scene.judge.waited(result, since=1)
+        scene.judge.waited(result, again=again)
         return result
 
     found = await asyncio.gather(*(wait(one, delay) for one, delay in zip(whose, delays, strict=True)))
@@ -388,7 +388,7 @@ async def _wait_together(scene: Scene, sending: Sending, whose: list[Any], delay
         raise Violation(f"of those who wait together, one gets {' and another '.join(sorted(kinds))}", repr(found))
     scene.world.calm = True
     if isinstance(found[0], ToolhouseError):
-        again = await wait(whose[0], 0)
+        again = await wait(whose[0], 0, again=True)
         scene.told.append(f"again {type(again).__name__}")
         if isinstance(again, ToolhouseError) and scene.world.switches.is_understood:
             raise Violation(f"waiting again fails although the service works ({type(again).__name__})", str(again))

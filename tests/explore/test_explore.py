@@ -27,7 +27,25 @@ from .seam import client_of
 from .truth import Judge, Sending, Violation
 from .world import AGENT, Lost, NotSent, Reply, Switches, World
 
-CLEAN: list[tuple[str, int, int, str]] = []
+FORMS = (
+    "",
+    "empty=no",
+    "recorded=at-end",
+    "shape=call",
+    "shape=call+result",
+    "shape=silent",
+    "shape=words",
+    "spacing=yes",
+    "tool_role=user",
+    "tools=no",
+)
+"""Services whose history is understood."""
+CLEAN = [
+    *((program, 0, 2, form) for program in ("first", "same-words", "second", "settled", "unhealed") for form in FORMS),
+    *((program, 0, 1, "") for program in ("asking-cancelled", "looking", "queued", "straight", "three-times")),
+    *((program, 0, 1, "window=3") for program in ("second", "settled", "straight", "two-bad")),
+    *(("straight", 1, 0, form) for form in ("stored=trimmed", "stored=lf")),
+]
 """Programs, faults, jobs and switches that are played whole and show nothing wrong."""
 
 
