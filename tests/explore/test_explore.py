@@ -18,14 +18,16 @@ from toolhouse_async import (
     TurnResult,
 )
 
-from .__main__ import switches_of
+from .__main__ import main, switches_of
 from .choices import Choices
 from .explorer import explore
 from .loop import Deadlock, TimerLoop
-from .programs import PROGRAMS, Scene
+from .programs import PROGRAMS
+from .scene import Scene
 from .seam import client_of
+from .switches import Switches
 from .truth import Judge, Sending, Violation
-from .world import AGENT, Lost, NotSent, Reply, Switches, World
+from .world import AGENT, Lost, NotSent, Reply, World
 
 FORMS = (
     "",
@@ -342,6 +344,19 @@ def test_the_stand_in_brings_what_the_service_says() -> None:
 
     report = explore(program, faults=0, jobs=0)
     assert (report.runs, report.found) == (1, [])
+
+
+def test_the_command_prints_a_line_for_each_bound(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["straight", "1", "0", "stored=lf", "outcomes"]) == 0
+    printed = capsys.readouterr().out
+    assert "straight faults<=0 jobs<=0: 1 runs" in printed
+    assert "straight faults<=1 jobs<=0: 14 runs" in printed
+    assert "0 violations" in printed
+
+
+def test_switches_are_read_from_words() -> None:
+    read = switches_of(["tools=no", "empty=yes", "window=3", "shape=call", "seconds=1.5"])
+    assert read == (Switches(tools=False, window=3, shape="call"), 1.5)
 
 
 @pytest.mark.parametrize(("program", "faults", "jobs", "switches"), CLEAN)

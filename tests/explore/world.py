@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from .choices import Choices
+from .switches import Switches
 
 AGENT: Final = "worker"
 LAG: Final = 2.0
@@ -21,36 +22,6 @@ REFUSALS: Final = 2
 """How often the service may say 409 without a job."""
 REQUESTS: Final = 150
 """More than any sound client needs."""
-
-
-@frozen
-class Switches:
-    """How this service is; the same throughout a run.
-
-    Attributes:
-        stored: How messages are stored: as they are, without a trailing newline, or with LF for CRLF.
-        window: How many of its last entries a history shows; 0 for all.
-        tools: Whether tool calls and results stand in the history.
-        empty: Whether empty messages do.
-        tool_role: In whose name tool results stand.
-        recorded: Whether a message is recorded at once, or only with the whole of its answer.
-        spacing: Whether answers are stored with other white space than they were said.
-        shape: What a round says that ends in a job.
-    """
-
-    stored: Literal["same", "trimmed", "lf"] = "same"
-    window: int = 0
-    tools: bool = True
-    empty: bool = True
-    tool_role: Literal["tool", "user"] = "tool"
-    recorded: Literal["at-once", "at-end"] = "at-once"
-    spacing: bool = False
-    shape: Literal["words+call", "words", "call", "call+result", "silent"] = "words+call"
-
-    @property
-    def is_understood(self) -> bool:
-        """Whether a client can tell from the history what was said."""
-        return self.stored == "same" and not self.window
 
 
 class NotSent(Exception):  # noqa: N818 - a signal
