@@ -43,7 +43,8 @@ FORMS = (
 )
 """Services whose history is understood."""
 CLEAN = [
-    *((program, 0, 2, form) for program in ("first", "same-words", "second", "settled", "unhealed") for form in FORMS),
+    *(("second", 0, 2, form) for form in FORMS),
+    *((program, 0, 1, form) for program in ("first", "same-words", "settled", "unhealed") for form in FORMS),
     *((program, 0, 1, "") for program in ("asking-cancelled", "looking", "queued", "straight", "three-times")),
     *((program, 0, 1, "window=3") for program in ("second", "settled", "straight", "two-bad")),
     *(("straight", 1, 0, form) for form in ("stored=trimmed", "stored=lf")),
