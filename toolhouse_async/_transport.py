@@ -75,6 +75,10 @@ class _Response(aiohttp.ClientResponse):
         except asyncio.CancelledError:
             dispatch.head = _received_head(connection)
             raise
+        except GeneratorExit:  # collected as garbage, in whatever order with the coroutines of aiohttp
+            with suppress(RuntimeError):  # behind a closed loop only the first closing fails; theirs comes later
+                connection.close()
+            raise
         finally:
             watch.drop(dispatch)
 
