@@ -18,18 +18,20 @@ import nox
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
 
 
-def without(*folders: str) -> list[str]:
-    """The arguments by which pytest leaves out folders of tests."""
-    return [f"--ignore=tests/{folder}" for folder in folders]
+def without(*paths: str) -> list[str]:
+    """The arguments by which pytest leaves out folders and files of tests."""
+    return [f"--ignore=tests/{path}" for path in paths]
 
 
 EVERYDAY = ("-m", "not thorough")
 """What the README's test command runs; ``tests/conftest.py`` says which tests are thorough."""
-SAME_ON_EVERY_PYTHON = ("bots", "chat", "ci", "cli", "docs", "fuzz", "model")
-"""What other programs and libraries do with the core, and what searches its logic; the same on all Pythons."""
+SEARCHES = ("exactly_once/test_many_runs.py", "fuzz", "model", "security/test_endless.py")
+"""Tests of many cases of the core's logic, and of large ones: enough on one Python, with one set of versions."""
+SAME_ON_EVERY_PYTHON = ("bots", "chat", "ci", "cli", "docs", *SEARCHES)
+"""What other programs and libraries do with the core; besides it, the same on all Pythons."""
 OF_OTHERS = ("benchmarks", "bots", "chat", "ci", "crash", "docs", "web/frameworks")
 """Tests that reach no line of the core that no other reaches: left out where lines are counted."""
-AS_BEFORE = ("bots", "ci", "docs", "fuzz", "model")
+AS_BEFORE = ("bots", "ci", "docs", *SEARCHES)
 """Tests of what is the same with other versions of our own dependencies."""
 BRIEF = "--hypothesis-profile=brief"
 """Fewer of the examples that are tried on another Python, or with other versions, in full."""
@@ -119,9 +121,9 @@ def stress(session: nox.Session) -> None:
             process.wait()
 
 
-@nox.session(python=PYTHONS[0])
+@nox.session(python=PYTHONS[:2][-1])
 def lowest(session: nox.Session) -> None:
-    """The everyday tests, with the lowest versions of our own dependencies that pyproject.toml allows."""
+    """The everyday tests on the second Python, with the lowest versions of our own dependencies that are allowed."""
     pins = str(Path(session.create_tmp()) / "lowest.txt")
     session.install("uv")
     extras = [argument for extra in ("ag-ui", "chat", "cli", "parse") for argument in ("--extra", extra)]
