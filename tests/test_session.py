@@ -14,9 +14,9 @@ from toolhouse_async import (
     ClosedError,
     ConfigurationError,
     OutcomeUnknownError,
-    UncertainSessionError,
     ProtocolError,
     ServerError,
+    UncertainSessionError,
 )
 
 

@@ -40,8 +40,8 @@ from toolhouse_async import (
     StreamInterruptedError,
     Timeouts,
     ToolhouseError,
-    UncertainSessionError,
     TurnTimeoutError,
+    UncertainSessionError,
 )
 
 FIRST = [user("one"), assistant("First")]

@@ -310,9 +310,12 @@ class Transcript:
 
     @property
     def tail(self) -> Heard | None:
-        """What was heard behind the last message with words."""
+        """What was heard behind the last message with words, without the answer that is still open."""
         self._settle()
-        return self._entries[-1].heard if self._entries else self._tail
+        for said in reversed(self._entries):
+            if said.heard is not None and said.heard.whole:
+                return said.heard
+        return self._tail
 
     def saw(self, history: Sequence[Message]) -> None:
         """Note a reading while the run rests: later ones begin with it, unless the history is written anew."""
