@@ -183,6 +183,7 @@ class Conversation(RuleBasedStateMachine):
 
         result = self.run(wait())
         assert result.text == self.model.finish()
+        self.texts.add(result.text)
 
     @on("certain running begun")
     @rule()
@@ -205,6 +206,7 @@ class Conversation(RuleBasedStateMachine):
         self.session = self.client.session(AGENT, run_id=token.run_id)
         self.taken_over = True
         assert result.text == self.model.finish()
+        self.texts.add(result.text)
 
     @on("begun")
     @rule()
