@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import pytest
 from multidict import CIMultiDict
+from toolhouse_async._stream import EventStream
+from toolhouse_async._wire.fold import Fold
 
 from tests.support.answers import text
 from tests.support.raw_server import ndjson
@@ -20,9 +22,7 @@ from toolhouse_async import (
     UnknownEvent,
 )
 from toolhouse_async._answer import Cut
-from toolhouse_async._stream import EventStream
 from toolhouse_async._wire.answers import Headers, job_id_of, run_id_of
-from toolhouse_async._wire.fold import Fold
 from toolhouse_async.events import Event
 
 LIMIT = 60

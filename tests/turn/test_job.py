@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from toolhouse_async._waiting import Wait
 
 from tests.support.answers import client_of, history
 from tests.support.raw_server import RawServer, response
@@ -20,7 +21,6 @@ from toolhouse_async import (
     PollingPolicy,
 )
 from toolhouse_async._core import Core
-from toolhouse_async._waiting import Wait
 from toolhouse_async.events import Event
 
 STEADY = PollingPolicy(min_interval=10, max_interval=10, jitter=0, deadline=100)

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from toolhouse_async._turn.settling import Ended, Verdict, compare
+from toolhouse_async._turn.transcript import Reply
 from toolhouse_async._wire.entries import End
-from toolhouse_async._wire.history import Reply
-from toolhouse_async._wire.settling import Ended, Verdict, compare
 
 
 def ended(text: str = "words", **more: Any) -> Ended:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from toolhouse_async._shared import SharedResume
 
 from tests.support.answers import client_of, history, said, text
 from tests.support.raw_server import LAST_CHUNK, RawServer, Request, chunk, ndjson, response, rst, silence
@@ -20,7 +21,6 @@ from toolhouse_async import (
     Timeouts,
     TurnTimeoutError,
 )
-from toolhouse_async._shared import SharedResume
 from toolhouse_async._wire import requests
 from toolhouse_async._wire.history import Place
 

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from toolhouse_async._conversation import Conversation, Extras
 
 from tests.support.answers import KEY
 from toolhouse_async import AsyncToolhouse, ConfigurationError, Message, ProtocolError
-from toolhouse_async._conversation import Conversation, Extras
 from toolhouse_async._run import Uncertain
 
 

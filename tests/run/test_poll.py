@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from toolhouse_async._polling import RunPoll, tolerated
 
 from tests.support.answers import client_of, history
 from tests.support.raw_server import RawServer, Request, response, rst, silence
@@ -30,7 +31,6 @@ from toolhouse_async import (
     UnexpectedContentError,
 )
 from toolhouse_async._core import Core
-from toolhouse_async._polling import RunPoll, tolerated
 from toolhouse_async.errors import APIStatusError
 
 STEADY = PollingPolicy(min_interval=10, max_interval=10, jitter=0)
