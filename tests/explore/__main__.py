@@ -14,7 +14,7 @@ from attrs import fields
 
 from .explorer import Report, explore
 from .programs import PROGRAMS
-from .world import Switches
+from .switches import Switches
 
 
 def switches_of(words: list[str]) -> tuple[Switches, float | None]:
@@ -49,7 +49,6 @@ def print_report(title: str, report: Report, *, outcomes: bool) -> None:
 
 def main(words: list[str]) -> int:
     """Explore; the exit status says whether there was a violation."""
-    logging.disable(logging.CRITICAL)
     name, faults, jobs, *rest = words
     switches, seconds = switches_of([word for word in rest if word != "outcomes"])
     failed = False
@@ -62,4 +61,5 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)
     sys.exit(main(sys.argv[1:]))

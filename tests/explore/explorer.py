@@ -13,9 +13,11 @@ from attrs import define, field
 
 from .choices import Choices
 from .loop import Deadlock, TimerLoop
-from .programs import Program, Scene
+from .programs import Program
+from .scene import Scene
+from .switches import Switches
 from .truth import Violation
-from .world import Stuck, Switches, World
+from .world import Stuck, World
 
 PASSES = 12
 """Passes of the loop in which what was cancelled may end."""

@@ -6,132 +6,20 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from attrs import define, field
-
 from toolhouse_async import (
-    AsyncToolhouse,
     OutcomeUnknownError,
-    Session,
     ToolhouseError,
-    TurnCompleted,
     TurnResult,
     TurnTimeoutError,
 )
 
 from .loop import TimerLoop
-from .seam import client_of
-from .truth import Judge, Sending, Violation
-from .world import AGENT, World
+from .scene import Found, Scene
+from .truth import Sending, Violation
+from .world import AGENT
 
-Found: TypeAlias = TurnResult | ToolhouseError | None
 TIMEOUTS: Final = (*(f"{0.125 + 0.25 * step:.3f}" for step in range(24)), "8.125", "12.125", "16.125")
 """Seconds: between any two steps of a turn, and in the middle of its waiting."""
-
-
-@define
-class Scene:
-    """What a program has.
-
-    Attributes:
-        world: The service.
-        judge: Who is told all that happens.
-        client: The real client.
-        session: The conversation.
-        told: A word for each outcome, for counts.
-    """
-
-    world: World
-    judge: Judge = field(init=False)
-    client: AsyncToolhouse = field(init=False)
-    session: Session = field(init=False)
-    told: list[str] = field(factory=list[str])
-
-    def __attrs_post_init__(self) -> None:
-        self.judge = Judge(self.world)
-        self.client = client_of(self.world)
-        self.session = self.client.session(AGENT)
-
-    async def send(self, name: str, *, closes: bool = False, session: Session | None = None, **options: Any) -> Sending:
-        """Send a message and hold the outcome to the truth; ``closes`` where it may be closed before any event."""
-        sending = self.judge.sends(self.world.words(name))
-        try:
-            await self._read(sending, closes, session or self.session, options)
-        except ToolhouseError as error:
-            sending.error = error
-        except asyncio.CancelledError:
-            self.told.append("cancelled")
-            self.judge.is_over(sending)
-            raise
-        self.judge.is_over(sending)
-        if sending.result is None and sending.error is None and not closes:
-            raise Violation("a turn ends without a result or an error", repr(sending.events))
-        self.told.append("ok" if sending.result else type(sending.error).__name__ if sending.error else "closed")
-        return sending
-
-    async def _read(self, sending: Sending, closes: bool, session: Session, options: Mapping[str, Any]) -> None:
-        async with session.stream(sending.words, **options) as turn:
-            if closes and self._is_closed():
-                return
-            async for event in turn:
-                sending.events.append(event)
-                if isinstance(event, TurnCompleted):
-                    sending.result = event.result
-                elif closes and self._is_closed():
-                    return
-
-    def _is_closed(self) -> bool:
-        return self.world.pick("turn", ("goes on", 0), ("closed", 0)) == "closed"
-
-    async def before(self, name: str = "a", **options: Any) -> Sending:
-        """A message that nothing happens to."""
-        calm, self.world.calm = self.world.calm, True
-        try:
-            return await self.send(name, **options)
-        finally:
-            self.world.calm = calm
-
-    async def reconcile(self, *before: Found) -> Found:
-        """Ask what became of the last message, and hold it to the truth and to what was said ``before``."""
-        found: Found
-        try:
-            found = await self.session.reconcile()
-        except ToolhouseError as error:
-            found = error
-        for each in before:
-            self.judge.is_consistent(each, found)
-        if not any(isinstance(each, TurnResult) for each in before):
-            self.judge.reconciled(found, self.session.run_id)
-        said = "None" if found is None else "found" if isinstance(found, TurnResult) else type(found).__name__
-        self.told.append(f"reconcile {said}")
-        return found
-
-    async def recover(self, sending: Sending, *before: Found) -> None:
-        """The service works again: find out, twice, and go on; ``before`` is what was found out before."""
-        self.world.calm = True
-        knows = sending.result is not None
-        if not knows:
-            first = await self.reconcile(*before)
-            knows = not isinstance(await self.reconcile(first, *before), ToolhouseError)
-        await self.go_on(knows=knows)
-
-    async def go_on(self, *, knows: bool) -> None:
-        """The next message is answered, unless it is truly refused for an earlier one."""
-        self.world.calm = True
-        last = await self.send("z")
-        if last.error is None:
-            return
-        self.judge.is_refused_truly(last.error, knows=knows)
-        if not _takes_assume(self.session):
-            return
-        await self.session.reconcile(assume="absent")  # type: ignore[call-arg, unused-ignore] # where it is there
-        last = await self.send("z")
-        if last.error is not None:
-            self.judge.is_refused_truly(last.error, knows=True)
-
-
-def _takes_assume(session: Session) -> bool:
-    code = type(session).reconcile.__code__
-    return "assume" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
 async def first(scene: Scene) -> None:
@@ -234,24 +122,50 @@ async def timed_out(scene: Scene) -> None:
 async def cancelled(scene: Scene) -> None:
     """A turn that is cancelled at each pass of the event loop."""
     await scene.before()
+    task = asyncio.ensure_future(scene.send("b"))
+    await _stopped(scene, task, task.cancel)
+    await scene.recover(scene.judge.sendings[-1])
+
+
+async def closed_by_another(scene: Scene) -> None:
+    """A turn that another task closes at each pass of the event loop."""
+    await scene.before()
+    turn = scene.session.stream(scene.world.words("b"))
+    closing: list[asyncio.Task[None]] = []
+    task = asyncio.ensure_future(scene.send("b", turn=turn))
+    await _stopped(scene, task, lambda: closing.append(asyncio.ensure_future(turn.aclose())))
+    await asyncio.gather(*closing)
+    await scene.recover(task.result())
+
+
+async def asking_cancelled(scene: Scene) -> None:
+    """``reconcile()`` is cancelled at each pass of the event loop, and asked again."""
+    await scene.before()
+    sending = await scene.send("b")
+    if sending.result is None:
+        scene.world.calm = True
+        task = asyncio.ensure_future(scene.reconcile())
+        scene.world.calm = False
+        await _stopped(scene, task, task.cancel)
+        scene.world.calm = True
+        await scene.recover(sending, *([] if task.cancelled() else [task.result()]))
+
+
+async def _stopped(scene: Scene, task: asyncio.Task[Any], stop: Callable[[], object]) -> None:
+    """Await a task that is stopped at a pass of the event loop, or is not."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, TimerLoop)
-    task = asyncio.ensure_future(scene.send("b"))
 
     def on_pass() -> None:
-        if scene.world.pick("pass", ("goes by", 0), ("cancelled", 0)) == "cancelled":
+        if not task.done() and scene.world.pick("pass", ("goes by", 0), ("is the last", 0)) == "is the last":
             loop.on_pass = None
-            task.cancel()
+            stop()
 
     loop.on_pass = on_pass
     try:
         await asyncio.wait([task])
     finally:
         loop.on_pass = None
-    if task.cancelled():
-        await scene.recover(scene.judge.sendings[-1])
-    else:
-        await scene.recover(task.result())
 
 
 async def queued(scene: Scene) -> None:
@@ -261,6 +175,40 @@ async def queued(scene: Scene) -> None:
     sendings = await asyncio.gather(scene.send("b"), scene.send("c", session=other))
     if all(sending.result for sending in sendings):
         await scene.go_on(knows=True)
+
+
+async def queued_out_of_time(scene: Scene) -> None:
+    """A turn that is out of time while another holds the run, or soon after."""
+    await scene.before()
+    other = scene.client.session(AGENT, run_id=scene.session.run_id)
+    timeout = float(scene.world.pick("out of time after", ("0.625", 0), ("1.625", 0), ("2.125", 0), ("6.125", 0)))
+    _, sending = await asyncio.gather(scene.send("b"), scene.send("c", session=other, timeout=timeout))
+    scene.session = other
+    if scene.judge.sendings[-2].result is not None:
+        await scene.recover(sending)
+
+
+async def wordless(scene: Scene) -> None:
+    """A message without words."""
+    scene.world.resume = "go on"
+    await scene.before()
+    await scene.recover(await scene.send("", resume_message="go on"))
+
+
+async def looking(scene: Scene) -> None:
+    """The user reads the history, before and behind a message."""
+    await scene.before()
+    await _look(scene)
+    sending = await scene.send("a")
+    await _look(scene)
+    await scene.recover(sending)
+
+
+async def _look(scene: Scene) -> None:
+    try:
+        await scene.session.history()
+    except ToolhouseError as error:
+        scene.told.append(f"history {type(error).__name__}")
 
 
 async def detached(scene: Scene) -> None:
@@ -301,14 +249,14 @@ async def _wait_together(scene: Scene, sending: Sending, whose: list[Any], delay
         await scene.recover(sending)
         return
 
-    async def wait(one: Any, delay: float) -> Found:
+    async def wait(one: Any, delay: float, *, again: bool = False) -> Found:
         await asyncio.sleep(delay)
         try:
             result = await scene.client.wait_for_job(one)
         except ToolhouseError as error:
             scene.judge.waiter_failed(error)
             return error
-        scene.judge.waited(result, since=1)
+        scene.judge.waited(result, again=again)
         return result
 
     found = await asyncio.gather(*(wait(one, delay) for one, delay in zip(whose, delays, strict=True)))
@@ -318,7 +266,7 @@ async def _wait_together(scene: Scene, sending: Sending, whose: list[Any], delay
         raise Violation(f"of those who wait together, one gets {' and another '.join(sorted(kinds))}", repr(found))
     scene.world.calm = True
     if isinstance(found[0], ToolhouseError):
-        again = await wait(whose[0], 0)
+        again = await wait(whose[0], 0, again=True)
         scene.told.append(f"again {type(again).__name__}")
         if isinstance(again, ToolhouseError) and scene.world.switches.is_understood:
             raise Violation(f"waiting again fails although the service works ({type(again).__name__})", str(again))
@@ -343,7 +291,12 @@ PROGRAMS: Final[Mapping[str, Program]] = {
         closed,
         timed_out,
         cancelled,
+        closed_by_another,
+        asking_cancelled,
         queued,
+        queued_out_of_time,
+        wordless,
+        looking,
         detached,
         waiting_together,
         waiting_with_a_token,

@@ -18,16 +18,37 @@ from toolhouse_async import (
     TurnResult,
 )
 
-from .__main__ import switches_of
+from .__main__ import main, switches_of
 from .choices import Choices
 from .explorer import explore
 from .loop import Deadlock, TimerLoop
-from .programs import PROGRAMS, Scene
+from .programs import PROGRAMS
+from .scene import Scene
 from .seam import client_of
+from .switches import Switches
 from .truth import Judge, Sending, Violation
-from .world import AGENT, Lost, NotSent, Reply, Switches, World
+from .world import AGENT, Lost, NotSent, Reply, World
 
-CLEAN: list[tuple[str, int, int, str]] = []
+FORMS = (
+    "",
+    "empty=no",
+    "recorded=at-end",
+    "shape=call",
+    "shape=call+result",
+    "shape=silent",
+    "shape=words",
+    "spacing=yes",
+    "tool_role=user",
+    "tools=no",
+)
+"""Services whose history is understood."""
+CLEAN = [
+    *(("second", 0, 2, form) for form in FORMS),
+    *((program, 0, 1, form) for program in ("first", "same-words", "settled", "unhealed") for form in FORMS),
+    *((program, 0, 1, "") for program in ("asking-cancelled", "looking", "queued", "straight", "three-times")),
+    *((program, 0, 1, "window=3") for program in ("second", "settled", "straight", "two-bad")),
+    *(("straight", 1, 0, form) for form in ("stored=trimmed", "stored=lf")),
+]
 """Programs, faults, jobs and switches that are played whole and show nothing wrong."""
 
 
@@ -202,7 +223,8 @@ def test_what_was_accepted_and_said_not_to_be_is_noted() -> None:
     sending.error = OutcomeUnknownError("lost", safe_to_retry=False)
     judge.is_over(sending)
     assert [each.kind for each in judge.noted] == [
-        "safe_to_retry is False, and the message was not accepted (OutcomeUnknownError)"
+        "safe_to_retry is False, and the message was not accepted (OutcomeUnknownError)",
+        "safe_to_retry is not True, and the message was never sent (OutcomeUnknownError)",
     ]
 
 
@@ -323,6 +345,19 @@ def test_the_stand_in_brings_what_the_service_says() -> None:
 
     report = explore(program, faults=0, jobs=0)
     assert (report.runs, report.found) == (1, [])
+
+
+def test_the_command_prints_a_line_for_each_bound(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["straight", "1", "0", "stored=lf", "outcomes"]) == 0
+    printed = capsys.readouterr().out
+    assert "straight faults<=0 jobs<=0: 1 runs" in printed
+    assert "straight faults<=1 jobs<=0: 14 runs" in printed
+    assert "0 violations" in printed
+
+
+def test_switches_are_read_from_words() -> None:
+    read = switches_of(["tools=no", "empty=yes", "window=3", "shape=call", "seconds=1.5"])
+    assert read == (Switches(tools=False, window=3, shape="call"), 1.5)
 
 
 @pytest.mark.parametrize(("program", "faults", "jobs", "switches"), CLEAN)

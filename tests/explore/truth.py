@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from attrs import define, field
 
 from toolhouse_async import (
+    ClosedError,
     Event,
     JobStarted,
     OutcomeUnknownError,
@@ -43,18 +44,22 @@ class Sending:
     Attributes:
         words: The message.
         first: How many messages the service had taken before.
+        heard: How many had got there.
         last: How many when it was over; ``None`` while it is not.
         events: What its turn gave.
         result: What it came to …
         error: … or why it failed; neither if it was stopped.
+        is_settled: Whether ``reconcile()`` has told what became of it.
     """
 
     words: str
     first: int
+    heard: int
     last: int | None = None
     events: list[Event] = field(factory=list[Event])
     result: TurnResult | None = None
     error: ToolhouseError | None = None
+    is_settled: bool = False
 
     @property
     def was_refused(self) -> bool:
@@ -79,7 +84,7 @@ class Judge:
 
     def sends(self, words: str) -> Sending:
         """A message is about to be sent."""
-        sending = Sending(words, len(self._world.accepted))
+        sending = Sending(words, len(self._world.accepted), len(self._world.heard))
         self.sendings.append(sending)
         return sending
 
@@ -99,6 +104,9 @@ class Judge:
             self._succeeded(sending, took, sending.result)
         elif sending.error is not None:
             self._failed(sending.error, took, sending.events)
+            if sending.error.safe_to_retry is not True and sending.words not in self._world.heard[sending.heard :]:
+                kind = f"safe_to_retry is not True, and the message was never sent ({type(sending.error).__name__})"
+                self.noted.append(Violation(kind, str(sending.error)))
 
     def holds(self) -> None:
         """What must be true at any time."""
@@ -146,9 +154,8 @@ class Judge:
             if not _squeezed(truth).startswith(_squeezed(partial.text)):
                 said = f"{partial.text!r}, truth {truth!r}"
                 raise Violation(f"the partial text is not the beginning of the truth ({name})", said)
-        was_told = any(isinstance(event, JobStarted) for event in events)
-        if was_told and took is not None and took.waits and getattr(error, "token", None) is None:
-            raise Violation(f"an error behind a job has no token ({name})", str(error))
+        if any(isinstance(event, JobStarted) for event in events):
+            self._has_token(error, took)
 
     def _can_tell(self, error: ToolhouseError, took: Accepted | None) -> None:
         """A turn gives up only where the history does not show what became of it; here it does, in time."""
@@ -158,17 +165,28 @@ class Judge:
         if isinstance(error, StreamInterruptedError | ResumeUncertainError):
             self.noted.append(Violation(f"{type(error).__name__}, and the history shows what is true", str(error)))
 
-    def waited(self, result: TurnResult, *, since: int) -> None:
-        """One who waited for the job of the latest message has the answer, from a round on."""
+    def waited(self, result: TurnResult, *, again: bool) -> None:
+        """One who waited for the job that a turn has left has all that followed it.
+
+        Who waits again has what followed the job that was running by then.
+        """
         self.holds()
-        self._is_whole(self._world.accepted[-1], result.text, "success of a waiter", since=since)
+        took = self._world.accepted[-1]
+        since = [number for number in range(1, len(took.rounds)) if again or number == 1]
+        ends = [number for number in since if result.text == "".join(each.text for each in took.rounds[number:])]
+        self._is_whole(took, result.text, "success of a waiter", since=ends[0] if ends else 1)
 
     def waiter_failed(self, error: ToolhouseError) -> None:
         """One who waited was told an error."""
         self.holds()
         self._can_tell(error, self._world.accepted[-1])
-        if self._world.accepted[-1].waits and getattr(error, "token", None) is None:
-            raise Violation(f"an error behind a job has no token ({type(error).__name__}, waiter)", str(error))
+        self._has_token(error, self._world.accepted[-1])
+
+    def _has_token(self, error: ToolhouseError, took: Accepted | None) -> None:
+        """An error behind a job lets its reader go on with it, unless they have closed the turn themselves."""
+        has_token = getattr(error, "token", None) is not None or isinstance(error, ClosedError)
+        if took is not None and took.waits and not has_token:
+            self.noted.append(Violation(f"an error behind a job has no token ({type(error).__name__})", str(error)))
 
     @property
     def doubtful(self) -> Sending | None:
@@ -180,11 +198,14 @@ class Judge:
         sending = self.doubtful
         took = None if sending is None else self.taken(sending)
         self.holds()
+        if sending is not None and not isinstance(found, ToolhouseError):
+            sending.is_settled = True
         if found is None:
             if sending is not None and took is not None and sending.result is None:
                 raise Violation("reconcile() says that the message is absent, and it was accepted", took.text)
         elif isinstance(found, ToolhouseError):
-            if self._world.calm and self._world.switches.is_understood and run_id is not None:
+            understood = self._world.switches.is_understood and run_id is not None
+            if self._world.calm and understood and not self._is_one_of_several(sending):
                 name = type(found).__name__
                 kind = "accepted" if took is not None else "absent"
                 raise Violation(f"reconcile() cannot tell ({name}), and the history shows it: {kind}", str(found))
@@ -193,6 +214,17 @@ class Judge:
             raise Violation("reconcile() has an answer to a message that was not accepted", repr(found.text))
         else:
             self._is_whole(took, found.text, "an answer of reconcile()")
+
+    def _is_one_of_several(self, sending: Sending | None) -> bool:
+        """Whether some, not all, of several sendings of the same words were accepted, and no history says which."""
+        if sending is None or sending.events:
+            return False
+        open_ones = [
+            each
+            for each in self.sendings
+            if each.words == sending.words and each.result is None and not each.was_refused and not each.is_settled
+        ]
+        return 0 < sum(self.taken(each) is not None for each in open_ones) < len(open_ones)
 
     def is_consistent(
         self, first: TurnResult | ToolhouseError | None, second: TurnResult | ToolhouseError | None

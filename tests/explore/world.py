@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from .choices import Choices
+from .switches import Switches
 
 AGENT: Final = "worker"
-RESUME: Final = ""
-"""What an automatic resume says; no program of a user's sends it."""
 LAG: Final = 2.0
 """Seconds for which a history may hide an entry."""
 LATE: Final = 6.0
@@ -23,36 +22,6 @@ REFUSALS: Final = 2
 """How often the service may say 409 without a job."""
 REQUESTS: Final = 150
 """More than any sound client needs."""
-
-
-@frozen
-class Switches:
-    """How this service is; the same throughout a run.
-
-    Attributes:
-        stored: How messages are stored: as they are, without a trailing newline, or with LF for CRLF.
-        window: How many of its last entries a history shows; 0 for all.
-        tools: Whether tool calls and results stand in the history.
-        empty: Whether empty messages do.
-        tool_role: In whose name tool results stand.
-        recorded: Whether a message is recorded at once, or only with the whole of its answer.
-        spacing: Whether answers are stored with other white space than they were said.
-        shape: What a round says that ends in a job.
-    """
-
-    stored: Literal["same", "trimmed", "lf"] = "same"
-    window: int = 0
-    tools: bool = True
-    empty: bool = True
-    tool_role: Literal["tool", "user"] = "tool"
-    recorded: Literal["at-once", "at-end"] = "at-once"
-    spacing: bool = False
-    shape: Literal["words+call", "words", "call", "call+result", "silent"] = "words+call"
-
-    @property
-    def is_understood(self) -> bool:
-        """Whether a client can tell from the history what was said."""
-        return self.stored == "same" and not self.window
 
 
 class NotSent(Exception):  # noqa: N818 - a signal
@@ -143,6 +112,8 @@ class World:
         resumes: Resumes that it took in all.
         open: Answers that the client has not let go.
         requests: What was asked, for reports.
+        heard: The messages that got here, whatever became of them.
+        resume: What an automatic resume says; the program sends no such message.
     """
 
     def __init__(self, choices: Choices, time: Callable[[], float], switches: Switches, jobs: int) -> None:
@@ -154,6 +125,8 @@ class World:
         self.resumes = 0
         self.open = 0
         self.requests: list[str] = []
+        self.heard: list[str] = []
+        self.resume = ""
         self.job: Job | None = None
         self._jobs = jobs
         self._started = 0
@@ -163,7 +136,9 @@ class World:
         self._history: list[Entry] = []
 
     def words(self, name: str) -> str:
-        """A message of this name, such that this service stores it in its own way."""
+        """A message of this name, such that this service stores it in its own way; an empty one without a name."""
+        if not name:
+            return ""
         return {"same": name, "trimmed": f"{name}\n", "lf": f"{name}\r\nplease"}[self.switches.stored]
 
     def pick(self, what: str, *options: tuple[str, int]) -> str:
@@ -185,10 +160,15 @@ class World:
             return self._read()
         message: str = (json.loads(body) if body else {}).get("message", "")
         self.requests.append(f"{method} {message!r}")
-        return self._take(method, message)
+        self.heard.append(message)
+        try:
+            return self._take(method, message)
+        except NotSent:
+            self.heard.pop()
+            raise
 
     def _take(self, method: str, message: str) -> Reply:
-        name = "resume" if message == RESUME else "send"
+        name = "resume" if message == self.resume else "send"
         if method == "PUT" and self.job is not None:
             how = self.pick(name, ("409", 0), ("503", 1), ("not sent", 1), ("lost", 1))
             return Reply(self, 409, [b'{"error": "busy"}']) if how == "409" else self._refuse(how)
@@ -238,7 +218,7 @@ class World:
     def _accept(self, message: str) -> tuple[Round, list[bytes]]:
         """Take a message or a resume: what the worker says to it, as a round and as lines."""
         latest = self.accepted[-1] if self.accepted else None
-        if message == RESUME:
+        if message == self.resume:
             self.resumes += 1
             if latest is None or not latest.waits:
                 self.strays += 1

@@ -595,7 +595,13 @@ class TurnMachine:
             open_call=self.fold.unanswered_call,
             has_job=job_id is not None,
         )
-        verdict = compare(answer, search.reply, rested=search.is_rested, patient=search.is_patient(now))
+        verdict = compare(
+            answer,
+            search.reply,
+            lags=search.sight in (Sight.ABSENT, Sight.LAGS),
+            rested=search.is_rested,
+            patient=search.is_patient(now),
+        )
         if verdict is Verdict.AGAIN and search.is_too_late(now):
             verdict = Verdict.DIFFERS
         if verdict is Verdict.AGAIN:

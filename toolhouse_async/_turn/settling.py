@@ -40,15 +40,20 @@ class Ended(NamedTuple):
 _NOTHING: Final = Reply("", End.NOTHING, 0)
 
 
-def compare(answer: Ended, reply: Reply | None, *, rested: bool, patient: bool) -> Verdict:
+def compare(answer: Ended, reply: Reply | None, *, lags: bool, rested: bool, patient: bool) -> Verdict:
     """Compare an answer with what the history shows of it.
 
     Args:
         answer: What was received.
         reply: What the history shows; ``None`` if the message is not found.
+        lags: Whether it does not show yet what stands before that.
         rested: Whether the last readings have agreed for long enough.
         patient: Whether it has been looked at for long enough.
     """
+    if reply is None and (lags or not answer.proven) and not patient:
+        return Verdict.AGAIN
+    if reply is None and not answer.proven:
+        return Verdict.DIFFERS
     reply = reply or _NOTHING
     if not is_same_text(reply.text, answer.text):
         return _differing(answer, reply, patient=patient)

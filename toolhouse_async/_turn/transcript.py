@@ -323,15 +323,14 @@ class Transcript:
         number = next(index for index, group in enumerate(groups) if said in group.members)
         start, sight = self._begin(history, segments, groups, number)
         sights = {(sight, None)} if start is None else set(self._align(segments, start, groups, number, said))
-        if len(sights) == 1:
-            sight, place = sights.pop()
-            if sight is Sight.ARRIVED:
-                assert place is not None  # noqa: S101 - it stands there
-                return Found(sight, self._reply(segments, place, said))
-        else:
-            sight = Sight.ODD
-        place = self._resembling(segments, groups, number, said, partial, sight)
-        return Found(sight, None if place is None else self._reply(segments, place, said))
+        sight, place = sights.pop() if len(sights) == 1 else (Sight.ODD, None)
+        if sight is Sight.ODD:
+            found = self._resembling(segments, groups, number, said, partial)
+            return Found(sight, None if found is None else self._reply(segments, *found))
+        if place is None:
+            return Found(sight, None)
+        before = self._before(said)
+        return Found(sight, self._reply(segments, place, 0 if before is None else before.size))
 
     def _groups(self) -> Iterator[_Group]:
         members: list[Said] = []
@@ -426,41 +425,42 @@ class Transcript:
             return Sight.ARRIVED, at
         return (Sight.ABSENT if at == len(segments) - 1 else Sight.ODD), None
 
-    def _reply(self, segments: list[_Segment], place: int, said: Said) -> Reply:
-        before = self._before(said)
-        skipped = 0 if before is None else before.size
+    @staticmethod
+    def _reply(segments: list[_Segment], place: int, skipped: int) -> Reply:
         return segments[place].reply(skipped, is_last=place == len(segments) - 1)
 
     def _resembling(
-        self, segments: list[_Segment], groups: list[_Group], number: int, said: Said, partial: str, sight: Sight
-    ) -> int | None:
-        """Where the answer to a message stands in a reading that proves nothing, if no earlier one can be meant.
+        self, segments: list[_Segment], groups: list[_Group], number: int, said: Said, partial: str
+    ) -> tuple[int, int] | None:
+        """Where an answer stands in a reading that proves nothing, if no earlier one can be meant.
 
-        It is that behind the last message equal to ours.
+        Returns:
+            The segment, and how many of its characters stand before the answer.
         """
-        group = groups[number]
-        head, before = group.head, self._before(said)
+        group, before, begins = groups[number], self._before(said), squeezed(partial)
+        if len(segments) == 1 and begins and segments[0].text.startswith(begins):
+            return 0, 0  # the latest entries alone, and our message is not among them
+        head = group.head
         if head is None or before is None or not before.whole:
             return None
-        place = len(segments) - 1
-        while place and segments[place].key != head.key:
-            place -= 1
-        if place == 0:
-            place = len(segments) - 1
-            message = segments[place].message
-            if message is None or key_of(squeezed(message.text)) != head.alike:
-                return None
-        segment = segments[place]
-        if not before.begins(segment.text):
+        place = self._last_alike(segments, head)
+        if place is None or not before.begins(segments[place].text):
             return None
         if self._prior is not None:
             times = self._prior.get(head.key, 0) + sum(other.members[0].key == head.key for other in groups[:number])
-            is_new = sum(other.key == head.key for other in segments) > times
-        else:
-            is_new = False
-        shown = segment.text[before.size :]
-        begins = bool(partial) and shown.startswith(squeezed(partial))
-        return place if is_new or (begins and (sight is Sight.ODD or self._prior is None)) else None
+            if sum(other.key == head.key for other in segments) > times:
+                return place, before.size
+        is_ours = bool(begins) and segments[place].text[before.size :].startswith(begins)
+        return (place, before.size) if is_ours else None
+
+    @staticmethod
+    def _last_alike(segments: list[_Segment], head: Said) -> int | None:
+        """The last message equal to ours, or else the last message if it differs in white space alone."""
+        for place in range(len(segments) - 1, 0, -1):
+            if segments[place].key == head.key:
+                return place
+        last = segments[-1].message
+        return len(segments) - 1 if last is not None and key_of(squeezed(last.text)) == head.alike else None
 
 
 def goes_on_from(text: str, partial: str) -> bool:
