@@ -96,6 +96,8 @@ async def test_closing_ends_its_open_turns() -> None:
     one.check_open()
     one.open_turns.add(turn)
     one.close()
+    one.open_turns.clear()
+    one.close()  # once more
     assert [type(error) for error in turn.ended] == [ClosedError]
     with pytest.raises(ClosedError):
         one.check_open()

@@ -46,6 +46,17 @@ async def test_who_is_cancelled_in_the_queue_is_passed_over() -> None:
     await tasks[1]
 
 
+async def test_who_is_just_being_cancelled_in_the_queue_is_passed_over() -> None:
+    queue, holders = Queue(), [Holder() for _ in range(3)]
+    await queue.acquire(holders[0])
+    tasks = [await waits(queue, holder) for holder in holders[1:]]
+    tasks[0].cancel()
+    queue.release(holders[0])
+    await tasks[1]
+    assert queue.is_held_by(holders[2])
+    assert tasks[0].cancelled()
+
+
 async def test_who_is_cancelled_just_when_it_is_their_turn_hands_on() -> None:
     queue, holders = Queue(), [Holder() for _ in range(3)]
     await queue.acquire(holders[0])

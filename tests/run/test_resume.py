@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.run.support import Holder
-from tests.support.answers import client_of, history, said, text
+from tests.support.answers import KEY, client_of, history, said, text
 from tests.support.raw_server import LAST_CHUNK, RawServer, Request, chunk, ndjson, response, rst, silence
 from toolhouse_async import (
     AsyncToolhouse,
@@ -20,6 +20,7 @@ from toolhouse_async import (
     TextDelta,
     Timeouts,
     TurnTimeoutError,
+    WorkerError,
 )
 from toolhouse_async._run.resume import KEPT, SharedResume
 from toolhouse_async._transport import Dispatch
@@ -134,6 +135,15 @@ async def test_a_refused_resume_is_an_error_for_each() -> None:
         outcomes = await asyncio.gather(*(waiter.result() for waiter in waiters), return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [AuthenticationError] * 2
         assert outcomes[0] is not outcomes[1]
+        assert puts(server) == 1
+
+
+async def test_an_error_of_the_workers_reaches_each_without_the_key() -> None:
+    failed = response(headers={"X-Toolhouse-Run-ID": "r1"}, body=ndjson({"type": "error", "message": f"key {KEY} bad"}))
+    async with waiters_on(Service(failed), STEADY, STEADY) as (server, _, waiters):
+        outcomes = await asyncio.gather(*(waiter.result() for waiter in waiters), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [WorkerError] * 2
+        assert not any(KEY in str(outcome) for outcome in outcomes)
         assert puts(server) == 1
 
 
