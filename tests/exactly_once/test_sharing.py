@@ -37,6 +37,7 @@ from toolhouse_async import (
     JobWaitTimeoutError,
     NotFoundError,
     PollingPolicy,
+    RecoveryPolicy,
     ResumeUncertainError,
     TextDelta,
     ToolhouseError,
@@ -206,7 +207,7 @@ async def test_a_cut_answer_is_healed_for_all() -> None:
 
 
 async def test_a_resume_of_unknown_outcome_is_sent_by_nobody_else() -> None:
-    async with run(lost()) as (toolhouse, server):
+    async with run(lost(), recovery=RecoveryPolicy(absence=None)) as (toolhouse, server):
         results = await asyncio.gather(*(waiter.result() for waiter in ways(toolhouse)), return_exceptions=True)
         assert [type(result) for result in results] == [ResumeUncertainError] * 6
         assert methods(server).count("PUT") == 1

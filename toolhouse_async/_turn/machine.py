@@ -394,15 +394,18 @@ class TurnMachine:
         self._take_back()
         if isinstance(error, TLSError) or not isinstance(error, NotSentError | RateLimitError):
             raise error
+        self._resume_later(error, now, asked_for(error), draw)
+
+    def _resume_later(self, reason: object, now: float, asked: float | None, draw: float) -> None:
+        """Send the resume again, which did not get through: with the patience that polls have."""
         if self._patience is None:
             self._patience = Patience(self._polling, now)
         if self._patience.is_spent(now):
             raise ContactLostError(
                 f"the job is over, and the resume could not be sent for {self._patience.silence(now):.0f} s. "
-                f"The last failure: {error}",
-                headers=error.headers,
+                f"The last failure: {reason}"[:1000]
             )
-        self._not_before = now + next_poll(self._polling, self._patience.silence(now), asked_for(error), draw)
+        self._not_before = now + next_poll(self._polling, self._patience.silence(now), asked, draw)
         self.todo = ENTER
 
     # Reading the answer
@@ -643,16 +646,18 @@ class TurnMachine:
     def _looked_for(self, status: JobStatus, now: float, draw: float) -> None:
         search, said = self._seeking(), self._known_said()
         if self.state is State.RESUMING and not self.run.transcript.has(said):
-            self._absent(now)  # another who had sent it with us has found that out
+            self._absent(now, draw)  # another who had sent it with us has found that out
             return
         search.take(status, now)
         if status.job_id is None:
             self._judge(now, status.retry_after, draw)
             return
-        if self.state is State.RESUMING and self.job is not None and status.job_id != self.job.job_id:
+        is_same = self.job is not None and status.job_id == self.job.job_id
+        if self.state is State.RESUMING and self.job is not None and not is_same:
             self._arrive()  # only the resumed worker can have started another job
+            self._lost = None
         self._search = None
-        self._has_job = self._has_job or self._lost is None
+        self._has_job = self._has_job or not (self.state is State.RESUMING and is_same)
         self._follow(status.job_id, now)
 
     def _judge(self, now: float, asked: float | None, draw: float) -> None:
@@ -660,7 +665,7 @@ class TurnMachine:
         search = self._seeking()
         if self.state is not State.HEALING:
             if search.is_absent:
-                self._absent(now)
+                self._absent(now, draw)
                 return
             if search.sight is not Sight.ARRIVED and not self._known_said().is_certain:
                 if search.is_odd:
@@ -687,14 +692,14 @@ class TurnMachine:
         self._cut = "the message had arrived, and the history does not show the whole of its answer"
         self._go(Signal.ARRIVED)
 
-    def _absent(self, now: float) -> None:
+    def _absent(self, now: float, draw: float) -> None:
         """What was said last has not arrived: the resume is sent again, a message is left to the user."""
         self._take_back()
+        why, is_resume = self._cut, self.state is State.RESUMING
         self._lost, self._since, self._cut, self._search = None, None, None, None
-        is_resume = self.state is State.RESUMING
         self._go(Signal.ABSENT)
         if is_resume:
-            self.todo = ENTER
+            self._resume_later(why, now, None, draw)
         else:
             self.run.unfinished = None
             self.todo = Over()
@@ -907,6 +912,8 @@ class TurnMachine:
         stage = self._stage(is_unknown=is_unknown)
         if self._said is not None and not is_unknown and isinstance(self.todo, Send):
             self._take_back()
+        if self._unsent and stage is None:
+            self.run.ended = None  # of this message nothing is known but that it was not accepted
         if stage is None or self._said is None:
             return
         job = None if self.job is None else (self.job.job_id, self.job.started)
@@ -936,14 +943,14 @@ class TurnMachine:
         """How far it has come; ``None`` where that leaves nothing open that was not open before."""
         if self.state is State.RESUMING or self._lost is State.RESUMING:
             return Stage.RESUME
-        if self._unsent or (not self._accepted and self.state is not State.SENDING):
+        if self._unsent or (not self._accepted and self.state not in (State.SENDING, State.PROBING)):
             return Stage.MESSAGE if is_unknown else None
         match self.state:
             case State.SENDING if is_unknown:
                 return Stage.RESUME
-            case State.SENDING:
+            case State.SENDING | State.PROBING:
                 return Stage.RESUME_DUE if self._accepted else None
-            case State.WAITING | State.PROBING:
+            case State.WAITING:
                 return Stage.JOB
             case _:
                 return Stage.ANSWER
