@@ -18,9 +18,10 @@ from tests.support.virtual_time import VirtualTimeLoop
 THOROUGH = ("benchmarks", "chat/browser", "crash", "proxies", "soak", "web/frameworks")
 """Folders of tests that need other programs or much time: ``-m "not thorough"`` leaves them out."""
 
-# No clock decides about a test, and each run has the same examples; "exploring" has new ones.
+# No clock decides about a test, and each run has the same examples; "exploring" has new ones, "brief" has few.
 settings.register_profile("exploring", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("everyday", settings.get_profile("exploring"), derandomize=True)
+settings.register_profile("brief", settings.get_profile("everyday"), max_examples=20)
 settings.load_profile("everyday")
 
 

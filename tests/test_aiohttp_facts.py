@@ -131,6 +131,22 @@ async def test_a_connect_timeout_is_told_from_another(sessions: Sessions) -> Non
     assert sessions.sent == 0
 
 
+async def test_every_new_connection_is_made_by_one_method() -> None:
+    made = list[str]()
+
+    class Connector(aiohttp.TCPConnector):
+        async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> Any:
+            made.append(str(req.url))
+            return await super()._create_connection(req, traces, timeout)
+
+    async with RawServer([response()] * 3) as server, aiohttp.ClientSession(connector=Connector()) as session:
+        elsewhere = server.url.replace("127.0.0.1", "localhost")
+        for url in (server.url, server.url, elsewhere):
+            async with session.get(url) as answer:
+                await answer.read()
+    assert made == [server.url, elsewhere]
+
+
 async def test_errors_hold_the_headers_of_the_request(sessions: Sessions) -> None:
     async with RawServer([b"nonsense\r\n\r\n"]) as server:
         with pytest.raises(aiohttp.ClientResponseError) as caught:

@@ -7,10 +7,13 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
 from aiohttp import hdrs
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.tracing import Trace
 
 from ._answer import Answer
 from ._log import log
@@ -75,6 +78,10 @@ class _Response(aiohttp.ClientResponse):
         except asyncio.CancelledError:
             dispatch.head = _received_head(connection)
             raise
+        except GeneratorExit:  # collected as garbage, in whatever order with the coroutines of aiohttp
+            with suppress(RuntimeError):  # behind a closed loop only the first closing fails; theirs comes later
+                connection.close()
+            raise
         finally:
             watch.drop(dispatch)
 
@@ -108,6 +115,20 @@ def _received_head(connection: aiohttp.connector.Connection) -> HeaderLookup | N
     with suppress(asyncio.CancelledError):
         reading.throw(asyncio.CancelledError())  # nothing was there, so it has begun to wait
     return None
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Makes connections within a limit of time of ours, which counts only time in which the loop could read."""
+
+    def __init__(self, within: Callable[[], AbstractAsyncContextManager[None]], **options: Any) -> None:
+        super().__init__(**options)
+        self._within = within
+
+    async def _create_connection(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> ResponseHandler:
+        async with self._within():
+            return await super()._create_connection(req, traces, timeout)
 
 
 class _Dropped(Exception):  # noqa: N818 - a signal
@@ -168,12 +189,15 @@ class Transport:
         session = self._sessions.get(reads)
         if session is None:
             session = self._sessions[reads] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=0, keepalive_timeout=READS_IDLE if reads else MESSAGES_IDLE, ssl=self._ssl
+                connector=_Connector(
+                    partial(self.within, self._timeouts.connect),
+                    limit=0,
+                    keepalive_timeout=READS_IDLE if reads else MESSAGES_IDLE,
+                    ssl=self._ssl,
                 ),
                 headers=self._headers,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None, connect=self._timeouts.connect),
+                timeout=aiohttp.ClientTimeout(total=None),
                 auto_decompress=False,
                 trust_env=False,
                 response_class=_Response,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Callable, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Hashable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import Final, NamedTuple
 
 PASSES: Final = 6
@@ -74,20 +75,16 @@ class Watch:
         """Forget what was set for ``key``, if anything was."""
         self._limits.pop(key, None)
 
-    @asynccontextmanager
-    async def within(self, seconds: float | None) -> AsyncGenerator[None]:
-        """Bound what is awaited in the block, as ``asyncio.timeout`` does; ``None`` does not.
+    def within(self, seconds: float | None) -> AbstractAsyncContextManager[None]:
+        """Bound what is awaited in a block, as ``asyncio.timeout`` does; ``None`` does not.
+
+        Where the loop was held up past the limit, the block has as much more as it came late: what is awaited may be
+        an exchange, as a handshake is, and not only what lies in a socket.
 
         Raises:
             TimeoutError: It took longer.
         """
-        async with asyncio.timeout(None) as timeout:
-            if seconds is not None:
-                self.at(timeout, self.time() + seconds, lambda: timeout.reschedule(self.time()))
-            try:
-                yield
-            finally:
-                self.drop(timeout)
+        return _Within(self, seconds)
 
     def close(self) -> None:
         """Forget everything."""
@@ -125,3 +122,34 @@ class Watch:
                 self._timer = asyncio.get_running_loop().call_soon(self._call, until, passes - 1)
             elif self._limits:
                 self._set_timer(min(limit.when for limit in self._limits.values()))
+
+
+class _Within(AbstractAsyncContextManager[None]):
+    """A block with a limit. No generator, which a loop that is stopped and dropped would have to close."""
+
+    __slots__ = ("_seconds", "_timeout", "_watch", "_when")
+
+    def __init__(self, watch: Watch, seconds: float | None) -> None:
+        self._watch = watch
+        self._seconds = seconds
+        self._when = 0.0
+        self._timeout = asyncio.timeout(None)
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+        if self._seconds is not None:
+            self._when = self._watch.time() + self._seconds
+            self._watch.at(self, self._when, self._reached)
+
+    def _reached(self) -> None:
+        now = self._watch.time()
+        self._watch.at(self, now + (now - self._when), self._over)
+
+    def _over(self) -> None:
+        self._timeout.reschedule(self._watch.time())
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._watch.drop(self)
+        await self._timeout.__aexit__(kind, error, traceback)

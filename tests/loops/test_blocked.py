@@ -10,12 +10,20 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import trustme
 
-from tests.support.answers import history, said
-from tests.support.raw_server import LAST_CHUNK, chunk, response
+from tests.support.answers import client_of, history, said
+from tests.support.raw_server import LAST_CHUNK, RawServer, chunk, response
+from tests.test_transport import server_tls, trusting
 from toolhouse_async import AsyncToolhouse, Limits, Timeouts, TurnTimeoutError
 
 from .support import HANGS, LIMIT, QUICK
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
 
 REST = chunk(b'{"type": "text", "text": "y"}\n') + LAST_CHUNK
 
@@ -36,6 +44,12 @@ class Peer:
         return connection
 
 
+async def several(passes: int) -> None:
+    """Let the loop make some passes."""
+    for _ in range(passes):
+        await asyncio.sleep(0)
+
+
 @asynccontextmanager
 async def peer(**options: Any) -> AsyncIterator[Peer]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -50,6 +64,29 @@ def hold_up(connection: socket.socket, *answers: bytes) -> None:
     for answer in answers:
         connection.sendall(answer)
     time.sleep(3 * LIMIT)
+
+
+@pytest.mark.parametrize("passes", range(6))
+async def test_connecting(passes: int) -> None:
+    async with peer(timeouts=Timeouts(connect=LIMIT)) as other:
+        reading = asyncio.create_task(other.client.run("a", "x"))
+        await several(passes)
+        time.sleep(3 * LIMIT)
+        with await other.request() as connection:
+            connection.sendall(said("x"))
+            assert (await reading).text == "x"
+
+
+async def test_a_tls_handshake(authority: trustme.CA) -> None:
+    async with (
+        asyncio.timeout(HANGS),
+        RawServer([said("x")], tls=server_tls(authority, "127.0.0.1")) as server,
+        client_of(server, ssl_context=trusting(authority), timeouts=Timeouts(connect=LIMIT), **QUICK) as client,
+    ):
+        reading = asyncio.create_task(client.run("a", "x"))
+        await several(2)
+        time.sleep(1)  # time enough, thereafter, for what has to go to and fro
+        assert (await reading).text == "x"
 
 
 async def test_idle() -> None:

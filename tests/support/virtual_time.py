@@ -20,8 +20,8 @@ from typing import Any
 EPOCH = 1000.0
 """What ``loop.time()`` says at the start, in seconds."""
 
-LOOK = 0.001
-"""Seconds of real waiting for sockets before the clock jumps."""
+LOOK = 0.0001
+"""Seconds of real waiting for sockets before the clock jumps: a selector would wait for a millisecond at least."""
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -40,7 +40,10 @@ class _JumpingSelector(selectors.DefaultSelector):
             ready = super().select(timeout)
             self.now += min(time.monotonic() - started, timeout) if ready else timeout
             return ready
-        ready = super().select(LOOK)
+        ready = super().select(0)
+        if not ready:
+            time.sleep(LOOK)
+            ready = super().select(0)
         if not ready:
             self.now = max(self.now + timeout, math.nextafter(self.now, math.inf))  # always on
         return ready

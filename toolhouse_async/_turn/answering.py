@@ -61,9 +61,7 @@ class Answering:
         if lines := splitter.feed(data):
             self._add_lines(lines, events)
         if splitter.too_long:
-            raise LineTooLongError(
-                f"line {splitter.lines + 1} is longer than Limits.max_line ({self._max_line} bytes)"
-            )
+            raise LineTooLongError(f"line {splitter.lines + 1} is longer than Limits.max_line ({self._max_line} bytes)")
 
     def end(self, events: deque[Event]) -> None:
         """The body is at its end: add a last line without a newline.

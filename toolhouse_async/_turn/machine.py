@@ -178,9 +178,7 @@ class TurnMachine:
         """Whether it would resume the run next, or once the job is over: so it may share the resume of another."""
         if self._unsent or self.only_waits:
             return False
-        return self.state is State.SENDING or (
-            self.state is State.WAITING and not self._has_job and self._lost is None
-        )
+        return self.state is State.SENDING or (self.state is State.WAITING and not self._has_job and self._lost is None)
 
     @property
     def polling(self) -> PollingPolicy:
@@ -498,7 +496,7 @@ class TurnMachine:
             case State.SETTLING:
                 if not tolerated(error):
                     self._settled(Verdict.DIFFERS if self._is_strict else Verdict.SAME, now)
-                elif self._seeking().is_patient(now):
+                elif self._seeking().is_too_late(now):
                     self._settle(now, asked, draw)
                 else:
                     self._look_again(now, asked, draw)
@@ -603,10 +601,11 @@ class TurnMachine:
             search.reply,
             lags=search.sight in (Sight.ABSENT, Sight.LAGS),
             rested=search.is_rested,
-            patient=search.is_patient(now),
+            patient=search.is_patient,
         )
         if verdict is Verdict.AGAIN and search.is_too_late(now):
-            verdict = Verdict.DIFFERS
+            # A proven end stands where nothing could be read at all.
+            verdict = Verdict.SAME if self._is_whole and search.sight is None else Verdict.DIFFERS
         if verdict is Verdict.AGAIN:
             self._look_again(now, asked, draw)
         else:

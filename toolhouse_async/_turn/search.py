@@ -30,7 +30,7 @@ class Search:
     """
 
     __slots__ = (
-        "_began", "_has_job", "_partial", "_pause", "_polling", "_read_at", "_rules", "_said", "_shown", "_since",
+        "_began", "_first_read_at", "_has_job", "_partial", "_pause", "_polling", "_read_at", "_rules", "_said", "_shown", "_since",
         "_transcript", "_unknown_since", "job_id", "reply", "sight",
     )  # fmt: skip
 
@@ -66,6 +66,7 @@ class Search:
         self._has_job = has_job
         self._began = self._since = self._read_at = now
         self._unknown_since = now if since is None else since
+        self._first_read_at: float | None = None
         self._shown: tuple[Found, int] | None = None
         self.reply: Reply | None = None
         self.sight: Sight | None = None
@@ -79,6 +80,8 @@ class Search:
 
     def _take(self, history: tuple[Message, ...], now: float) -> None:
         self._read_at = now
+        if self._first_read_at is None:
+            self._first_read_at = now
         before, found = self.reply, self._transcript.find(history, self._said, self._partial)
         self.sight, self.reply = found
         if before is not None and found.reply is not None and _grows(before.text, found.reply.text):
@@ -96,7 +99,9 @@ class Search:
             draw: A random number from 0 to 1.
         """
         pause = next_poll(self._polling, now - self._began, asked, draw)
-        for due in (self._since + self._rules.recovery.quiet, self._absent_at, self._ends):
+        quiet = self._rules.recovery.quiet
+        patient_at = None if self._first_read_at is None else self._first_read_at + quiet
+        for due in (self._since + quiet, patient_at, self._absent_at, self._ends):
             if due is not None and due > now:  # look again just when that has been reached
                 pause = min(pause, due - now)
         return now + pause
@@ -119,9 +124,11 @@ class Search:
         """Whether good readings have agreed for long enough."""
         return self._shown is not None and self._read_at - self._since >= self._rules.recovery.quiet - _ROUNDING
 
-    def is_patient(self, now: float) -> bool:
-        """Whether it has been looked for as long as a history must rest, well or in vain."""
-        return now - self._began >= self._rules.recovery.quiet - _ROUNDING
+    @property
+    def is_patient(self) -> bool:
+        """Whether good readings have shown for as long as a history must rest what there is to see."""
+        first = self._first_read_at
+        return first is not None and self._read_at - first >= self._rules.recovery.quiet - _ROUNDING
 
     def is_too_late(self, now: float) -> bool:
         """Whether the time for it is over."""

@@ -63,8 +63,7 @@ def compare(answer: Ended, reply: Reply | None, *, lags: bool, rested: bool, pat
         return Verdict.SAME
     if reply.end is End.TOOL:
         return Verdict.WAITS
-    waits = reply.end is End.CALL or answer.open_call or not answer.text  # what has been said, or done, may be yet to come
-    if waits and not patient:
+    if (reply.end is End.CALL or answer.open_call) and not patient:
         return Verdict.AGAIN
     return Verdict.SAME if answer.proven else Verdict.DIFFERS
 

@@ -157,7 +157,9 @@ def dumps(record: Record) -> bytes:
         "nameless": record.nameless,
         "token": None if record.token is None else record.token.to_json(),
         "unsettled": None if record.unsettled is None else list(record.unsettled),
-        "heard": None if record.heard is None or len(record.heard) > MOST_HEARD else [list(each) for each in record.heard],
+        "heard": None
+        if record.heard is None or len(record.heard) > MOST_HEARD
+        else [list(each) for each in record.heard],
         "said": dict(said) if said is not None and len(said) <= MOST_SAID else None,
         "holder": record.holder,
         "who": record.who,

@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 import uvicorn
 from aiohttp import web
-from attrs import define
+from attrs import define, field
 
 from tests.docs.blocks import ROOT, marked
 from tests.docs.setups import AGENT_ID
@@ -158,12 +158,19 @@ class Site:
     worker: Worker
     emulator: WorkersEmulator
     _stop: Any
+    _answers: list[aiohttp.ClientResponse] = field(factory=list)
 
     async def read(self, question: str, url: str | None = None) -> Reading:
         """Ask for a stream; its headers have come when this returns."""
         answer = await self.client.post(f"{url or self.url}/stream", json={"question": question})
+        self._answers.append(answer)
         assert answer.status == 200, await answer.text()
         return Reading(answer)
+
+    def close_answers(self) -> None:
+        """Let go of what was cut or never read to its end: a connection that is collected before its answer warns."""
+        for answer in self._answers:
+            answer.close()
 
     async def accepted(self, number: int = 1) -> None:
         """Wait until the service has taken so many messages."""
@@ -203,10 +210,11 @@ async def site(name: str, *, app: Any = None, **options: Any) -> AsyncIterator[S
         serve = _by_aiohttp if name == "aiohttp" else _by_uvicorn
         stop = await serve(app or module(name), listener, options)
         client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        it = Site(f"http://127.0.0.1:{listener.getsockname()[1]}", client, service, worker, emulator, stop)
         try:
-            yield Site(url, client, service, worker, emulator, stop)
+            yield it
         finally:
+            it.close_answers()
             await client.close()
             await stop()
         assert service.connections == 0, "the client was closed with the server"
