@@ -1,143 +1,141 @@
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from toolhouse_async._waiting import Wait
 
-from tests.support.answers import client_of, history
-from tests.support.raw_server import RawServer, response
 from toolhouse_async import (
     AuthenticationError,
     JobFinished,
     JobProgress,
     JobRecord,
     JobStarted,
+    JobStatus,
     JobWaitTimeoutError,
     PollingPolicy,
+    ToolhouseError,
+    TooManyRoundsError,
 )
-from toolhouse_async._core import Core
+from toolhouse_async._turn.job import Job
+from toolhouse_async._turn.polls import Report
 from toolhouse_async.events import Event
 
-STEADY = PollingPolicy(min_interval=10, max_interval=10, jitter=0, deadline=100)
-OVER = history(("user", "x"))
+POLICY = PollingPolicy(deadline=100, max_rounds=2)
+OVER = JobStatus("a", "r1", history=())
 
 
-@asynccontextmanager
-async def core_of(*answers: bytes) -> AsyncIterator[Core]:
-    async with RawServer(answers) as server, client_of(server) as toolhouse:
-        yield toolhouse._core
+class Waiting:
+    """One who waits for a job, as a turn does; polls are told with their time."""
+
+    def __init__(self, job_id: str | None = "j1", policy: PollingPolicy = POLICY, until: float | None = None) -> None:
+        self.job = Job(policy, job_id, 0.0, until=until)
+        self.events: deque[Event] = deque()
+        self.jobs: list[JobRecord] = []
+        self.job.begin(self.events)
+
+    def take(self, now: float, status: JobStatus | None, error: ToolhouseError | None = None) -> JobStatus | None:
+        return self.job.take(Report(1, status, 10.0, error), now, self.events, self.jobs)
 
 
-def wait_in(core: Core, job_id: str | None = "j1", policy: PollingPolicy = STEADY, **times: Any) -> Wait:
-    times = {"elapsed": 0.0, "until": None} | times
-    poll = core.poll_of(core.run_of("a", "r1"), "a", "r1", policy, times["elapsed"])
-    return Wait(poll, policy, job_id, **times)
+def runs(job_id: str = "j1") -> JobStatus:
+    return JobStatus("a", "r1", job_id)
 
 
-async def follow(wait: Wait) -> tuple[list[Event], list[JobRecord]]:
-    events: deque[Event] = deque()
-    jobs: list[JobRecord] = []
-    wait.begin(events)
-    while await wait.next(events, jobs) is None:
-        pass
-    return list(events), jobs
+def test_a_job_from_its_start_to_its_end() -> None:
+    one = Waiting()
+    assert one.take(10, runs()) is None
+    assert one.take(20, None) is None  # a failed poll
+    assert one.take(30, OVER) is OVER
+    assert list(one.events) == [JobStarted("j1"), JobProgress("j1", 10, 1, 10.0), JobFinished("j1", 30, 3)]
+    assert one.jobs == [JobRecord("j1", 30, 3)]
 
 
-def shape(events: list[Event]) -> list[tuple[Any, ...]]:
-    return [
-        (type(event), event.job_id, event.polls if isinstance(event, JobProgress | JobFinished) else 0)
-        for event in events
-        if isinstance(event, JobStarted | JobProgress | JobFinished)
+def test_a_job_whose_id_is_not_known_yet() -> None:
+    one = Waiting(None)
+    assert not one.events
+    one.take(10, runs("j7"))
+    one.take(20, OVER)
+    assert list(one.events) == [JobStarted("j7"), JobProgress("j7", 10, 1, 10.0), JobFinished("j7", 20, 2)]
+
+
+def test_a_job_that_was_over_before_its_id_was_known() -> None:
+    one = Waiting(None)
+    assert one.take(10, OVER) is OVER
+    assert (list(one.events), one.jobs) == ([], [])
+
+
+def test_another_job_takes_its_place() -> None:
+    one = Waiting()
+    for now, status in ((10, runs()), (20, runs("j2")), (30, OVER)):
+        one.take(now, status)
+    assert list(one.events) == [
+        JobStarted("j1"),
+        JobProgress("j1", 10, 1, 10.0),
+        JobFinished("j1", 20, 2),
+        JobStarted("j2"),
+        JobProgress("j2", 0, 1, 10.0),
+        JobFinished("j2", 10, 2),
     ]
+    assert one.jobs == [JobRecord("j1", 20, 2), JobRecord("j2", 10, 2)]
 
 
-async def test_a_job_from_its_start_to_its_end() -> None:
-    async with core_of(history(job="j1"), history(job="j1"), OVER) as core:
-        events, jobs = await follow(wait_in(core))
-    assert shape(events) == [
-        (JobStarted, "j1", 0),
-        (JobProgress, "j1", 1),
-        (JobProgress, "j1", 2),
-        (JobFinished, "j1", 3),
-    ]
-    (record,) = jobs
-    assert (record.job_id, record.polls) == ("j1", 3)
-    assert record.elapsed == pytest.approx(30, abs=6)
+def test_so_many_jobs_of_one_turn() -> None:
+    one = Waiting()
+    one.take(10, runs("j2"))
+    with pytest.raises(TooManyRoundsError, match="more than 2 jobs"):
+        one.take(20, runs("j3"))
 
 
-async def test_a_job_whose_id_is_not_known_yet() -> None:
-    async with core_of(history(job="j7"), OVER) as core:
-        events, jobs = await follow(wait_in(core, None))
-    assert shape(events) == [(JobStarted, "j7", 0), (JobProgress, "j7", 1), (JobFinished, "j7", 2)]
-    assert [job.job_id for job in jobs] == ["j7"]
-
-
-async def test_a_job_that_was_over_before_its_id_was_known() -> None:
-    async with core_of(OVER) as core:
-        assert await follow(wait_in(core, None)) == ([], [])
-
-
-async def test_another_job_takes_its_place() -> None:
-    async with core_of(history(job="j1"), history(job="j2"), OVER) as core:
-        events, jobs = await follow(wait_in(core))
-    assert shape(events) == [
-        (JobStarted, "j1", 0),
-        (JobProgress, "j1", 1),
-        (JobFinished, "j1", 2),
-        (JobStarted, "j2", 0),
-        (JobProgress, "j2", 1),
-        (JobFinished, "j2", 2),
-    ]
-    assert [(job.job_id, job.polls) for job in jobs] == [("j1", 2), ("j2", 2)]
-
-
-async def test_a_job_taken_for_over_once_is_counted_once() -> None:
-    async with core_of(OVER, history(job="j1"), OVER) as core:
-        jobs: list[JobRecord] = []
-        events: deque[Event] = deque()
-        first = wait_in(core)
-        assert await first.next(events, jobs) is not None
-        again = wait_in(core, elapsed=first.elapsed)
-        while await again.next(events, jobs) is None:
-            pass
-    assert [job.job_id for job in jobs] == ["j1"]
-    assert jobs[0].elapsed == pytest.approx(30, abs=15)
+def test_a_job_taken_for_over_once_is_counted_once() -> None:
+    one = Waiting()
+    one.take(10, OVER)
+    one.job = Job(POLICY, "j1", 0.0, until=None)
+    one.take(20, runs())
+    one.take(30, OVER)
+    assert one.jobs == [JobRecord("j1", 30, 2)]
 
 
 @pytest.mark.parametrize(
-    ("policy", "times", "seconds"),
-    [
-        (STEADY, {}, 100),
-        (STEADY, {"elapsed": 60.0}, 40),
-        (STEADY, {"elapsed": 500.0}, 0),
-        (PollingPolicy(deadline=None), {"until": 1050.0}, 50),
-        (STEADY, {"until": 1050.0}, 50),
-        (PollingPolicy(deadline=30), {"until": 1050.0}, 30),
-    ],
+    ("limit", "until", "deadline"),
+    [(100.0, None, 100.0), (None, None, None), (None, 50.0, 50.0), (100.0, 50.0, 50.0), (30.0, 50.0, 30.0)],
 )
-async def test_a_deadline_polls_once_more_and_then_gives_up(policy: Any, times: Any, seconds: float) -> None:
-    began = asyncio.get_running_loop().time()
-    async with core_of(*[history(job="j1")] * 60) as core:
-        with pytest.raises(JobWaitTimeoutError, match="still running"):
-            await follow(wait_in(core, policy=policy, **times))
-        assert asyncio.get_running_loop().time() - began == pytest.approx(seconds, abs=0.5)
+def test_a_deadline_polls_once_more_and_then_gives_up(
+    limit: float | None, until: float | None, deadline: float | None
+) -> None:
+    one = Waiting(policy=PollingPolicy(deadline=limit), until=until)
+    assert one.job.deadline == deadline
+    assert one.take(29, runs()) is None
+    if deadline is None:
+        assert one.take(1e9, runs()) is None
+        return
+    with pytest.raises(JobWaitTimeoutError, match=f"job j1 was still running after {deadline:.0f} s"):
+        one.take(deadline, runs())
 
 
-async def test_a_job_that_is_over_at_the_last_poll_is_over() -> None:
-    async with core_of(OVER) as core:
-        _, jobs = await follow(wait_in(core, elapsed=500.0))
-    assert jobs[0].polls == 1
+@pytest.mark.parametrize("status", [runs(), None])
+def test_a_job_of_unknown_id_is_given_up_too(status: JobStatus | None) -> None:
+    one = Waiting(None)
+    with pytest.raises(JobWaitTimeoutError, match="of unknown id" if status is None else "job j1"):
+        one.take(100, status)
 
 
-async def test_each_who_waits_gets_an_error_of_their_own() -> None:
-    async with core_of(response(401, chunked=False)) as core:
-        waits = [wait_in(core), wait_in(core)]
-        outcomes = await asyncio.gather(*map(follow, waits), return_exceptions=True)
-    assert [type(outcome) for outcome in outcomes] == [AuthenticationError] * 2
-    assert outcomes[0] is not outcomes[1]
-    assert str(outcomes[0]) == str(outcomes[1])
+def test_a_job_that_is_over_at_the_last_poll_is_over() -> None:
+    assert Waiting().take(500, OVER) is OVER
+
+
+def test_another_job_found_at_the_deadline_has_one_of_its_own() -> None:
+    one = Waiting()
+    assert one.take(100, runs("j2")) is None
+    assert one.job.deadline == 200
+
+
+def test_each_who_waits_gets_an_error_of_their_own() -> None:
+    error: Any = AuthenticationError("no", status=401)
+    caught = []
+    for one in (Waiting(), Waiting()):
+        with pytest.raises(AuthenticationError, match="no") as each:
+            one.take(10, None, error)
+        caught.append(each.value)
+    assert caught[0] is not caught[1]
+    assert error not in caught

@@ -15,10 +15,16 @@ def ended(text: str = "words", **more: Any) -> Ended:
 
 
 def verdict(
-    answer: Ended, text: str | None, end: End = End.WORDS, *, rested: bool = False, patient: bool = False
+    answer: Ended,
+    text: str | None,
+    end: End = End.WORDS,
+    *,
+    lags: bool = False,
+    rested: bool = False,
+    patient: bool = False,
 ) -> Any:
     reply = None if text is None else Reply(text, end, 1)
-    return compare(answer, reply, rested=rested, patient=patient)
+    return compare(answer, reply, lags=lags, rested=rested, patient=patient)
 
 
 @pytest.mark.parametrize("end", [End.WORDS, End.NOTHING])
