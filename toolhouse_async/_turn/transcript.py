@@ -499,6 +499,8 @@ class Transcript:
         place = self._last_alike(segments, head)
         if place is None or not before.begins(segments[place].text):
             return None
+        if said.is_empty and len(segments[place].text) == before.size:
+            return None  # what stands there may have come before it
         if self._prior is not None:
             times = self._prior.get(head.key, 0) + sum(other.members[0].key == head.key for other in groups[:number])
             if sum(other.key == head.key for other in segments) > times:
