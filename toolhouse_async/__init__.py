@@ -12,12 +12,12 @@ One ``async for`` over typed events carries a turn through streaming, background
 import typing
 
 from ._client import AsyncToolhouse
+from ._held import Turn
 from ._map import MapIterator
 from ._options import TurnOptions
 from ._results import JobRecord, JobStatus, JobToken, MapItem, Message, ToolExchange, TurnResult
 from ._session import BackgroundJobWaiter, Session
 from ._settings import Limits, PollingPolicy, RecoveryPolicy, RetryPolicy, Timeouts
-from ._held import Turn
 from ._version import __version__
 from ._wire.decode import EventDecoder
 from .errors import (

@@ -14,16 +14,16 @@ from urllib.parse import urlsplit
 
 from ._core import Core
 from ._credentials import ApiKey, Credentials
+from ._held import Turn
 from ._map import MapIterator
 from ._options import TurnOptions
 from ._results import JobStatus, JobToken, Message, TurnResult
-from ._service import Service
 from ._run.conversation import NO_EXTRAS, Conversation, Extras
+from ._service import Service
 from ._session import BackgroundJobWaiter, Session, make_options
 from ._settings import Limits, PollingPolicy, RecoveryPolicy, RetryPolicy, Timeouts
 from ._transport import Transport
 from ._turn.knowledge import Rules
-from ._held import Turn
 from ._version import __version__
 from ._wire.decode import EventDecoder
 from ._wire.ids import agent_id_of, check_id

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, Unpack
 
 from attrs import frozen
 
+from ._held import Turn
 from ._keyed.checkout import Checkout, House
 from ._keyed.listing import SessionInfo, info_of
 from ._keyed.pending import finish
@@ -18,7 +19,6 @@ from ._log import log
 from ._options import TurnOptions, check_message
 from ._results import TurnResult
 from ._session import Session, make_options
-from ._held import Turn
 from ._wire import records
 from .errors import ConfigurationError, StoreError
 from .stores import MemorySessionStore, SessionStore

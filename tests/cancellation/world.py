@@ -13,6 +13,7 @@ from toolhouse_async import (
     AsyncToolhouse,
     Limits,
     OutcomeUnknownError,
+    UncertainSessionError,
     PollingPolicy,
     RecoveryPolicy,
     RetryPolicy,
@@ -120,7 +121,7 @@ async def case_of(world: World, server: EmulatorServer, agent: str, **options: A
     world.register(agent)
     options = {
         "polling": POLLING,
-        "recovery": RecoveryPolicy(quiet=1, deadline=60),
+        "recovery": RecoveryPolicy(quiet=1, deadline=60, absence=1),
         "retries": RetryPolicy(initial=1),
         **options,
     }
@@ -252,7 +253,7 @@ SCENARIOS: dict[str, Scenario] = {
     "lost-resume": Scenario(lambda case: case.stream().result(), prepare=_lost_resume),
     "reconcile": Scenario(lambda case: case.session.reconcile(), prepare=_lost, sends=False),
     "make-certain": Scenario(
-        lambda case: case.session.send("again"), prepare=_lost, sends=False, expected=OutcomeUnknownError
+        lambda case: case.session.send("again"), prepare=_lost, sends=False, expected=UncertainSessionError
     ),
     "map": Scenario(_map, goes_on=False, sends=False),
     "history": Scenario(lambda case: case.session.history(), sends=False),

@@ -24,7 +24,7 @@ FOLDER = Path(__file__).parents[2] / "docs" / "examples" / "chat"
 AGENT = "worker"
 QUICK: dict[str, Any] = {
     "polling": PollingPolicy(min_interval=0.05, max_interval=0.2, jitter=0),
-    "recovery": RecoveryPolicy(quiet=0.2, deadline=5),
+    "recovery": RecoveryPolicy(quiet=0.2, deadline=5, absence=0.2),
     "retries": RetryPolicy(max_attempts=1),
     "timeouts": Timeouts(response=20),
 }

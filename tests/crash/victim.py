@@ -34,7 +34,7 @@ from toolhouse_async.stores import RedisSessionStore, SQLiteSessionStore
 AGENT = "worker"
 LEASE = 1.0
 QUICK = PollingPolicy(min_interval=0.03, max_interval=0.1)
-QUIET = RecoveryPolicy(quiet=0.5, deadline=20)
+QUIET = RecoveryPolicy(quiet=0.5, deadline=20, absence=0.5)
 AT_ONCE = 4
 """Keys that one process uses at the same time."""
 MEAN_LIFE = 0.12

@@ -36,7 +36,7 @@ SECOND = ("It is ", "42\N{BULLET}")
 WHOLE = "".join(FIRST + SECOND)
 TWICE = PollingPolicy(min_interval=2, max_interval=30, growth=5, jitter=0)
 """Polls a job of 4.5 s exactly twice: after 1 to 3 s, and 5 to 15 s later."""
-QUICK = RecoveryPolicy(quiet=1, deadline=60)
+QUICK = RecoveryPolicy(quiet=1, deadline=60, absence=1)
 AT_ONCE = 300
 """Conversations side by side, which share the jumps of the clock."""
 

@@ -88,7 +88,7 @@ class Conversation:
                 KEY,
                 base_url=proxy.url,
                 polling=PollingPolicy(jitter=0),
-                recovery=RecoveryPolicy(quiet=6, deadline=90),
+                recovery=RecoveryPolicy(quiet=6, deadline=90, absence=6),
             ) as toolhouse,
         ):
             session = toolhouse.session(AGENT)

@@ -14,7 +14,7 @@ import logging
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from enum import Enum
 from types import FunctionType, MethodType
 from typing import Any, Final

@@ -39,7 +39,7 @@ KEY = "th-Qv7canary3xZ9-must-be-found-nowhere-0J4kW8pL"
 QUICK: Mapping[str, Any] = {
     "retries": RetryPolicy(initial=0.01),
     "polling": PollingPolicy(min_interval=0.01, max_interval=0.02),
-    "recovery": RecoveryPolicy(quiet=0.05, deadline=0.5),
+    "recovery": RecoveryPolicy(quiet=0.05, deadline=0.5, absence=0.05),
 }
 """Short waits, for loops whose clock is the real one."""
 

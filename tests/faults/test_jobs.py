@@ -41,6 +41,7 @@ from toolhouse_async import (
     PermissionDeniedError,
     PollingPolicy,
     ResumeUncertainError,
+    UncertainSessionError,
     UnprocessableEntityError,
 )
 
@@ -214,7 +215,7 @@ async def test_fault_53_two_tasks_continue_the_same_run(fault: Fault) -> None:
 async def test_fault_54_conflict_after_our_own_unknown_message(fault: Fault) -> None:
     """A PUT was cut, and had been accepted: the next one would meet the 409 of its job.
 
-    Outcome: before anything is sent the history is read, which shows the message: ``OutcomeUnknownError``, not sent;
+    Outcome: before anything is sent the history is read, which shows the message: ``UncertainSessionError``, not sent;
     ``reconcile()`` waits for the job and brings the answer.
     """
     begun = (user("hi"), assistant("done"), user("two"))
@@ -225,8 +226,8 @@ async def test_fault_54_conflict_after_our_own_unknown_message(fault: Fault) -> 
     session = fault.client(server).session(AGENT)
     await session.send("hi")
     await fault.fails(OutcomeUnknownError, session.send("two"))
-    error = await fault.fails(OutcomeUnknownError, session.send("three"))
-    assert error.safe_to_retry is False
+    error = await fault.fails(UncertainSessionError, session.send("three"))
+    assert error.safe_to_retry is True
     assert methods(server) == "POST PUT GET"
     result = await session.reconcile()
     assert result is not None

@@ -99,7 +99,7 @@ SPICE = [
 SOON = {
     "timeouts": Timeouts(response=20, idle=20),
     "polling": PollingPolicy(min_interval=5, max_interval=10, failure_window=10, deadline=60, max_rounds=3),
-    "recovery": RecoveryPolicy(quiet=5, deadline=30),
+    "recovery": RecoveryPolicy(quiet=5, deadline=30, absence=5),
 }
 DAY = 24 * 3600.0
 

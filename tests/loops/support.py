@@ -87,7 +87,7 @@ LOOPS: list[Any] = [
 QUICK: dict[str, Any] = {
     "retries": RetryPolicy(max_attempts=1),
     "polling": PollingPolicy(min_interval=0.01, max_interval=0.02, failure_budget=1, failure_window=0),
-    "recovery": RecoveryPolicy(quiet=0.01, deadline=0.5),
+    "recovery": RecoveryPolicy(quiet=0.01, deadline=0.5, absence=0.01),
 }
 
 

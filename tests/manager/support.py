@@ -60,7 +60,7 @@ def client_of(server: EmulatorServer, **options: Any) -> AsyncToolhouse:
     """A client whose waits are short."""
     options = {
         "polling": QUICK,
-        "recovery": RecoveryPolicy(quiet=1, deadline=20),
+        "recovery": RecoveryPolicy(quiet=1, deadline=20, absence=1),
         "timeouts": Timeouts(idle=None),
         **options,
     }

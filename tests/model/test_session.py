@@ -92,7 +92,7 @@ class Conversation(RuleBasedStateMachine):
                     KEY,
                     base_url=self.server.url,
                     polling=PollingPolicy(min_interval=1, max_interval=3),
-                    recovery=RecoveryPolicy(quiet=2, deadline=60),
+                    recovery=RecoveryPolicy(quiet=2, deadline=60, absence=2),
                 )
             )
         )

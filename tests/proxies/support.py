@@ -30,7 +30,7 @@ from .nginx import Nginx, Site
 QUICK: Mapping[str, Any] = {
     "retries": RetryPolicy(initial=0.02),
     "polling": PollingPolicy(min_interval=0.02, max_interval=0.05),
-    "recovery": RecoveryPolicy(quiet=0.15, deadline=10),
+    "recovery": RecoveryPolicy(quiet=0.15, deadline=10, absence=0.15),
 }
 """Short waits, since the clock is the real one."""
 

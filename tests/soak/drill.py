@@ -214,6 +214,6 @@ def _client(proxy: ChaosProxy) -> AsyncToolhouse:
         base_url=proxy.url,
         timeouts=Timeouts(response=40, idle=20),
         polling=PollingPolicy(),
-        recovery=RecoveryPolicy(quiet=5, deadline=120),
+        recovery=RecoveryPolicy(quiet=5, deadline=120, absence=5),
         limits=Limits(max_connections=200),
     )

@@ -69,7 +69,7 @@ async def world_and_client(**options: Any) -> AsyncIterator[tuple[World, AsyncTo
     """A world that is served, and a client that polls it often."""
     world = World()
     polling = PollingPolicy(min_interval=1, max_interval=2, jitter=0)
-    options = {"polling": polling, "recovery": RecoveryPolicy(quiet=1, deadline=20), **options}
+    options = {"polling": polling, "recovery": RecoveryPolicy(quiet=1, deadline=20, absence=1), **options}
     async with (
         world.emulator.serve() as world.server,
         AsyncToolhouse(KEY, base_url=world.server.url, **options) as client,

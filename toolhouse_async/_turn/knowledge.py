@@ -86,6 +86,7 @@ class Unfinished:
         bars: Whether nothing more is sent before it is settled: so where the library said that nobody knows, not where
             the user gave it up (cancelled, closed, timed out) or was told of a refusal (5xx).
         told: Whether anybody was told; not where the process died that was sending it.
+        before: What another turn has brought of the same message, which was left to its job.
     """
 
     stage: Stage
@@ -100,6 +101,7 @@ class Unfinished:
     job: tuple[str | None, float] | None = None
     bars: bool = False
     told: bool = True
+    before: TurnResult | None = None
 
     @property
     def is_uncertain(self) -> bool:

@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
+from attrs import evolve
+
 from .._results import JobToken, TurnResult
 from .._wire.pauses import CONFLICT_PAUSES, next_poll
 from ..errors import (
@@ -67,11 +69,11 @@ class TurnMachine:
     """
 
     __slots__ = (
-        "_accepted", "_answering", "_conflict", "_conflicts", "_cut", "_fields", "_format", "_has_job", "_head", "_heard",
-        "_is_idle", "_is_whole", "_jobs", "_known", "_left", "_lost", "_missed", "_not_before", "_patience", "_polling", "_round",
-        "_rules", "_said", "_search", "_seen", "_since", "_unsent", "_words",
-        "agent_id", "drift", "events", "fold", "job", "notes", "only_waits", "options", "run", "state", "status",
-        "todo",
+        "_accepted", "_answering", "_before", "_conflict", "_conflicts", "_cut", "_fields", "_format", "_has_job",
+        "_head", "_heard", "_is_found_out", "_is_idle", "_is_whole", "_jobs", "_known", "_left", "_lost", "_missed",
+        "_not_before", "_patience", "_polling", "_round", "_rules", "_said", "_search", "_seen", "_since", "_unsent",
+        "_words", "agent_id", "drift", "events", "fold", "job", "notes", "only_waits", "options", "run", "state",
+        "status", "todo",
     )  # fmt: skip
 
     def __init__(
@@ -138,6 +140,10 @@ class TurnMachine:
         self._not_before = 0.0
         self._jobs = 0
         self._left = run.job if state is State.WAITING else None
+        self._is_found_out = state is State.FINDING  # whether it goes on with a turn that was left
+        self._before: TurnResult | None = None  # what another turn has brought of the same message
+        if state is State.WAITING and isinstance(run.ended, TurnResult) and run.ended.status == "background":
+            self._before = run.ended
         self._round = self._left.round if self._left else 0
 
     # What is known of it
@@ -224,7 +230,7 @@ class TurnMachine:
         assert open_turn is not None  # noqa: S101 - else there is nothing to find out
         self.fold, self._format = open_turn.fold, open_turn.options.format
         self._said, self._words, self._since = open_turn.said, open_turn.words, open_turn.since
-        self._head = open_turn.head
+        self._head, self._before = open_turn.head, open_turn.before
         self._round, self._has_job = open_turn.round, open_turn.has_job
         self._accepted = not open_turn.is_uncertain
         if open_turn.job is not None:
@@ -311,9 +317,10 @@ class TurnMachine:
 
     def _take_back(self) -> None:
         """What was said last was not accepted."""
-        assert self._said is not None  # noqa: S101 - it was sent
-        self.run.transcript.take_back(self._said)
-        self.run.resumed = {job: said for job, said in self.run.resumed.items() if said is not self._said}
+        said, run = self._known_said(), self.run
+        if not said.is_certain:  # else another turn that had sent it with this one knows better
+            run.transcript.take_back(said)
+            run.resumed = {behind: other for behind, other in run.resumed.items() if other is not said}
 
     def joined(self, said: Said, format_: Literal["ndjson", "text"], now: float) -> None:
         """Another turn on the run sends the resume that this one would send: its answer is this one's too."""
@@ -867,7 +874,9 @@ class TurnMachine:
             )
         result = self._result("background" if is_background else "completed", token)
         run.transcript.hear(self._known_said(), self.fold.round_text, whole=self._is_whole)
-        run.unfinished, run.ended = None, result
+        run.unfinished, run.ended = None, result if self._before is None else _joined(self._before, result)
+        if self._is_found_out:
+            result = run.ended
         self._go(signal)
         if not is_background:
             self._note(Note.COMPLETED)
@@ -936,6 +945,7 @@ class TurnMachine:
             has_job,
             job,
             bars=stage is Stage.MESSAGE and isinstance(error, OutcomeUnknownError),
+            before=self._before,
         )
 
     def _stage(self, *, is_unknown: bool) -> Stage | None:
@@ -958,6 +968,20 @@ class TurnMachine:
 def nameless() -> ProtocolError:
     """The error where a run id is needed that no answer has brought."""
     return ProtocolError("the answer has no X-Toolhouse-Run-ID, so the conversation cannot be read or continued")
+
+
+def _joined(first: TurnResult, second: TurnResult) -> TurnResult:
+    """What two turns have brought of one message."""
+    return evolve(
+        second,
+        text=first.text + second.text,
+        tool_calls=(*first.tool_calls, *second.tool_calls),
+        jobs=(*first.jobs, *second.jobs),
+        recovered=first.recovered + second.recovered,
+        unknown=first.unknown + second.unknown,
+        malformed=first.malformed + second.malformed,
+        rounds=(*first.rounds, *second.rounds),
+    )
 
 
 def _still_uncertain(why: str) -> UncertainSessionError:

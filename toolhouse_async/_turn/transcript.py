@@ -276,9 +276,11 @@ class Transcript:
         return said in self._entries
 
     def take_back(self, said: Said) -> None:
-        """Forget a message that was not accepted."""
-        if said in self._entries:
+        """Forget a message, unless it is known to have been accepted."""
+        if said in self._entries and not said.is_certain:
             self._entries.remove(said)
+            if self._latest is not None and self._latest[0] is said:
+                self._latest = None
 
     def hear(self, said: Said, text: str, *, whole: bool) -> None:
         """Note what the worker has answered to the latest message so far; ``whole`` if that is all."""

@@ -10,11 +10,10 @@ from types import TracebackType
 from typing import Final, Self
 from uuid import uuid4
 
-from .._session import BackgroundJobWaiter
+from .._held import EventReader, Turn
 from .._log import log
-from .._held import EventReader
 from .._results import TurnResult
-from .._held import Turn
+from .._session import BackgroundJobWaiter
 from ..errors import ClosedError, ConfigurationError, EventsDroppedError, SessionBusyError, ToolhouseError
 from ..events import Event
 from ._replay import Replay

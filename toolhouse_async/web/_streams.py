@@ -8,8 +8,8 @@ from typing import Any, Final, Protocol, Self
 
 import orjson
 
-from .._log import log
 from .._held import EventReader
+from .._log import log
 from ..errors import ClosedError, ConfigurationError, ToolhouseError
 from ..events import Event, TurnCompleted
 from ._failures import browser_json, failure
