@@ -259,8 +259,11 @@ def check(
 WORDS = ("x", "y", "")
 FIRST = [Turn(words, "ok", known) for words in ("x", "") for known in ("whole", "half", "unsure")]
 LATER = [
-    *(Turn(*each) for each in product(WORDS, ANSWERS, ("whole", "half"))),
-    *(Turn(words, "", known) for words, known in product(WORDS, ("taken", "unsure"))),
+    *(Turn("x", answer, known) for answer, known in product(ANSWERS, ("whole", "half"))),
+    *(Turn("", "ok", known) for known in ("whole", "half")),
+    *(Turn(words, "", known) for words, known in product(("x", ""), ("taken", "unsure"))),
+    Turn("y", "ok", "whole"),
+    Turn("y", "", "unsure"),
 ]
 COURSES = [
     *((turn,) for turn in FIRST),
