@@ -434,6 +434,8 @@ class Driver:
             status = await self._status(run_id)
         except ToolhouseError as error:
             log.info("run %s could not be read: %s", run_id, error)
+            if isinstance(error, NotFoundError) and turn.state is State.CHECKING and self._begins_anew():
+                return
             turn.blind(error, self._core.time(), service.randomness.random())
         else:
             self._refresh_drift()

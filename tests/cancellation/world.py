@@ -13,7 +13,6 @@ from toolhouse_async import (
     AsyncToolhouse,
     Limits,
     OutcomeUnknownError,
-    UncertainSessionError,
     PollingPolicy,
     RecoveryPolicy,
     RetryPolicy,
@@ -21,6 +20,7 @@ from toolhouse_async import (
     ToolhouseError,
     Turn,
     TurnResult,
+    UncertainSessionError,
 )
 from toolhouse_async.testing import EmulatorServer, Fault, WorkersEmulator
 

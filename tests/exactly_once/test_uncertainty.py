@@ -41,6 +41,7 @@ from toolhouse_async import (
     Timeouts,
     ToolhouseError,
     TurnTimeoutError,
+    UncertainSessionError,
 )
 
 FIRST = [user("one"), assistant("First")]
@@ -77,9 +78,9 @@ async def unknown(session: Session, message: str = "two", **options: Any) -> Out
 async def test_the_next_turn_reads_first_and_raises_if_the_message_arrived(how: str) -> None:
     async with conversation(lost(how), get=repeat(ARRIVED)) as (session, server):
         await unknown(session)
-        with pytest.raises(OutcomeUnknownError) as caught:
+        with pytest.raises(UncertainSessionError, match="did arrive") as caught:
             await session.send("two")
-        assert caught.value.safe_to_retry is False  # it is known by now
+        assert caught.value.safe_to_retry is True  # it speaks of the second "two", which was not sent
         assert methods(server).startswith("POST PUT GET")
         assert methods(server).count("PUT") == 1
         assert_accepted(server, "POST one", "PUT two")
@@ -123,7 +124,7 @@ async def test_once_reconciled_the_conversation_goes_on() -> None:
         reads = methods(server).count("GET")
         assert (await session.send("three")).text == "Third"
         assert methods(server).count("GET") == reads
-        assert await session.reconcile() is None
+        assert (await session.reconcile()).text == "Third"
         assert_accepted(server, "POST one", "PUT two", "PUT three")
 
 
@@ -145,7 +146,7 @@ async def test_another_session_on_the_same_run_knows_of_it_too() -> None:
 
 async def test_a_session_that_is_certain_has_nothing_to_reconcile() -> None:
     async with conversation() as (session, server):
-        assert await session.reconcile() is None
+        assert (await session.reconcile()).text == "First"
         assert methods(server) == "POST"
 
 
@@ -426,8 +427,18 @@ async def test_a_lost_resume_that_arrived(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
-async def test_a_lost_resume_of_which_nothing_is_seen(name: str) -> None:
+async def test_a_lost_resume_that_provably_did_not_arrive_is_sent_again(name: str) -> None:
     get = chain([history(user("go"), job=JOB), history(*GONE)], repeat(history(*GONE)))
+    result, server = await through_a_job(UNKNOWN[name], get, [answer("ndjson", "Done")])
+    assert result.text == "Wait. Done"
+    assert methods(server).count("PUT") == 2
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+async def test_a_lost_resume_of_which_nobody_can_know(name: str) -> None:
+    """The history is not what was said and heard, so it proves nothing."""
+    other = [user("go"), assistant("Other words"), TOOL]
+    get = chain([history(user("go"), job=JOB), history(*other)], repeat(history(*other)))
     error, server = await through_a_job(UNKNOWN[name], get)
     assert isinstance(error, ResumeUncertainError)
     assert (error.run_id, error.safe_to_retry, error.token.job_id) == (

@@ -17,7 +17,6 @@ from toolhouse_async._results import Message
 from toolhouse_async._turn.transcript import (
     NOTHING_HEARD,
     Found,
-    Heard,
     Reply,
     Said,
     Sight,
@@ -393,7 +392,8 @@ def test_content_blocks_are_matched_by_their_text() -> None:
     [
         ("3", ["u: 2", "a: two", "u: 3", "a: three"], "th", "three"),  # a window
         ("3", ["u: 2", "a: two", "u: 3", "a: three"], "x", "three"),  # said once alone: no earlier one can be meant
-        ("3", ["a: three"], "th", "three"),  # its latest entry alone
+        ("3", ["a: three"], "three", "three"),  # its latest entry alone
+        ("3", ["a: three"], "th", None),
         ("3", ["a: three"], "", None),
         ("2", ["u: 2", "a: two"], "two", "two"),  # the second of two windows of the same words
         ("2", ["u: 2", "a: two"], "", None),
@@ -416,7 +416,7 @@ def test_what_stands_in_a_history_that_proves_nothing_may_have_come_before_the_r
     said = said_after(transcript, "", ("hi", "wait"))
     system = Message("system", "Be brief.", {})
     assert transcript.find([system, *chat("u: hi", "a: wait", "t: x")], said, "") == Found(Sight.ODD, None)
-    found = transcript.find([system, *chat("u: hi", "a: wait", "t: x", "a: done")], said, "")
+    found = transcript.find([system, *chat("u: hi", "a: wait", "t: x", "a: done")], said, "do")
     assert found.reply is not None
     assert (found.sight, found.reply.text) == (Sight.ODD, "done")
 
@@ -447,7 +447,7 @@ def test_what_was_heard_behind_the_last_message_with_words() -> None:
     assert not tail.begins("abcx")
     transcript.say("next")
     transcript.hear(said, "other", whole=True)  # of an earlier message nothing more is heard
-    assert transcript.tail == Heard((), whole=False)
+    assert transcript.tail == tail  # the answer to that one is still open
 
 
 def test_a_message_that_was_not_accepted_is_forgotten() -> None:
@@ -466,11 +466,24 @@ def test_a_run_of_others_is_read_once_before_anything_is_said() -> None:
     assert transcript.tail is None
     transcript.saw(chat("u: hi", "a: one"))
     said = transcript.say("x")
-    transcript.saw(chat("u: hi", "a: one", "u: x"))  # too late to be a place
-    assert transcript.find(chat("u: hi", "a: one", "u: x"), said, "").sight is Sight.ARRIVED
+    for entries, sight in (
+        (["u: hi", "a: one", "u: x"], Sight.ARRIVED),
+        (["u: hi", "a: one"], Sight.ABSENT),
+        (["u: hi"], Sight.LAGS),
+        (["u: ho", "a: one"], Sight.ODD),
+    ):
+        assert transcript.find(chat(*entries), said, "").sight is sight
+
+
+def test_what_was_seen_while_the_run_rested_stands_in_every_later_reading() -> None:
+    transcript = Transcript({})
+    said = said_after(transcript, "x", ("hi", "one"))
+    transcript.saw(chat("u: hi", "a: one"))  # our message is not in it: it may lag
     assert transcript.find(chat("u: hi", "a: one"), said, "").sight is Sight.ABSENT
-    assert transcript.find(chat("u: hi"), said, "").sight is Sight.LAGS
-    assert transcript.find(chat("u: ho", "a: one"), said, "").sight is Sight.ODD
+    transcript.saw(chat("u: hi", "a: one", "t: 7", "u: x"))
+    assert transcript.find(chat("u: hi", "a: one", "t: 7", "u: x", "a: two"), said, "").sight is Sight.ARRIVED
+    assert transcript.find(chat("u: hi", "a: one", "u: x"), said, "").sight is Sight.LAGS
+    assert transcript.find(chat("u: hi", "a: one", "t: 8", "u: x"), said, "").sight is Sight.ODD
 
 
 def test_what_stands_for_entries_is_all_of_them() -> None:

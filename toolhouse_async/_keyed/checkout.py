@@ -161,34 +161,36 @@ class Checkout:
             conversation.go_on_with(record.run_id)
         run = conversation.run
         run.is_nameless = record.nameless and not house.restarts
-        run.job, run.unfinished, run.ended = record.token, None, None
-        self._restore(run, record)
+        run.job = record.token
+        if not _is_known(run, record):
+            self._restore(run, record)
 
     def _restore(self, run: Run, record: Record) -> None:
         """Take up what another process, or an earlier use of the key, has left."""
         unsettled = record.unsettled
-        known = run.transcript.counts
-        if record.run_id is not None and (record.said is None or known is None or dict(known) != dict(record.said)):
-            run.transcript = _transcript(record)
-            run.begun = NEVER if record.said is not None else None
+        run.transcript, run.resumed, run.unfinished, run.ended = _transcript(record), {}, None, None
+        run.begun = NEVER if record.said is not None else None
         if unsettled is None:
             return
-        said = run.transcript.latest if unsettled.accepted else None
+        stage, token = Stage[unsettled.stage], record.token
+        if stage is Stage.JOB and token is None:
+            stage = Stage.ANSWER  # the job will be seen, or what came after it
+        accepted = _is_accepted(stage)
+        said = run.transcript.latest if accepted else None
         if said is None:
             said = run.transcript.say(unsettled.words)
-            said.is_certain = unsettled.accepted
+            said.is_certain = accepted
         # The message may have been sent at any time until the lease ended.
         now = asyncio.get_running_loop().time()
-        token = record.token
         run.unfinished = Unfinished(
-            _stage(unsettled, token),
+            stage,
             said,
             unsettled.words,
             now - self._lease.idle,
             Fold(),
             Options(format=token.format if token else "ndjson"),
             round=token.round if token else 0,
-            has_job=token is not None,
+            has_job=stage is Stage.JOB,
             job=None if token is None else (token.job_id, now - max(0.0, time.time() - token.started)),
             bars=unsettled.bars,
             told=unsettled.told,
@@ -212,7 +214,8 @@ class Checkout:
 
     async def sending(self, said: Said, words: str | None, *, resumes: bool) -> None:
         """Note what is about to be sent; without that nothing is."""
-        self._note(unsettled=Unsettled(words, bars=not resumes, told=resumes, resumes=resumes, accepted=False))
+        stage = Stage.RESUME if resumes else Stage.MESSAGE
+        self._note(unsettled=Unsettled(words, bars=not resumes, told=resumes, resumes=resumes, stage=stage.name))
         try:
             await self._lease.save(patience=min(self._house.length, PATIENCE))
         except StoreError as error:
@@ -225,12 +228,13 @@ class Checkout:
         unsettled = self._lease.record.unsettled
         token = None if self._is_sent else self._lease.record.token
         self._is_sent = False
-        self._note(unsettled=unsettled and unsettled._replace(bars=False, told=True, accepted=True), token=token)
+        self._note(unsettled=unsettled and _at(Stage.ANSWER, unsettled), token=token)
         await self._save_soon()
 
     async def waiting(self, token: JobToken) -> None:
         """Note the job."""
         unsettled = None if self._is_sent else self._lease.record.unsettled  # what was sent was refused for it
+        unsettled = unsettled and _at(Stage.JOB, unsettled)
         self._is_sent = False
         self._note(unsettled=unsettled, token=token)
         await self._save_soon()
@@ -261,13 +265,13 @@ class Checkout:
         said, tail = run.transcript.counts, run.transcript.tail
         if run.run_id is None:
             said, tail = {}, NOTHING_HEARD
-        self._lease.change(
-            run_id=run.run_id,
-            nameless=run.is_nameless,
-            said=None if said is None else dict(said),
-            heard=None if tail is None or not tail.whole else tail.pieces,
-            **fields,
-        )
+        standing = {
+            "run_id": run.run_id,
+            "nameless": run.is_nameless,
+            "said": None if said is None else dict(said),
+            "heard": None if tail is None or not tail.whole else tail.pieces,
+        }
+        self._lease.change(**{**standing, **fields})
 
     async def _save_soon(self) -> None:
         """Save, but let no answer wait for a store that fails: it is asked again at each renewal and at the end."""
@@ -295,7 +299,7 @@ class Checkout:
 
     async def _leave(self) -> StoreError | None:
         try:
-            self._note(unsettled=self._left_open())
+            self._note(**self._left_open())
             if self._gone is not None and self.conversation.run_id is None:
                 self._lease.change(run_id=self._gone[0], said=self._gone[1])  # it could not begin anew either
             await self._lease.release()
@@ -309,18 +313,21 @@ class Checkout:
             self._house.gates.leave(self.key)
         return None
 
-    def _left_open(self) -> Unsettled | None:
+    def _left_open(self) -> dict[str, Any]:
         """What the conversation leaves open, in the end."""
-        unfinished = self.conversation.run.unfinished
-        if unfinished is None:
-            return None
-        return Unsettled(
-            unfinished.words,
-            bars=unfinished.bars,
-            told=unfinished.told,
-            resumes=unfinished.stage is Stage.RESUME,
-            accepted=unfinished.stage not in (Stage.MESSAGE, Stage.RESUME),
-        )
+        unfinished, record = self.conversation.run.unfinished, self._lease.record
+        if unfinished is not None:
+            unsettled = Unsettled(
+                unfinished.words,
+                bars=unfinished.bars,
+                told=unfinished.told,
+                resumes=unfinished.round > 0 or unfinished.stage is Stage.RESUME,
+                stage=unfinished.stage.name,
+            )
+            return {"unsettled": unsettled}
+        if self.keeps_token and record.token is not None and record.unsettled is not None and record.unsettled.resumes:
+            return {"heard": record.heard}  # the answer to a resume is looked up again until it was delivered
+        return {"unsettled": None}
 
     async def forget(self) -> None:
         """Take the entry away, and let the key go.
@@ -337,11 +344,21 @@ class Checkout:
         self._house.gates.leave(self.key)
 
 
+def _is_known(run: Run, record: Record) -> bool:
+    """Whether this process knows of a run all that the store has: nobody else has used the key since."""
+    unfinished, unsettled = run.unfinished, record.unsettled
+    if run.transcript.counts is None or run.transcript.counts != record.said:
+        return False
+    if unfinished is None or unsettled is None:
+        return unfinished is None and unsettled is None
+    return (unfinished.words, unfinished.stage.name) == (unsettled.words, unsettled.stage)
+
+
 def _transcript(record: Record) -> Transcript:
     """What is known of a run by what a store keeps: of an accepted message that is open, not where its answer ends."""
     said, unsettled = record.said, record.unsettled
     heard = None if record.heard is None else Heard(record.heard, whole=True)
-    if said is None or unsettled is None or not unsettled.accepted:
+    if said is None or unsettled is None or not _is_accepted(Stage[unsettled.stage]):
         return Transcript(said, heard)
     before = dict(said)
     key = key_of(unsettled.words)
@@ -353,9 +370,10 @@ def _transcript(record: Record) -> Transcript:
     return transcript
 
 
-def _stage(unsettled: Unsettled, token: JobToken | None) -> Stage:
-    if unsettled.resumes and not unsettled.accepted:
-        return Stage.RESUME
-    if not unsettled.accepted:
-        return Stage.MESSAGE
-    return Stage.ANSWER if token is None else Stage.JOB
+def _is_accepted(stage: Stage) -> bool:
+    return stage not in (Stage.MESSAGE, Stage.RESUME)
+
+
+def _at(stage: Stage, unsettled: Unsettled) -> Unsettled:
+    """The same of a message that was accepted."""
+    return unsettled._replace(bars=False, told=True, stage=stage.name)

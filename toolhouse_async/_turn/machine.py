@@ -246,11 +246,11 @@ class TurnMachine:
                 self.state = State.SENDING
             case Stage.RESUME:
                 self.state = self._lost = State.RESUMING
+                self._cut = "nobody knows whether the resume was accepted"
 
     def begin_anew(self) -> None:
         """Send the message to the run that is there now: the service does not know the old one."""
-        self._said = None
-        self.todo = ENTER
+        self._said, self._search, self.state, self.todo = None, None, State.SENDING, ENTER
 
     def entered(self, now: float) -> None:
         """The turns before it on the run are over."""

@@ -152,9 +152,9 @@ class Search:
 
     @property
     def _is_silent(self) -> bool:
-        """Whether no words came before a job."""
+        """Whether no words came before a job: what stands behind the message shows that the history does not lag."""
         reply = self.reply
-        return self._has_job and not self._partial and reply is not None and not reply.text
+        return self._has_job and not self._partial and reply is not None and reply.size > 0 and not reply.text
 
     @property
     def _may_count(self) -> bool:

@@ -208,6 +208,14 @@ def _without(words: str, skipped: int) -> str:
     return ""
 
 
+def _moved(history: Sequence[Message], seen: tuple[int, str]) -> Sight | None:
+    """Why a history does not begin with what was seen of it; ``None`` if it does."""
+    length, seen_entries = seen
+    if len(history) < length:
+        return Sight.LAGS
+    return None if fingerprint(history[:length]) == seen_entries else Sight.ODD
+
+
 def _segments(history: Sequence[Message]) -> list[_Segment]:
     segments = [_Segment(None)]
     for entry in history:
@@ -246,7 +254,7 @@ class Transcript:
     Nothing is kept of a conversation but what stands for it: some tens of bytes a message.
     """
 
-    __slots__ = ("_base", "_entries", "_latest", "_prior", "_tail")
+    __slots__ = ("_base", "_entries", "_latest", "_prior", "_seen", "_tail")
 
     def __init__(self, prior: Mapping[str, int] | None, tail: Heard | None = None) -> None:
         """Begin.
@@ -261,6 +269,7 @@ class Transcript:
         self._latest: tuple[Said, str, bool] | None = None  # what was heard last, not yet digested: it may never be
         # Entries of a run of others that stood there before anything was said, and what stands for them.
         self._base: tuple[int, str] | None = None
+        self._seen: tuple[int, str] | None = None  # the same of the latest reading while the run rested
 
     def say(self, words: str | None) -> Said:
         """Note a message that is about to be sent."""
@@ -323,14 +332,25 @@ class Transcript:
 
     @property
     def tail(self) -> Heard | None:
-        """What was heard behind the last message with words."""
+        """What was heard behind the last message with words, without the answer that is still open."""
         self._settle()
-        return self._entries[-1].heard if self._entries else self._tail
+        for said in reversed(self._entries):
+            if said.heard is not None and said.heard.whole:
+                return said.heard
+        return self._tail
 
     def saw(self, history: Sequence[Message]) -> None:
-        """Note a reading of a run that others have begun, before anything is said on it."""
-        if self._prior is None and not self._entries and history:
-            self._base = (len(history), fingerprint(history))
+        """Note a reading while the run rests: later ones begin with it, unless the history is written anew."""
+        if not history:
+            return
+        if self._entries:
+            latest = self._entries[-1]
+            if self.find(history, latest, "").sight is Sight.ARRIVED:
+                self._seen = (len(history), fingerprint(history))
+            return
+        self._seen = (len(history), fingerprint(history))
+        if self._prior is None:
+            self._base = self._seen
             self._tail = NOTHING_HEARD.followed_by(_segments(history)[-1].text, whole=True)
 
     def find(self, history: Sequence[Message], said: Said, partial: str) -> Found:
@@ -345,8 +365,11 @@ class Transcript:
         segments = _segments(history)
         groups = list(self._groups())
         number = next(index for index, group in enumerate(groups) if said in group.members)
+        moved = None if self._seen is None else _moved(history, self._seen)
         sights = set[tuple[Sight, int | None]]()
-        if all(map(is_of_a_turn, history)):
+        if moved is not None:
+            sights.add((moved, None))
+        elif all(map(is_of_a_turn, history)):
             for start, sight in self._begin(history, segments, groups, number):
                 sights.update([(sight, None)] if start is None else self._align(segments, start, groups, number, said))
         sight, place = sights.pop() if len(sights) == 1 else (Sight.ODD, None)
@@ -356,7 +379,8 @@ class Transcript:
         if place is None:
             return Found(sight, None)
         before = self._before(said)
-        return Found(sight, self._reply(segments, place, 0 if before is None else before.size))
+        skips = before is not None and before.begins(segments[place].text)
+        return Found(sight, self._reply(segments, place, before.size if before is not None and skips else 0))
 
     def _groups(self) -> Iterator[_Group]:
         members: list[Said] = []
@@ -402,13 +426,11 @@ class Transcript:
             yield self._behind_prior(self._prior, segments, groups, number)
             return
         if self._base is not None:
-            length, seen = self._base
-            if len(history) < length:
-                yield None, Sight.LAGS
-            elif fingerprint(history[:length]) != seen:
-                yield None, Sight.ODD
+            moved = _moved(history, self._base)
+            if moved is None:
+                yield len(_segments(history[: self._base[0]])), Sight.ARRIVED
             else:
-                yield len(_segments(history[:length])), Sight.ARRIVED
+                yield None, moved
             return
         first = groups[0]
         heard = first.heard
@@ -467,6 +489,8 @@ class Transcript:
             return Sight.ODD, None
         if len(segment.text) > before.size or segment.last_empty > self._last_empty(said, before.size):
             return Sight.ARRIVED, at
+        if said.is_certain and at == len(segments) - 2:
+            return Sight.ARRIVED, at + 1  # it was accepted, and is recorded in words of the service's own
         return (Sight.ABSENT if at == len(segments) - 1 else Sight.ODD), None
 
     def _last_empty(self, said: Said, size: int) -> int:
@@ -493,7 +517,7 @@ class Transcript:
             The segment, and how many of its characters stand before the answer.
         """
         group, before, begins = groups[number], self._before(said), squeezed(partial)
-        if len(segments) == 1 and begins and segments[0].text.startswith(begins):
+        if len(segments) == 1 and begins and segments[0].text == begins and not (before and before.size):
             return 0, 0  # the latest entries alone, and our message is not among them
         head = group.head
         if head is None or before is None or not before.whole:
@@ -501,9 +525,7 @@ class Transcript:
         place = self._last_alike(segments, head)
         if place is None or not before.begins(segments[place].text):
             return None
-        if said.is_empty and len(segments[place].text) == before.size:
-            return None  # what stands there may have come before it
-        if self._prior is not None:
+        if self._prior is not None and not said.is_empty:
             times = self._prior.get(head.key, 0) + sum(other.members[0].key == head.key for other in groups[:number])
             if sum(other.key == head.key for other in segments) > times:
                 return place, before.size

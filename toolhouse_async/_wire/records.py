@@ -31,14 +31,14 @@ class Unsettled(NamedTuple):
         bars: Whether nothing more is sent before its fate is known.
         told: Whether anybody was told of that.
         resumes: Whether it is the resume after a job.
-        accepted: Whether the service is known to have accepted it.
+        stage: How far its turn has come: the name of a stage.
     """
 
     words: str | None
     bars: bool
     told: bool
     resumes: bool
-    accepted: bool
+    stage: str
 
 
 class Waiter(NamedTuple):
@@ -221,13 +221,13 @@ def _record(
     )
 
 
-def _unsettled(words: object, bars: object, told: object, resumes: object, accepted: object) -> Unsettled:
+def _unsettled(words: object, bars: object, told: object, resumes: object, stage: object) -> Unsettled:
     return Unsettled(
         None if words is None else _as(words, str),
         _as(bars, bool),
         _as(told, bool),
         _as(resumes, bool),
-        _as(accepted, bool),
+        _as(stage, str),
     )
 
 
