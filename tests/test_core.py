@@ -57,10 +57,10 @@ async def test_runs_and_polls_are_kept_as_long_as_somebody_needs_them() -> None:
     assert one.run_of("b", "r1") is not run
     one.name_run(run, "a", "r2")
     assert one.run_of("a", "r2") is run
-    poll = one.poll_of(run, "a", "r1", policy, 0.0)
-    assert one.poll_of(run, "a", "r1", policy, 0.0) is poll
-    run.begun = 5.0
+    poll = one.poll_of(run.known, "a", policy, 0.0)
+    assert one.poll_of(run.known, "a", policy, 0.0) is poll
+    run.known.begun = 5.0
     del run, poll
     gc.collect()
-    assert one.run_of("a", "r1").begun is None
+    assert one.run_of("a", "r1").known.begun is None
     assert not one._polls

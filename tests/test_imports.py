@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -16,7 +17,10 @@ PACKAGE = "toolhouse_async"
 IMPORTS = read_imports(Path(toolhouse_async.__file__).parent)
 
 IMPURE = {"aiohttp", "anyio", "asyncio", "logging", "random", "socket", "time"}
-"""What pure code, below ``_wire``, does not import."""
+"""What pure code does not import …"""
+
+PURE = ("_turn", "_wire")
+"""… and where pure code is."""
 
 ANYWHERE = {"anyio", "attr", "attrs", "orjson"}
 """Libraries that every module may import …"""
@@ -43,12 +47,19 @@ def lies_below(module: str, places: tuple[str, ...]) -> bool:
 
 
 def test_pure_code_has_no_clock_socket_log_or_chance() -> None:
-    pure = [each for each in IMPORTS if lies_below(each.importer, ("_wire",))]
+    pure = [each for each in IMPORTS if lies_below(each.importer, PURE)]
     assert pure
     assert [each for each in pure if each.library in IMPURE] == []
     outside = {each.target for each in pure if each.library == PACKAGE and not each.for_types_only}
     impure_modules = {each.importer for each in IMPORTS if each.library in IMPURE and not each.for_types_only}
     assert outside & impure_modules == set()
+
+
+def test_pure_code_awaits_nothing() -> None:
+    package = Path(toolhouse_async.__file__).parent
+    for file in (file for place in PURE for file in (package / place).rglob("*.py")):
+        nodes = {type(node) for node in ast.walk(ast.parse(file.read_text("utf-8")))}
+        assert nodes & {ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith} == set(), file.name
 
 
 @pytest.mark.parametrize("library", ONLY_IN)

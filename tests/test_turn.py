@@ -430,5 +430,5 @@ async def test_an_interruption_that_comes_too_late_changes_nothing() -> None:
     async with talk([said("x")]) as (_, toolhouse):
         turn = toolhouse.stream("a", "x")
         assert (await turn.result()).text == "x"
-        turn._engine.interrupt(ClosedError("too late"))
+        turn._driver.interrupt(ClosedError("too late"))
         assert (await turn.result()).text == "x"

@@ -135,7 +135,8 @@ class Driver:
         task = self._enter_step()
         cancelling = task.cancelling()
         try:
-            await self._do(self.turn.todo)
+            if not self.events:  # what its beginning has made comes first
+                await self._do(self.turn.todo)
         except ToolhouseError as error:
             self._fail(error if self._interruption is None else self._interruption())
         except asyncio.CancelledError:

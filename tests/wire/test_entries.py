@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from toolhouse_async._results import Message
-from toolhouse_async._wire.entries import End, how_it_ends, is_message
+from toolhouse_async._wire.entries import End, how_it_ends, is_message, is_of_a_turn
 
 
 def entry(role: str, content: Any = None, **more: Any) -> Message:
@@ -36,6 +36,26 @@ CALL = {"type": "tool_use", "id": "1"}
 def test_a_user_s_entry_that_holds_only_results_is_no_message(content: Any, expected: bool) -> None:
     assert is_message(entry("user", content)) is expected
     assert not is_message(entry("assistant", content))
+
+
+@pytest.mark.parametrize(
+    ("each", "expected"),
+    [
+        (entry("user", "hi"), True),
+        (entry("assistant"), True),
+        (entry("tool", "x"), True),
+        (entry("function", "x"), True),
+        (Message("", None, {"type": "function_call_output"}), True),
+        (Message("", "x", {"type": "tool-result", "content": "x"}), True),
+        (Message("", None, {"type": "reasoning"}), True),
+        (Message("", "words", "words"), False),
+        (entry("system", "They have talked."), False),
+        (entry("human", "hi"), False),
+        (entry("human", ""), False),
+    ],
+)
+def test_what_is_in_a_name_that_nobody_knows_is_of_no_turn(each: Message, expected: bool) -> None:
+    assert is_of_a_turn(each) is expected
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from toolhouse_async import JobToken, Message, StoreError
+from toolhouse_async import JobToken, StoreError
 from toolhouse_async._wire import records
-from toolhouse_async._wire.history import Place, fingerprint, has_arrived
-from toolhouse_async._wire.records import MOST_SAID, Record, Unsettled, Waiter
+from toolhouse_async._wire.records import MOST_HEARD, MOST_SAID, VERSION, Record, Unsettled, Waiter
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 IDS = st.from_regex(r"[A-Za-z0-9_-]{1,128}", fullmatch=True)
 TIMES = st.floats(0, 1e10)
 COUNTS = st.integers(0, 2**53)
-PLACES = st.builds(Place, st.none() | TEXT, st.none() | COUNTS, st.none() | TEXT, st.booleans(), st.none() | COUNTS)
+UNSETTLED = st.builds(Unsettled, st.none() | TEXT, *[st.booleans()] * 4)
+HEARD = st.lists(st.tuples(COUNTS, TEXT), max_size=4).map(tuple)
 TOKENS = st.builds(
     JobToken, IDS, IDS, st.from_regex(r"[!-~]{1,256}", fullmatch=True), TIMES, st.sampled_from(["ndjson", "text"])
 )
@@ -26,8 +26,9 @@ RECORDS = st.builds(
     run_id=st.none() | IDS,
     nameless=st.booleans(),
     token=st.none() | TOKENS,
-    unsettled=st.none() | st.builds(Unsettled, PLACES, st.booleans(), st.booleans(), st.booleans()),
+    unsettled=st.none() | UNSETTLED,
     said=st.none() | st.dictionaries(TEXT, COUNTS, max_size=5),
+    heard=st.none() | HEARD,
     holder=TEXT,
     who=TEXT,
     until=TIMES,
@@ -74,7 +75,7 @@ def test_a_record_with_something_else_in_it_is_one_or_an_error(record: Record, d
     assert records.loads(records.dumps(read)) == read
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None, [1]])
+@pytest.mark.parametrize("version", [0, VERSION - 1, VERSION + 1, str(VERSION), None, [VERSION]])
 def test_another_version_is_named(version: Any) -> None:
     written = json.loads(records.dumps(Record())) | {"v": version}
     with pytest.raises(StoreError, match="version"):
@@ -96,7 +97,13 @@ def test_another_version_is_named(version: Any) -> None:
         {"run_id": "../x"},
         {"token": "{}"},
         {"unsettled": []},
-        {"unsettled": [["x", -1, None, True, None], True, True, True]},
+        {"unsettled": ["x", True, True, True]},
+        {"unsettled": [1, True, True, True, True]},
+        {"unsettled": ["x", True, True, True, 1]},
+        {"heard": [["x", 1]]},
+        {"heard": [[-1, "x"]]},
+        {"heard": [1]},
+        {"heard": {}},
         {"more": 1},
     ],
     ids=repr,
@@ -113,17 +120,19 @@ def test_what_was_said_is_not_counted_without_end() -> None:
     assert records.loads(records.dumps(Record(said={**said, "more": 1}))).said is None
 
 
-@pytest.mark.parametrize("raw", [{"role": "assistant", "content": "x", "more": [1, {"a": None}]}, ["x"], "x", 1.5])
-def test_the_last_entry_is_kept_by_its_fingerprint(raw: Any) -> None:
-    last = Message("assistant", "x", raw)
-    place = Place("words", 1, last, repeated=True, said_before=None)
-    record = Record(unsettled=Unsettled(place, bars=True, told=False, resumes=False))
-    read = records.loads(records.dumps(record)).unsettled
-    assert read is not None
-    assert read.place == place._replace(last=fingerprint(last))
-    asked = Message("user", "words", {})
-    assert has_arrived([last, asked], read.place) is True
-    assert has_arrived([Message("assistant", "y", ["y"]), asked], read.place) is None  # the history was shortened
+def test_what_was_heard_is_not_kept_without_end() -> None:
+    heard = tuple((number, "k") for number in range(MOST_HEARD))
+    assert records.loads(records.dumps(Record(heard=heard))).heard == heard
+    assert records.loads(records.dumps(Record(heard=(*heard, (1, "k"))))).heard is None
+
+
+def test_a_key_with_no_conversation_has_neither_said_nor_heard_anything() -> None:
+    unsettled = Unsettled("x", bars=True, told=False, resumes=False, accepted=True)
+    record = Record("r1", True, JobToken("a", "r1", "j1", 0), unsettled, {"x": 1}, ((1, "k"),), holder="h", until=5.0)
+    anew = record.begun_anew()
+    assert anew == Record(holder="h", until=5.0)
+    assert anew.is_like(Record())
+    assert not anew.is_like(record)
 
 
 class Clients(RuleBasedStateMachine):

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from .._nested import flatten
 from .._results import Message
-from .._wire.entries import End, how_it_ends, is_message
+from .._wire.entries import End, how_it_ends, is_message, is_of_a_turn
 
 
 def key_of(words: str | None) -> str:
@@ -29,9 +29,9 @@ def squeezed(text: str) -> str:
     return "".join(text.split())
 
 
-def fingerprint(entry: Message) -> str:
-    """What stands for an entry of a history."""
-    return key_of(repr(flatten(entry.raw)))
+def fingerprint(entries: Sequence[Message]) -> str:
+    """What stands for entries of a history."""
+    return key_of("".join(key_of(repr(flatten(entry.raw))) for entry in entries))
 
 
 _EMPTY: Final = key_of("")
@@ -43,10 +43,12 @@ class Heard(NamedTuple):
     Attributes:
         pieces: Of each round, how many characters it has, and what stands for them.
         whole: Whether that is all that the worker has said there.
+        more: Characters that were heard behind them, nobody knows where.
     """
 
     pieces: tuple[tuple[int, str], ...]
     whole: bool
+    more: int = 0
 
     @property
     def size(self) -> int:
@@ -63,8 +65,10 @@ class Heard(NamedTuple):
         return True
 
     def followed_by(self, text: str, *, whole: bool) -> Heard:
-        """The same with one round more."""
+        """The same with one round more; where it begins is not known behind one that is not whole."""
         text = squeezed(text)
+        if not self.whole:
+            return self._replace(more=self.more + len(text))
         return Heard((*self.pieces, (len(text), key_of(text))) if text else self.pieces, whole)
 
 
@@ -154,6 +158,24 @@ class _Segment:
         """How many messages without words stand in it."""
         return sum(map(is_message, self.entries))
 
+    @property
+    def last_empty(self) -> int:
+        """How many messages without words stand behind the worker's last words in it."""
+        many = 0
+        for entry in reversed(self.entries):
+            if entry.role == "assistant" and entry.text:
+                break
+            many += is_message(entry)
+        return many
+
+    def sight_of(self, heard: Heard, *, is_last: bool) -> Sight:
+        """Whether the worker's words in it are what was heard."""
+        size = len(self.text)
+        if size < heard.size + heard.more:
+            return Sight.LAGS if is_last else Sight.ODD
+        fits = heard.begins(self.text) and (size == heard.size or not heard.whole)
+        return Sight.ARRIVED if fits else Sight.ODD
+
     def reply(self, skipped: int, *, is_last: bool) -> Reply:
         """The answer behind the first characters of the worker's words, white space left aside."""
         pieces: list[str] = []
@@ -188,10 +210,10 @@ def _without(words: str, skipped: int) -> str:
 
 def _moved(history: Sequence[Message], seen: tuple[int, str]) -> Sight | None:
     """Why a history does not begin with what was seen of it; ``None`` if it does."""
-    length, last = seen
+    length, seen_entries = seen
     if len(history) < length:
         return Sight.LAGS
-    return None if fingerprint(history[length - 1]) == last else Sight.ODD
+    return None if fingerprint(history[:length]) == seen_entries else Sight.ODD
 
 
 def _segments(history: Sequence[Message]) -> list[_Segment]:
@@ -213,18 +235,17 @@ class _Group(NamedTuple):
     def head(self) -> Said | None:
         return None if self.members[0].is_empty else self.members[0]
 
+    @property
+    def heard(self) -> Heard | None:
+        """What was heard behind all of it."""
+        return self.members[-1].heard
+
     def matches(self, segment: _Segment, *, is_last: bool) -> Sight:
         """Whether a segment is what was said and heard."""
-        head, heard = self.head, self.members[-1].heard
+        head, heard = self.head, self.heard
         if head is not None and segment.key != head.key:
             return Sight.ODD
-        if heard is None:
-            return Sight.ARRIVED
-        size = len(segment.text)
-        if size < heard.size:
-            return Sight.LAGS if is_last else Sight.ODD
-        fits = heard.begins(segment.text) and (size == heard.size or not heard.whole)
-        return Sight.ARRIVED if fits else Sight.ODD
+        return Sight.ARRIVED if heard is None else segment.sight_of(heard, is_last=is_last)
 
 
 class Transcript:
@@ -246,7 +267,7 @@ class Transcript:
         self._tail: Heard | None = NOTHING_HEARD if prior is not None and not prior else tail
         self._entries: list[Said] = []
         self._latest: tuple[Said, str, bool] | None = None  # what was heard last, not yet digested: it may never be
-        # Entries of a run of others that stood there before anything was said, and what stands for the last of them.
+        # Entries of a run of others that stood there before anything was said, and what stands for them.
         self._base: tuple[int, str] | None = None
         self._seen: tuple[int, str] | None = None  # the same of the latest reading while the run rested
 
@@ -255,6 +276,8 @@ class Transcript:
         self._settle()
         said = Said(words)
         self._entries.append(said)
+        before = self._before(said)
+        said.heard = None if before is None else before._replace(whole=False)
         return said
 
     def has(self, said: Said) -> bool:
@@ -279,8 +302,7 @@ class Transcript:
             return
         (said, text, whole), self._latest = self._latest, None
         before = self._before(said)
-        # Where what came before it is not known, nor is where it begins.
-        said.heard = before.followed_by(text, whole=whole) if before is not None and before.whole else before
+        said.heard = None if before is None else before.followed_by(text, whole=whole)
 
     def _before(self, said: Said) -> Heard | None:
         """What was heard behind the same message with words before this one."""
@@ -323,11 +345,11 @@ class Transcript:
             latest = self._entries[-1]
             found = self.find(history, latest, "")
             if found.sight is Sight.ARRIVED and found.reply is not None:
-                self._seen = (len(history), fingerprint(history[-1]))
+                self._seen = (len(history), fingerprint(history))
                 if latest.heard is None:
                     self._latest = (latest, found.reply.text, True)  # another process has heard it
             return
-        self._seen = (len(history), fingerprint(history[-1]))
+        self._seen = (len(history), fingerprint(history))
         if self._prior is None:
             self._base = self._seen
             self._tail = NOTHING_HEARD.followed_by(_segments(history)[-1].text, whole=True)
@@ -344,10 +366,13 @@ class Transcript:
         segments = _segments(history)
         groups = list(self._groups())
         number = next(index for index, group in enumerate(groups) if said in group.members)
-        start, sight = self._begin(history, segments, groups, number)
-        if self._seen is not None and (moved := _moved(history, self._seen)) is not None:
-            start, sight = None, moved
-        sights = {(sight, None)} if start is None else set(self._align(segments, start, groups, number, said))
+        moved = None if self._seen is None else _moved(history, self._seen)
+        sights = set[tuple[Sight, int | None]]()
+        if moved is not None:
+            sights.add((moved, None))
+        elif all(map(is_of_a_turn, history)):
+            for start, sight in self._begin(history, segments, groups, number):
+                sights.update([(sight, None)] if start is None else self._align(segments, start, groups, number, said))
         sight, place = sights.pop() if len(sights) == 1 else (Sight.ODD, None)
         if sight is Sight.ODD:
             found = self._resembling(segments, groups, number, said, partial)
@@ -376,21 +401,19 @@ class Transcript:
         for group in groups[:number]:
             later: set[int] = set()
             head = group.head
-            if head is not None and not head.is_certain and len(group.members) > 1:
+            may_be_missing = head is not None and not head.is_certain
+            if may_be_missing and len(group.members) > 1:
                 yield Sight.ODD, None  # where the words without a message belong is not known
                 return
             for place in places:
-                if not group.members[0].is_certain:
+                if may_be_missing:
                     later.add(place)
                 at = place - 1 if head is None else place
-                if at >= len(segments):
-                    if group.members[0].is_certain:
-                        yield Sight.LAGS, None
-                    continue
-                match = group.matches(segments[at], is_last=at == len(segments) - 1)
+                is_there = at < len(segments)
+                match = group.matches(segments[at], is_last=at == len(segments) - 1) if is_there else Sight.LAGS
                 if match is Sight.ARRIVED:
                     later.add(at + 1)
-                elif group.members[0].is_certain:
+                elif not may_be_missing:
                     yield match, None
             places = later
         for place in places:
@@ -398,33 +421,54 @@ class Transcript:
 
     def _begin(
         self, history: Sequence[Message], segments: list[_Segment], groups: list[_Group], number: int
-    ) -> tuple[int | None, Sight]:
-        """How many segments stand before what is known in order; ``None``, and why, if that cannot be told."""
+    ) -> Iterator[tuple[int | None, Sight]]:
+        """How many segments may stand before what is known in order; ``None``, and why, if that cannot be told."""
         if self._prior is not None:
-            before = Counter(self._prior)
-            del before[_EMPTY]
-            many = sum(before.values())
-            keys = Counter(segment.key for segment in segments[1 : many + 1])
-            if not keys <= before:
-                return None, Sight.ODD
-            if sum(keys.values()) < many:
-                return None, Sight.LAGS
-            if groups[0].head is not None and many == 0 and segments[0].text:
-                return None, Sight.ODD
-            return many + 1, Sight.ARRIVED
+            yield self._behind_prior(self._prior, segments, groups, number)
+            return
         if self._base is not None:
             moved = _moved(history, self._base)
-            if moved is not None:
-                return None, moved
-            return len(_segments(history[: self._base[0]])), Sight.ARRIVED
+            if moved is None:
+                yield len(_segments(history[: self._base[0]])), Sight.ARRIVED
+            else:
+                yield None, moved
+            return
         first = groups[0]
-        heard = first.members[-1].heard
+        heard = first.heard
         if number == 0 or first.head is None or heard is None or not heard.size or not heard.whole:
+            yield None, Sight.ODD
+            return
+        starts = [
+            index
+            for index in range(1, len(segments))
+            if first.matches(segments[index], is_last=index == len(segments) - 1) is Sight.ARRIVED
+        ]
+        yield from ((index, Sight.ARRIVED) for index in starts)
+        if not starts:
+            yield None, Sight.LAGS
+
+    def _behind_prior(
+        self, prior: Mapping[str, int], segments: list[_Segment], groups: list[_Group], number: int
+    ) -> tuple[int | None, Sight]:
+        """How many segments stand before what was said since: those of all that was said before, and heard last."""
+        before = Counter(prior)
+        empty = before.pop(_EMPTY, 0)
+        many = sum(before.values())
+        keys = Counter(segment.key for segment in segments[1 : many + 1])
+        closed = segments[: many if groups[0].head is None else many + 1]  # where nothing has been said since
+        unasked = segments[0].text if closed and not empty else ""
+        if not keys <= before or unasked or sum(segment.empty_messages for segment in closed) > empty:
             return None, Sight.ODD
-        for index in range(len(segments) - 1, 0, -1):
-            if first.matches(segments[index], is_last=index == len(segments) - 1) is Sight.ARRIVED:
-                return index, Sight.ARRIVED
-        return None, Sight.LAGS
+        if sum(keys.values()) < many:
+            return None, Sight.LAGS
+        tail = self._tail
+        if tail is None:
+            is_known = any(group.head is not None and group.heard and group.heard.size for group in groups[:number])
+            return (many + 1, Sight.ARRIVED) if is_known else (None, Sight.ODD)
+        if groups[0].head is None:
+            tail = tail._replace(whole=False)  # what was heard since stands behind it
+        sight = segments[many].sight_of(tail, is_last=many == len(segments) - 1)
+        return (many + 1 if sight is Sight.ARRIVED else None), sight
 
     def _judge(self, segments: list[_Segment], place: int, group: _Group, said: Said) -> tuple[Sight, int | None]:
         """What a message is, all before its group being where it belongs."""
@@ -444,12 +488,22 @@ class Transcript:
             return Sight.LAGS, None
         if not before.begins(segment.text):
             return Sight.ODD, None
-        earlier = sum(other.is_empty for other in group.members[: group.members.index(said)])
-        if len(segment.text) > before.size or segment.empty_messages > earlier:
+        if len(segment.text) > before.size or segment.last_empty > self._last_empty(said, before.size):
             return Sight.ARRIVED, at
         if said.is_certain and at == len(segments) - 2:
             return Sight.ARRIVED, at + 1  # it was accepted, and is recorded in words of the service's own
         return (Sight.ABSENT if at == len(segments) - 1 else Sight.ODD), None
+
+    def _last_empty(self, said: Said, size: int) -> int:
+        """How many messages without words were said just before one, with nothing heard behind them."""
+        number = first = self._entries.index(said)
+        while first and self._entries[first - 1].is_empty and self._size_before(first - 1) == size:
+            first -= 1
+        return number - first
+
+    def _size_before(self, number: int) -> int:
+        before = self._before(self._entries[number])
+        return -1 if before is None else before.size
 
     @staticmethod
     def _reply(segments: list[_Segment], place: int, skipped: int) -> Reply:

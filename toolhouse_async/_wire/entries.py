@@ -18,6 +18,8 @@ _RESULT_KEYS: Final = ("functionResponse", "toolResult")
 """How Gemini and Bedrock mark a block that has no type."""
 _CALL_KEYS: Final = ("functionCall", "toolUse")
 
+_ROLES: Final = frozenset({"user", "assistant", "tool", "function"})
+
 
 @unique
 class End(Enum):
@@ -32,6 +34,15 @@ class End(Enum):
 def is_message(entry: Message) -> bool:
     """Whether an entry is something that a user said: some services store tool results in a user's name."""
     return entry.role == "user" and not _holds_only_results(entry.content)
+
+
+def is_of_a_turn(entry: Message) -> bool:
+    """Whether an entry is a message, the worker's words, or a tool's call or result, or is in nobody's name and silent.
+
+    A summary is none, nor is what stands in a name that this library does not know: it may be a message of the user's.
+    """
+    is_silent = not entry.role and not entry.text
+    return entry.role in _ROLES or is_silent or _is_call(entry.raw) or _is_result(entry.raw)
 
 
 def how_it_ends(entries: Sequence[Message]) -> End:

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from toolhouse_async._wire.steps import TABLE, Signal, State, step
+from toolhouse_async._turn.table import TABLE, Signal, State, step
 
-STARTS = {State.SENDING, State.WAITING}
-"""A turn starts by sending its message; one from a token by waiting for its job."""
+STARTS = {State.SENDING, State.CHECKING, State.WAITING, State.FINDING}
+"""A turn starts by sending its message, or by finding out about the one before it; one from a token by waiting for its
+job, and one without a message by finding out about the latest turn."""
 
 
 def reachable(starts: set[State]) -> set[State]:
@@ -43,19 +44,33 @@ def test_a_step_is_what_the_table_says_or_refused(state: State) -> None:
                 step(state, signal)
 
 
-def test_a_message_is_sent_only_from_the_start_after_a_job_or_when_refused_without_one() -> None:
+def test_a_message_is_sent_only_where_nothing_that_was_sent_before_it_is_of_unknown_fate() -> None:
     """Nothing that leaves a message's fate open leads straight back to sending it."""
     into_sending = {(before, signal) for (before, signal), after in TABLE.items() if after is State.SENDING}
     assert into_sending == {
+        (State.CHECKING, Signal.ABSENT),
         (State.PROBING, Signal.NO_JOB),
         (State.WAITING, Signal.OVER),
         (State.SETTLING, Signal.WAITS),
-        (State.RECOVERING, Signal.HEALED_RESUME),
+        (State.HEALING, Signal.HEALED_RESUME),
+        (State.RESUMING, Signal.ABSENT),
     }
+
+
+def test_a_message_of_unknown_fate_is_first_found_out_about() -> None:
+    assert TABLE[State.SENDING, Signal.LOST] is State.RESUMING
+    for state in (State.RESUMING, State.FINDING):
+        after = {signal: TABLE[state, signal] for signal in Signal if (state, signal) in TABLE}
+        assert after.keys() == {Signal.JOB, Signal.ARRIVED, Signal.ABSENT}
+        assert after[Signal.ARRIVED] is State.HEALING
+    assert TABLE[State.WAITING, Signal.OVER_LOST] is State.FINDING
+    assert TABLE[State.WAITING, Signal.OVER_UNSURE] is State.RESUMING
 
 
 def test_a_running_job_is_waited_for_or_left_from_wherever_it_is_found() -> None:
     found = {before for before, signal in TABLE if signal is Signal.JOB}
-    assert found >= {State.PROBING, State.STREAMING, State.SETTLING, State.RECOVERING}
+    assert found == {
+        State.PROBING, State.STREAMING, State.SETTLING, State.HEALING, State.RESUMING, State.FINDING
+    }  # fmt: skip
     assert {TABLE[state, Signal.JOB] for state in found} == {State.WAITING}
     assert {after for (_, signal), after in TABLE.items() if signal is Signal.LEFT} == {State.DONE}

@@ -11,27 +11,14 @@ from tests.support.answers import client_of, history
 from tests.support.raw_server import RawServer, Request, response, rst, silence
 from toolhouse_async import (
     AuthenticationError,
-    BodyTooLargeError,
-    ConflictError,
     ContactLostError,
     JobStatus,
     Limits,
     Message,
-    NotFoundError,
-    NotSentError,
-    OutcomeUnknownError,
     PollingPolicy,
-    ProtocolError,
-    RateLimitError,
-    ServerError,
-    SessionBusyError,
-    StreamInterruptedError,
-    TLSError,
-    UnexpectedContentError,
 )
 from toolhouse_async._core import Core
-from toolhouse_async._polling import RunPoll, tolerated
-from toolhouse_async.errors import APIStatusError
+from toolhouse_async._run.poll import RunPoll
 
 STEADY = PollingPolicy(min_interval=10, max_interval=10, jitter=0)
 RUNS = history(job="j1")
@@ -49,7 +36,7 @@ async def core_of(script: Any, **options: Any) -> AsyncIterator[tuple[RawServer,
 
 
 def poll_of(core: Core, run: str = "r1", policy: PollingPolicy = STEADY, elapsed: float = 0.0) -> RunPoll:
-    return core.poll_of(core.run_of("a", run), "a", run, policy, elapsed)
+    return core.poll_of(core.run_of("a", run).known, "a", policy, elapsed)
 
 
 async def started(coroutine: Any) -> asyncio.Task[Any]:
@@ -141,6 +128,19 @@ async def test_a_deadline_that_has_passed_polls_at_once() -> None:
         began = now()
         await poll_of(core).report_after(0, began - 5)
         assert now() - began < 0.1
+
+
+async def test_a_poll_that_is_hurried_is_made_at_once() -> None:
+    async with core_of([RUNS, OVER]) as (_, core):
+        poll, began = poll_of(core, policy=PollingPolicy(min_interval=100, max_interval=100)), now()
+        waiting = await started(poll.report_after(0, None))
+        await asyncio.sleep(1)
+        poll.hurry()
+        assert (await waiting).number == 1
+        assert now() - began == pytest.approx(1, abs=0.1)
+        poll.hurry()  # nobody waits: the next to come polls
+        assert (await poll.report_after(1, None)).number == 2
+        assert now() - began == pytest.approx(1, abs=0.1)
 
 
 async def test_a_failed_poll_is_a_report_too() -> None:
@@ -235,33 +235,3 @@ async def test_one_who_leaves_while_waiting_for_a_slot_takes_none() -> None:
         leaves.cancel()
         await busy
         assert (await third.report_after(0, now())).number == 1
-
-
-def status(code: int, kind: type[APIStatusError] = APIStatusError) -> APIStatusError:
-    return kind("x", status=code)
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (NotSentError(), True),
-        (OutcomeUnknownError(), True),
-        (StreamInterruptedError(), True),
-        (ProtocolError(), True),
-        (UnexpectedContentError(), True),
-        (status(408), True),
-        (status(425), True),
-        (status(409, ConflictError), True),
-        (status(429, RateLimitError), True),
-        (status(500, ServerError), True),
-        (status(599, ServerError), True),
-        (TLSError(), False),
-        (BodyTooLargeError(), False),
-        (status(404, NotFoundError), False),
-        (status(401, AuthenticationError), False),
-        (status(410), False),
-        (SessionBusyError(), False),
-    ],
-)
-def test_which_failures_leave_the_question_open(error: Any, expected: bool) -> None:
-    assert tolerated(error) is expected

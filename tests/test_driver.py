@@ -91,5 +91,7 @@ async def test_two_who_reconcile_at_once_both_learn_it() -> None:
             await session.send("x")
         results = await asyncio.gather(session.reconcile(), session.reconcile())
         assert [result.text for result in results if result] == ["y", "y"]
-        assert await session.reconcile() is None
+        again = await session.reconcile()
+        assert again is not None
+        assert again.text == "y"
         assert sum(request.method == "PUT" for request in server.requests) == 1

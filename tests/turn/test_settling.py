@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from toolhouse_async._turn.settling import Ended, Verdict, compare
+from toolhouse_async._turn.transcript import Reply
 from toolhouse_async._wire.entries import End
-from toolhouse_async._wire.history import Reply
-from toolhouse_async._wire.settling import Ended, Verdict, compare
 
 
 def ended(text: str = "words", **more: Any) -> Ended:
@@ -15,10 +15,16 @@ def ended(text: str = "words", **more: Any) -> Ended:
 
 
 def verdict(
-    answer: Ended, text: str | None, end: End = End.WORDS, *, rested: bool = False, patient: bool = False
+    answer: Ended,
+    text: str | None,
+    end: End = End.WORDS,
+    *,
+    lags: bool = False,
+    rested: bool = False,
+    patient: bool = False,
 ) -> Any:
     reply = None if text is None else Reply(text, end, 1)
-    return compare(answer, reply, rested=rested, patient=patient)
+    return compare(answer, reply, lags=lags, rested=rested, patient=patient)
 
 
 @pytest.mark.parametrize("end", [End.WORDS, End.NOTHING])

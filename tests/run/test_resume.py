@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.answers import client_of, history, said, text
+from tests.run.support import Holder
+from tests.support.answers import KEY, client_of, history, said, text
 from tests.support.raw_server import LAST_CHUNK, RawServer, Request, chunk, ndjson, response, rst, silence
 from toolhouse_async import (
     AsyncToolhouse,
@@ -19,10 +20,12 @@ from toolhouse_async import (
     TextDelta,
     Timeouts,
     TurnTimeoutError,
+    WorkerError,
 )
-from toolhouse_async._shared import SharedResume
+from toolhouse_async._run.resume import KEPT, SharedResume
+from toolhouse_async._transport import Dispatch
+from toolhouse_async._turn.transcript import Said
 from toolhouse_async._wire import requests
-from toolhouse_async._wire.history import Place
 
 Reply = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
 STEADY = PollingPolicy(min_interval=10, max_interval=10, jitter=0)
@@ -135,6 +138,15 @@ async def test_a_refused_resume_is_an_error_for_each() -> None:
         assert puts(server) == 1
 
 
+async def test_an_error_of_the_workers_reaches_each_without_the_key() -> None:
+    failed = response(headers={"X-Toolhouse-Run-ID": "r1"}, body=ndjson({"type": "error", "message": f"key {KEY} bad"}))
+    async with waiters_on(Service(failed), STEADY, STEADY) as (server, _, waiters):
+        outcomes = await asyncio.gather(*(waiter.result() for waiter in waiters), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [WorkerError] * 2
+        assert not any(KEY in str(outcome) for outcome in outcomes)
+        assert puts(server) == 1
+
+
 async def test_an_error_of_the_users_own_key_function_reaches_each() -> None:
     def key() -> str:
         if service.polls == 2:
@@ -176,7 +188,8 @@ async def test_each_reads_as_slowly_as_they_like() -> None:
         return words
 
     async with waiters_on(Service(piecewise(*"abc")), STEADY, STEADY) as (server, _, waiters):
-        assert await asyncio.gather(read(waiters[0], 0), read(waiters[1], 1000)) == [["a", "b", "c"]] * 2
+        words = await asyncio.gather(read(waiters[0], 0), read(waiters[1], 1000))
+        assert list(words) == [["a", "b", "c"]] * 2
         assert puts(server) == 1
 
 
@@ -203,17 +216,25 @@ async def test_one_who_comes_while_the_answer_is_read_gets_it_from_its_first_wor
         await waiters[1].aclose()
 
 
-async def test_one_who_comes_when_much_of_the_answer_is_gone_resumes_for_themselves() -> None:
+async def test_one_who_comes_when_much_of_the_answer_is_gone_gets_it_from_the_history() -> None:
     """Only so much of an answer is kept for latecomers: memory is bounded."""
-    large = "x" * 1_500_000
-    async with waiters_on(Service(piecewise(large, "y")), STEADY, STEADY) as (server, toolhouse, waiters):
-        (first,) = await going(waiters[0].result())
-        await asyncio.sleep(35)
+    large, before = "x" * (KEPT + 1), [("user", "x"), ("assistant", "p")]
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> None:
+        if request.method == "PUT":
+            await piecewise(large, "y", pause=100)(reader, writer)
+            before.append(("assistant", large + "y"))
+        else:
+            writer.write(history(*before, job="j1" if len(server.requests) == 1 else None))
+
+    async with RawServer(script) as server, client_of(server) as toolhouse:
+        early, late = (toolhouse.session("a", run_id="r1").wait_for_job(polling=STEADY) for _ in range(2))
+        (first,) = await going(early.result())
+        await asyncio.sleep(150)
         assert puts(server) == 1
-        result = await toolhouse.session("a", run_id="r1").wait_for_job(polling=STEADY)
-        assert (await first).text == result.text == large + "y"
-        assert puts(server) == 2
-        await waiters[1].aclose()
+        results = await asyncio.gather(first, late.result())
+        assert [(result.text == large + "y", result.recovered) for result in results] == [(True, 0), (True, 1)]
+        assert puts(server) == 1
 
 
 async def test_one_whose_own_poll_fails_meanwhile_gets_the_answer_too() -> None:
@@ -268,14 +289,6 @@ async def test_closing_the_client_ends_all() -> None:
         assert puts(server) == 1
 
 
-class _Reader:
-    """One who waits, as a run knows them."""
-
-    stepped_by = None
-
-    def inherit(self, resume: SharedResume) -> None: ...
-
-
 async def test_an_answer_that_comes_when_the_last_has_just_left_is_closed() -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> None:
         writer.write(said("a", ends=False))
@@ -287,8 +300,8 @@ async def test_an_answer_that_comes_when_the_last_has_just_left_is_closed() -> N
         async def sends() -> Any:
             return answer
 
-        shared = SharedResume(sends(), format="ndjson", place=Place(""))
-        tap = shared.join(_Reader())
+        shared = SharedResume(sends(), Dispatch(), format="ndjson", said=Said(""))
+        tap = shared.join(Holder())
         await asyncio.sleep(0)  # sent, and nobody has been told yet
         tap.close()
         tap.close()

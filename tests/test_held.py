@@ -16,7 +16,7 @@ from toolhouse_async import (
     EventDecoder,
     Turn,
 )
-from toolhouse_async._reader import EventReader
+from toolhouse_async._held import EventReader
 
 
 async def test_turns_and_waiters_are_readers() -> None:

@@ -1,0 +1,1 @@
+"""Tests of a turn as a machine; none needs an event loop."""
