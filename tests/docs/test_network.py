@@ -44,6 +44,7 @@ class Failure:
     gets: str
     job: float | None = None
     after: float = 0.0
+    behind_the_job: tuple[dict[str, Any], ...] = ()
 
 
 GONE = {"method": "GET", "status": 503, **FOR_EVER}
@@ -71,7 +72,21 @@ FAILURES = {
         "ContactLostError",
         job=600,
     ),
-    "resume lost": Failure("6", ({"method": "PUT", "cut": "rst"},), "2½ minutes", "ResumeUncertainError", job=30),
+    "resume lost and no history": Failure(
+        "6",
+        ({"method": "PUT", "cut": "rst"},),
+        "2½ minutes",
+        "ResumeUncertainError",
+        job=30,
+        behind_the_job=(GONE,),
+    ),
+    "resume not sent": Failure(
+        "6",
+        ({"method": "PUT", "status": 429, "retry_after": 90, **FOR_EVER},),
+        "4 minutes",
+        "ContactLostError",
+        job=30,
+    ),
     "resume not answered": Failure(
         "6", ({"method": "PUT", "cut": "rst", "accept": True},), "10 s", "StreamRecovered", job=30
     ),
@@ -101,6 +116,8 @@ async def test_a_failure_ends_as_the_page_says(name: str) -> None:
                         got = event
                     case JobFinished():
                         began = asyncio.get_running_loop().time()
+                        for fault in failure.behind_the_job:
+                            emulator.faults.add(**fault)
         except ToolhouseError as error:
             got = error
         took = asyncio.get_running_loop().time() - began
@@ -110,6 +127,20 @@ async def test_a_failure_ends_as_the_page_says(name: str) -> None:
     assert f"`{failure.gets}`" in row
     assert failure.within in row
     assert len(messages) == len(set(messages))  # never twice
+
+
+async def test_a_lost_resume_is_sent_again() -> None:
+    emulator = WorkersEmulator()
+    emulator.worker(AGENT_ID)(analyst(30))
+    emulator.faults.add(method="PUT", cut="rst")
+    async with emulator.serve() as server, AsyncToolhouse("", base_url=server.url) as toolhouse:
+        began = asyncio.get_running_loop().time()
+        result = await toolhouse.run(AGENT_ID, "one two three four")
+        assert asyncio.get_running_loop().time() - began - 30 <= WITHIN["2½ minutes"]
+        assert "Done" in result.text
+        assert [request.method for request in server.accepted] == ["POST", "PUT"]
+    assert "a second resume and its answer" in MOMENTS["6"]
+    assert "2½ minutes" in MOMENTS["6"]
 
 
 async def test_a_message_cut_while_it_is_sent_is_not_sent_again() -> None:
@@ -140,8 +171,8 @@ async def test_without_a_network_nothing_is_sent() -> None:
 
 
 async def test_finding_out_takes_as_long_as_the_page_says() -> None:
-    """A lost message that had arrived, and one that had not: told after the quiet time."""
-    for accept in (True, False):
+    """A lost message that had arrived is told after the quiet time, and one that had not after that of absence."""
+    for accept, at_least in ((True, 10), (False, 120)):
         emulator = WorkersEmulator()
         emulator.worker(AGENT_ID)(echo)
         emulator.faults.add(method="PUT", cut="fin", accept=accept)
@@ -154,8 +185,9 @@ async def test_finding_out_takes_as_long_as_the_page_says() -> None:
             answer = await session.reconcile()
             took = asyncio.get_running_loop().time() - began
         assert isinstance(answer, TurnResult) if accept else answer is None
-        assert 9.9 <= took <= 12
-        assert "10 s" in MOMENTS["3"]
+        assert at_least - 0.1 <= took <= at_least + 2
+        assert took <= WITHIN["2½ minutes"]
+        assert "10 s to 2½ minutes" in MOMENTS["3"]
 
 
 def test_the_settings_of_the_page_are_the_defaults() -> None:
