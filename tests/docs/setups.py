@@ -129,6 +129,7 @@ SETUPS: dict[str, Setup] = {
     "contact-lost": lambda: serving(analyst(JOB_SECONDS), method="GET", status=502, skip=1, times=25),
     "cut": lambda: serving(echo, method="POST", cut="rst", cut_after=70),
     "detached": detached,
+    "first-lost": lambda: serving(echo, method="POST", cut="fin"),
     "lost": lambda: serving(echo, method="PUT", cut="fin", accept=True),
     "nothing": nothing,
     "picky": lambda: serving(picky),
