@@ -37,6 +37,18 @@ BRIEF = "--hypothesis-profile=brief"
 """Fewer of the examples that are tried on another Python, or with other versions, in full."""
 UNLIMITED = ("-o", "faulthandler_timeout=0")
 """For single tests that take many minutes."""
+EXPLORED = (
+    # every state of the machine, up to so many faults and jobs; with "stops" the user may end the turn at any step
+    ("tests.explore.courses", "first,second,same-words,settled", "2", "1"),
+    ("tests.explore.courses", "second", "3", "1"),
+    ("tests.explore.courses", "first,second", "2", "1", "stops"),
+    ("tests.explore.courses", "second", "2", "1", "window=3"),
+    # every run of the real client: those that wait together, and those that are ended from outside
+    ("tests.explore", "waiting-together,waiting-with-a-token,waiting-in-two-sessions", "1", "1"),
+    ("tests.explore", "second,straight", "2", "1"),
+    ("tests.explore", "closed,timed-out,queued", "1", "1"),
+)
+"""What the session ``explore`` plays: the explorer, its programs, the most faults and jobs, and further words."""
 EXTRAS_NOBODY_NEEDS = (
     "ag_ui",
     "aiosqlite",
@@ -160,6 +172,19 @@ def exhaustive(session: nox.Session) -> None:
     """What the everyday tests sample: resets at every byte of a turn, and ten thousand runs waited for at once."""
     session.install("-e", ".[test]")
     session.run("pytest", *UNLIMITED, "tests/exactly_once", *session.posargs, env={"TOOLHOUSE_TEST_ALL": "1"})
+
+
+@nox.session(default=False)
+def explore(session: nox.Session) -> None:
+    """Turns in every course that a service can take, up to bounds; or as told (``-- courses second 3 1``)."""
+    session.install("-e", ".[test]")
+    told = session.posargs
+    if told:
+        module = "tests.explore.courses" if told[0] == "courses" else "tests.explore"
+        session.run("python", "-m", module, *(told[1:] if told[0] == "courses" else told))
+        return
+    for explored in EXPLORED:
+        session.run("python", "-m", *explored)
 
 
 @nox.session(default=False)

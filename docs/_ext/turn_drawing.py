@@ -14,11 +14,11 @@ from xml.sax.saxutils import escape, quoteattr
 
 from toolhouse_async._turn.table import Signal, State
 
-COLUMN: Final = 116
+COLUMN: Final = 98
 ROW: Final = 36
 HEAD: Final = 66
 MARGIN: Final = 8
-LETTERS: Final = 16
+LETTERS: Final = 13
 """Letters of a state's name on one line."""
 
 STYLE: Final = """

@@ -70,7 +70,7 @@ async def site(app: Any, worker: Any, **options: Any) -> AsyncIterator[Site]:
     """Serve the application until the block ends; a client that is still there is waited for."""
     emulator = WorkersEmulator(on_disconnect="stop")
     emulator.worker(AGENT_ID)(worker)
-    # An answer's body may come as late behind its head as a kernel delays acknowledgements; the loop's clock runs on then.
+    # A body may come as late behind its head as a kernel delays acknowledgements, and the loop's clock runs on then.
     options = {"timeout_keep_alive": 600, **options}
     config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", lifespan="on", **options)
     server = uvicorn.Server(config)
