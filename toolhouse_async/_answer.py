@@ -116,7 +116,7 @@ class Answer:
             self.waiting_since = self._time()
             try:
                 data = await content.read(PIECE)
-            except (aiohttp.ClientError, OSError, RuntimeError) as error:
+            except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, RuntimeError) as error:
                 self._failure = self._reason or (
                     f"the connection was lost: {error.strerror}"
                     if isinstance(error, OSError)

@@ -100,6 +100,7 @@ class Checkout:
         self._lease = Lease(house.store, house.name(key), house.length, spawn=house.spawn, on_lost=self._on_lost)
         self._leaving: asyncio.Task[StoreError | None] | None = None
         self._is_sent = False  # whether a message of the user's is on its way
+        self._said: Said | None = None  # the latest message that was sent
         self._gone: tuple[str | None, dict[str, int] | None] | None = None  # the run that the service does not know
         conversation.journal = self
 
@@ -182,6 +183,7 @@ class Checkout:
             said.is_certain = accepted
         # The message may have been sent at any time until the lease ended.
         now = asyncio.get_running_loop().time()
+        self._said = said
         run.unfinished = Unfinished(
             stage,
             said,
@@ -214,6 +216,7 @@ class Checkout:
 
     async def sending(self, said: Said, words: str | None, *, resumes: bool) -> None:
         """Note what is about to be sent; without that nothing is."""
+        self._said = said
         stage = Stage.RESUME if resumes else Stage.MESSAGE
         self._note(unsettled=Unsettled(words, bars=not resumes, told=resumes, resumes=resumes, stage=stage.name))
         try:
@@ -262,7 +265,9 @@ class Checkout:
 
     def _note(self, **fields: Any) -> None:
         run = self.conversation.run
-        said, tail = run.transcript.counts, run.transcript.tail
+        said = run.transcript.counts
+        is_open = fields.get("unsettled", self._lease.record.unsettled) is not None
+        tail = run.transcript.heard_before(self._said if is_open else None)
         if run.run_id is None:
             said, tail = {}, NOTHING_HEARD
         standing = {

@@ -944,7 +944,7 @@ class TurnMachine:
             self._round,
             has_job,
             job,
-            bars=stage is Stage.MESSAGE and isinstance(error, OutcomeUnknownError),
+            bars=stage is Stage.MESSAGE and isinstance(error, OutcomeUnknownError | ProtocolError),
             before=self._before,
         )
 

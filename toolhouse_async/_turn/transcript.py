@@ -330,14 +330,12 @@ class Transcript:
         counts.update(said.key for said in self._entries if said.is_certain)
         return dict(counts)
 
-    @property
-    def tail(self) -> Heard | None:
-        """What was heard behind the last message with words, without the answer that is still open."""
+    def heard_before(self, said: Said | None) -> Heard | None:
+        """What was heard behind the last message with words before one of them; ``None``: before the next."""
         self._settle()
-        for said in reversed(self._entries):
-            if said.heard is not None and said.heard.whole:
-                return said.heard
-        return self._tail
+        if said is not None and said in self._entries:
+            return self._before(said)
+        return self._entries[-1].heard if self._entries else self._tail
 
     def saw(self, history: Sequence[Message]) -> None:
         """Note a reading while the run rests: later ones begin with it, unless the history is written anew."""
@@ -345,8 +343,11 @@ class Transcript:
             return
         if self._entries:
             latest = self._entries[-1]
-            if self.find(history, latest, "").sight is Sight.ARRIVED:
+            found = self.find(history, latest, "")
+            if found.sight is Sight.ARRIVED and found.reply is not None:
                 self._seen = (len(history), fingerprint(history))
+                if latest.heard is None:
+                    self._latest = (latest, found.reply.text, True)  # another process has heard it
             return
         self._seen = (len(history), fingerprint(history))
         if self._prior is None:
