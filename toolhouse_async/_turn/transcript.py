@@ -346,7 +346,7 @@ class Transcript:
             found = self.find(history, latest, "")
             if found.sight is Sight.ARRIVED and found.reply is not None:
                 self._seen = (len(history), fingerprint(history))
-                if latest.heard is None:
+                if latest.heard is None or latest.heard == NOTHING_HEARD._replace(whole=False):
                     self._latest = (latest, found.reply.text, True)  # another process has heard it
             return
         self._seen = (len(history), fingerprint(history))
