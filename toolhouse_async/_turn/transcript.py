@@ -82,7 +82,7 @@ class Said:
         key: What stands for its words.
         alike: What stands for them where white space is left aside.
         is_certain: Whether it was accepted.
-        heard: What was heard behind it, and behind what was said without words before it; ``None`` if that is not known.
+        heard: What was heard behind it, and behind what was said without words before it; ``None`` if nobody knows.
     """
 
     __slots__ = ("alike", "heard", "is_certain", "key")
