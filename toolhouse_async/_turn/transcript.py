@@ -331,11 +331,10 @@ class Transcript:
         return dict(counts)
 
     def heard_before(self, said: Said | None) -> Heard | None:
-        """What was heard behind the last message with words before one of them; ``None``: before the next."""
+        """What was heard last before a message; ``None``: before the next one."""
         self._settle()
-        if said is not None and said in self._entries:
-            return self._before(said)
-        return self._entries[-1].heard if self._entries else self._tail
+        number = self._entries.index(said) if said is not None and said in self._entries else len(self._entries)
+        return self._entries[number - 1].heard if number else self._tail
 
     def saw(self, history: Sequence[Message]) -> None:
         """Note a reading while the run rests: later ones begin with it, unless the history is written anew."""
