@@ -12,8 +12,8 @@ import toolhouse_async
 from tests.test_imports import IMPORTS, ONLY_IN
 from tests.wire.services import EXAMPLES
 from toolhouse_async import EventDecoder, errors, events, manager, stores, testing, web
-from toolhouse_async._wire.shapes import TABLE
 from toolhouse_async._turn.table import State
+from toolhouse_async._wire.shapes import TABLE
 
 from .blocks import PAGES, ROOT
 
