@@ -24,7 +24,7 @@ from toolhouse_async import (
 )
 from toolhouse_async._run.resume import KEPT, SharedResume
 from toolhouse_async._transport import Dispatch
-from toolhouse_async._turn.transcript import Said
+from toolhouse_async._turn.heard import Said
 from toolhouse_async._wire import requests
 
 Reply = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
