@@ -23,6 +23,7 @@ ToolhouseError
             TLSError
         OutcomeUnknownError
             ResponseTimeoutError TimeoutError
+            UncertainSessionError
         StreamInterruptedError
             IdleTimeoutError TimeoutError
     ProtocolError

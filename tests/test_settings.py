@@ -27,11 +27,12 @@ DEFAULTS: list[tuple[type, dict[str, Any]]] = [
             "max_in_flight": 64,
         },
     ),
-    (RecoveryPolicy, {"quiet": 10, "deadline": 120}),
+    (RecoveryPolicy, {"quiet": 10, "deadline": 120, "absence": 120}),
     (Limits, {"max_connections": 1000, "max_line": 16 * 2**20, "max_body": None, "max_error_body": 64 * 2**10}),
 ]
 FIELDS = [(kind, name) for kind, defaults in DEFAULTS for name in defaults]
 OPTIONAL = {
+    (RecoveryPolicy, "absence"),
     (Timeouts, "connect"),
     (Timeouts, "pool"),
     (Timeouts, "response"),
@@ -47,6 +48,7 @@ WHOLE = {
     *((Limits, name) for name in DEFAULTS[-1][1]),
 }
 MAY_BE_ZERO = {
+    (RecoveryPolicy, "absence"),
     (RetryPolicy, "initial"),
     (RetryPolicy, "maximum"),
     (RetryPolicy, "max_retry_after"),

@@ -120,8 +120,8 @@ class Turn(EventReader):
         await self.aclose()
 
     def __repr__(self) -> str:
-        driver = self._driver
-        return f"<Turn of agent {self.agent_id}, run {self.run_id}: {'over' if driver.is_over else driver.turn.state.value}>"
+        doing = "over" if self._driver.is_over else self._driver.turn.state.value
+        return f"<Turn of agent {self.agent_id}, run {self.run_id}: {doing}>"
 
     @property
     def agent_id(self) -> str:

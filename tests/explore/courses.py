@@ -15,9 +15,7 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Hashable, Iterator, Mapping
-from enum import Enum
-from types import FunctionType, MethodType
-from typing import Any, Final
+from typing import Final
 
 import orjson
 from attrs import define, evolve, field
@@ -27,8 +25,6 @@ from toolhouse_async import (
     ConflictError,
     Event,
     EventDecoder,
-    JobFinished,
-    JobProgress,
     JobStatus,
     NotSentError,
     OutcomeUnknownError,
@@ -38,7 +34,6 @@ from toolhouse_async import (
     ServerError,
     ToolhouseError,
     TurnResult,
-    TurnStarted,
 )
 from toolhouse_async._options import Options
 from toolhouse_async._turn.commands import Enter, Look, Over, Poll, Read, Send
@@ -52,30 +47,16 @@ from toolhouse_async._wire.history import parse_history
 from . import world
 from .__main__ import switches_of
 from .choices import Choices
+from .states import CLOCK, EPOCH, fork, key_of
 from .switches import Switches
 from .truth import Judge, Sending, Violation
-from .world import AGENT, LAG, Entry, Reply, World
+from .world import AGENT, Reply, World
 
-EPOCH: Final = 1000.0
-LONG_AGO: Final = 14.0
-"""Seconds beyond which nothing depends on how long ago something was."""
 POLLING: Final = PollingPolicy(min_interval=1, max_interval=1, jitter=0, failure_budget=3, failure_window=5)
 RECOVERY: Final = RecoveryPolicy(quiet=3.0, deadline=12.0, absence=8.0)
 DRAW: Final = 0.5
 
 
-class Clock:
-    """The time of the state that is being advanced."""
-
-    def __init__(self) -> None:
-        self.now = EPOCH
-
-    def time(self) -> float:
-        """The time."""
-        return self.now
-
-
-CLOCK: Final = Clock()
 DECODER: Final = EventDecoder()
 
 
@@ -133,8 +114,7 @@ PROGRAMS: Final[Mapping[str, tuple[Step, ...]]] = {
     "same-words": (*BEFORE, sends("a"), *GOES_ON),
     "settled": (*BEFORE, sends("b", SETTLED), *GOES_ON),
     "two": (sends("a"), sends("b"), *GOES_ON),
-    "wordless": (*BEFORE, sends(""), *GOES_ON),
-    "detached": (*BEFORE, sends("b", Options(background="detach")), *GOES_ON),
+    "wordless": (*BEFORE, sends("", Options(resume_message="go on")), *GOES_ON),
     "unhealed": (*BEFORE, sends("b", Options(recover=False)), *GOES_ON),
 }
 
@@ -143,7 +123,6 @@ def begin(program: tuple[Step, ...], choices: Choices, switches: Switches, jobs:
     """The first state of a program."""
     CLOCK.now = EPOCH
     service = World(choices, CLOCK.time, switches, jobs)
-    service.resume = Options().resume_message
     rules = Rules(POLLING, RECOVERY, DECODER, 1 << 20)
     return Course(service, Judge(service), Run(), rules, list(program), stops)
 
@@ -181,6 +160,7 @@ def _begin_step(course: Course) -> None:
         _judge_last(course)
     elif kind == "send":
         words = service.words(name)
+        course.judge.heals, service.resume = options.recover, options.resume_message
         course.sending = course.judge.sends(words)
         course.turn = TurnMachine(AGENT, run, course.rules, options, message=words)
         course.turn.begin(CLOCK.now)
@@ -327,136 +307,6 @@ def _poll(course: Course, turn: TurnMachine, todo: Poll) -> None:
     turn.polled(polls.latest, CLOCK.now)
 
 
-# What makes two states the same, and what a copy shares
-
-_NEVER_CHANGED: Final = (Enum, FunctionType, type, BaseException, EventDecoder, Choices, Clock)
-_NEVER_CHANGED_NAMES: Final = frozenset({"data"})
-
-
-def key_of(course: Course) -> Hashable:
-    """All that a state is; times are relative to its own."""
-    seen: dict[int, int] = {}
-    now = course.now
-
-    def key(value: Any) -> Hashable:
-        kind = type(value)
-        if kind in _PLAIN:
-            return value
-        if kind is float:
-            return value if value < EPOCH / 2 else round(max(value - now, -LONG_AGO), 3)
-        if issubclass(kind, Enum):
-            return value.name
-        number = seen.get(id(value))
-        if number is not None:
-            return number
-        seen[id(value)] = len(seen)
-        if kind is dict:
-            return ("d", *((key(name), key(each)) for name, each in value.items()))
-        if kind is Entry:
-            return (repr(value.data), round(max(value.at - now, -LAG), 3))
-        if kind is deque:
-            return tuple(key(each) for each in value if type(each) not in _TELL_NOTHING)
-        if kind is list or issubclass(kind, tuple):
-            return tuple(map(key, value))
-        if issubclass(kind, BaseException):
-            return (kind.__name__, getattr(value, "safe_to_retry", None), key(getattr(value, "partial", None)))
-        return (kind.__name__, *(key(each) for each in _attributes(kind, value)))
-
-    return hash(key(course))
-
-
-_TELL_NOTHING: Final = (JobProgress, JobFinished, TurnStarted)
-_PLAIN: Final = frozenset({str, int, bool, bytes, type(None)})
-_UNIMPORTANT: Final = frozenset(
-    ("choices", "requests", "heard", "elapsed", "drift", "next_poll", "line", "started", "_started", "begun", "polls")
-    + (
-        "number",
-        "status",
-        "_known",
-        "_polling",
-        "options",
-        "_fields",
-        "agent_id",
-        "switches",
-        "to_do",
-        "stops",
-        "rules",
-    )
-    + ("_time", "policy", "_policy", "_max_line", "_decoder", "until", "_until")
-)
-"""What decides nothing: texts for reports, the ages of jobs (the cadence here is even), how often was polled."""
-_NAMES: dict[type, tuple[str, ...]] = {}
-
-
-def _attributes(kind: type, value: Any) -> Iterator[Any]:
-    names = _NAMES.get(kind)
-    if names is None:
-        slots = [name for each in kind.__mro__ for name in getattr(each, "__slots__", ())]
-        names = _NAMES[kind] = tuple(name for name in slots if name not in _UNIMPORTANT and name != "__weakref__")
-    if names:
-        return (getattr(value, name, None) for name in names)
-    return (each for name, each in getattr(value, "__dict__", {}).items() if name not in _UNIMPORTANT)
-
-
-def fork(course: Course) -> Course:
-    """The same state once more; what never changes is shared."""
-    done: dict[int, Any] = {}
-
-    def copy_of(value: Any) -> Any:
-        kind = type(value)
-        if kind in _PLAIN or kind is float or _is_frozen(kind) or isinstance(value, _NEVER_CHANGED):
-            return value
-        same = done.get(id(value))
-        if same is not None:
-            return same
-        if kind is tuple:
-            return tuple(map(copy_of, value))
-        if isinstance(value, tuple):
-            return kind(*map(copy_of, value))
-        if isinstance(value, MethodType):
-            return MethodType(value.__func__, copy_of(value.__self__))
-        new: Any
-        if kind is list or kind is deque:
-            new = done[id(value)] = kind()
-            new.extend(map(copy_of, value))
-        elif isinstance(value, dict):
-            new = done[id(value)] = kind()
-            for name, each in value.items():
-                new[copy_of(name)] = copy_of(each)
-        else:
-            new = done[id(value)] = kind.__new__(kind)
-            for name in _slots(kind):
-                if hasattr(value, name):
-                    each = getattr(value, name)
-                    setattr(new, name, each if name in _NEVER_CHANGED_NAMES else copy_of(each))
-            for name, each in getattr(value, "__dict__", {}).items():
-                new.__dict__[name] = copy_of(each)
-        return new
-
-    return copy_of(course)  # type: ignore[no-any-return]
-
-
-def _is_frozen(kind: type) -> bool:
-    frozen = _FROZEN.get(kind)
-    if frozen is None:
-        frozen = _FROZEN[kind] = hasattr(kind, "__attrs_attrs__") and kind.__setattr__ is not object.__setattr__
-    return frozen
-
-
-_FROZEN: Final[dict[type, bool]] = {}
-
-
-def _slots(kind: type) -> tuple[str, ...]:
-    names = _SLOTS.get(kind)
-    if names is None:
-        found = [name for each in kind.__mro__ for name in getattr(each, "__slots__", ())]
-        names = _SLOTS[kind] = tuple(name for name in found if name != "__weakref__")
-    return names
-
-
-_SLOTS: Final[dict[type, tuple[str, ...]]] = {}
-
-
 @define
 class Tally:
     """What an exploration came to."""
@@ -494,8 +344,7 @@ def explore(
     first = begin(program, choices, switches or Switches(), jobs, stops=stops)
     choices.begin()
     parents: dict[Hashable, tuple[Hashable | None, str]] = {}
-    queue: deque[tuple[Hashable, int, Course]] = deque()
-    queue.append((None, faults, first))
+    queue: deque[tuple[Hashable, int, Course]] = deque([(None, faults, first)])
     while queue:
         if seconds is not None and time.monotonic() - began > seconds:
             tally.is_complete = False
@@ -504,33 +353,39 @@ def explore(
         if course.turn is None and not course.to_do:
             tally.ends[_outcome(course)] += 1
             continue
-        choices.restart(left)
-        while True:
-            choices.begin()
-            child = fork(course)
+        for child, complaint in _children(course, choices, left):
             tally.transitions += 1
-            complaint: Violation | None = None
-            try:
-                advance(child)
-                while child.world.calm and (child.turn is not None or child.to_do):
-                    advance(child)  # nothing is to be chosen any more, or not yet
-            except Violation as violation:
-                complaint = violation
-            except (AssertionError, LookupError, AttributeError, TypeError) as error:
-                complaint = Violation(f"an unexpected {type(error).__name__}", str(error))
-            noted = child.judge.noted
-            complaint = complaint or (noted[0] if noted else None)
-            key = (choices.left, key_of(child)) if complaint is None else object()
-            if key not in parents:
-                parents[key] = (here, choices.story)
-                if complaint is None:
-                    queue.append((key, choices.left, child))
-                elif complaint.kind not in tally.found:
-                    tally.found[complaint.kind] = (_story(parents, key), complaint.detail)
-            if not choices.next():
-                break
+            key = object() if complaint else (choices.left, key_of(child, child.now))
+            if key in parents:
+                continue
+            parents[key] = (here, choices.story)
+            if complaint is None:
+                queue.append((key, choices.left, child))
+            elif complaint.kind not in tally.found:
+                tally.found[complaint.kind] = (_story(parents, key), complaint.detail)
     tally.states, tally.seconds = len(parents), time.monotonic() - began
     return tally
+
+
+def _children(course: Course, choices: _Budgeted, left: int) -> Iterator[tuple[Course, Violation | None]]:
+    """All states that may follow one, each with the rule that it breaks, if it does."""
+    choices.restart(left)
+    while True:
+        choices.begin()
+        child: Course = fork(course)
+        complaint: Violation | None = None
+        try:
+            advance(child)
+            while child.world.calm and (child.turn is not None or child.to_do):
+                advance(child)  # nothing is to be chosen any more, or not yet
+        except Violation as violation:
+            complaint = violation
+        except (AssertionError, LookupError, AttributeError, TypeError) as error:
+            complaint = Violation(f"an unexpected {type(error).__name__}", str(error))
+        noted = child.judge.noted
+        yield child, complaint or (noted[0] if noted else None)
+        if not choices.next():
+            return
 
 
 class _Budgeted(Choices):

@@ -8,8 +8,8 @@ from toolhouse_async import AsyncToolhouse, ClosedError, ConfigurationError, Pro
 from toolhouse_async._options import Options
 from toolhouse_async._run.conversation import Conversation, Extras
 from toolhouse_async._turn.knowledge import NEVER
+from toolhouse_async._turn.reading import Sight
 from toolhouse_async._turn.table import State
-from toolhouse_async._turn.transcript import Sight
 
 
 def conversation(run_id: str | None = None, toolhouse: AsyncToolhouse | None = None) -> Conversation:

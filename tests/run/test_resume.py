@@ -24,12 +24,13 @@ from toolhouse_async import (
 )
 from toolhouse_async._run.resume import KEPT, SharedResume
 from toolhouse_async._transport import Dispatch
-from toolhouse_async._turn.transcript import Said
+from toolhouse_async._turn.heard import Said
 from toolhouse_async._wire import requests
 
 Reply = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
 STEADY = PollingPolicy(min_interval=10, max_interval=10, jitter=0)
-HEALED = history(("user", ""), ("assistant", "abc"))
+BEFORE = ("user", "x"), ("assistant", "p")
+HEALED = history(*BEFORE, ("user", ""), ("assistant", "abc"))
 
 
 class Service:
@@ -42,7 +43,7 @@ class Service:
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> None:
         if request.method == "GET":
             self.polls += 1
-            writer.write([history(job="j1"), history(), HEALED][min(self.polls, 3) - 1])
+            writer.write([history(job="j1"), history(*BEFORE), HEALED][min(self.polls, 3) - 1])
         elif request.method == "POST":
             writer.write(said("p", job="j1"))
         elif isinstance(self.answer, bytes):

@@ -4,8 +4,9 @@ import pytest
 
 from toolhouse_async import EventDecoder, JobStatus, Message, PollingPolicy, RecoveryPolicy
 from toolhouse_async._turn.knowledge import Rules
+from toolhouse_async._turn.reading import Sight
 from toolhouse_async._turn.search import Search
-from toolhouse_async._turn.transcript import Sight, Transcript
+from toolhouse_async._turn.transcript import Transcript
 
 POLLING = PollingPolicy(min_interval=2, max_interval=2, jitter=0)
 RECOVERY = RecoveryPolicy(quiet=10, deadline=60, absence=30)

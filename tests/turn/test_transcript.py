@@ -14,20 +14,9 @@ from typing import NamedTuple
 import pytest
 
 from toolhouse_async._results import Message
-from toolhouse_async._turn.transcript import (
-    NOTHING_HEARD,
-    Found,
-    Reply,
-    Said,
-    Sight,
-    Transcript,
-    fingerprint,
-    goes_on_from,
-    is_same_text,
-    is_shorter,
-    key_of,
-    squeezed,
-)
+from toolhouse_async._turn.heard import NOTHING_HEARD, Said, goes_on_from, is_same_text, is_shorter, key_of, squeezed
+from toolhouse_async._turn.reading import Reply, Sight, fingerprint
+from toolhouse_async._turn.transcript import Found, Transcript
 from toolhouse_async._wire.entries import End
 
 View = tuple[tuple[str, str], ...]
@@ -432,14 +421,14 @@ def test_how_often_each_message_was_accepted() -> None:
 
 def test_what_was_heard_behind_the_last_message_with_words() -> None:
     transcript = Transcript({})
-    assert transcript.tail == NOTHING_HEARD
-    assert Transcript({key_of("x"): 1}).tail is None
+    assert transcript.heard_before(None) == NOTHING_HEARD
+    assert Transcript({key_of("x"): 1}).heard_before(None) is None
     said_after(transcript, "", ("x", "a b"))
     said = transcript.latest
     assert said is not None
     transcript.hear(said, "c", whole=True)
     transcript.hear(said, "cd", whole=True)  # the latest counts
-    tail = transcript.tail
+    tail = transcript.heard_before(None)
     assert tail is not None
     assert (tail.whole, tail.size) == (True, 4)
     assert tail.begins("abcd")
@@ -447,7 +436,8 @@ def test_what_was_heard_behind_the_last_message_with_words() -> None:
     assert not tail.begins("abcx")
     transcript.say("next")
     transcript.hear(said, "other", whole=True)  # of an earlier message nothing more is heard
-    assert transcript.tail == tail  # the answer to that one is still open
+    assert transcript.heard_before(transcript.latest) == tail
+    assert transcript.heard_before(None) == NOTHING_HEARD._replace(whole=False)
 
 
 def test_a_message_that_was_not_accepted_is_forgotten() -> None:
@@ -463,7 +453,7 @@ def test_a_message_that_was_not_accepted_is_forgotten() -> None:
 def test_a_run_of_others_is_read_once_before_anything_is_said() -> None:
     transcript = Transcript(None)
     transcript.saw([])
-    assert transcript.tail is None
+    assert transcript.heard_before(None) is None
     transcript.saw(chat("u: hi", "a: one"))
     said = transcript.say("x")
     for entries, sight in (

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from toolhouse_async._exchange import Exchange
 
 from toolhouse_async import (
     AsyncToolhouse,
@@ -20,7 +21,6 @@ from toolhouse_async import (
     TurnCompleted,
     WorkerError,
 )
-from toolhouse_async._exchange import Exchange
 from toolhouse_async.web import TurnHub, ag_ui, ndjson, sse
 
 from .support import AGENT, World, no_connections, read_sse, whole, words, world_and_client

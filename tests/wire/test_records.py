@@ -16,7 +16,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 IDS = st.from_regex(r"[A-Za-z0-9_-]{1,128}", fullmatch=True)
 TIMES = st.floats(0, 1e10)
 COUNTS = st.integers(0, 2**53)
-UNSETTLED = st.builds(Unsettled, st.none() | TEXT, *[st.booleans()] * 4)
+UNSETTLED = st.builds(Unsettled, st.none() | TEXT, *[st.booleans()] * 3, TEXT)
 HEARD = st.lists(st.tuples(COUNTS, TEXT), max_size=4).map(tuple)
 TOKENS = st.builds(
     JobToken, IDS, IDS, st.from_regex(r"[!-~]{1,256}", fullmatch=True), TIMES, st.sampled_from(["ndjson", "text"])
@@ -98,7 +98,7 @@ def test_another_version_is_named(version: Any) -> None:
         {"token": "{}"},
         {"unsettled": []},
         {"unsettled": ["x", True, True, True]},
-        {"unsettled": [1, True, True, True, True]},
+        {"unsettled": [1, True, True, True, "x"]},
         {"unsettled": ["x", True, True, True, 1]},
         {"heard": [["x", 1]]},
         {"heard": [[-1, "x"]]},
@@ -127,7 +127,7 @@ def test_what_was_heard_is_not_kept_without_end() -> None:
 
 
 def test_a_key_with_no_conversation_has_neither_said_nor_heard_anything() -> None:
-    unsettled = Unsettled("x", bars=True, told=False, resumes=False, accepted=True)
+    unsettled = Unsettled("x", bars=True, told=False, resumes=False, stage="ANSWER")
     record = Record("r1", True, JobToken("a", "r1", "j1", 0), unsettled, {"x": 1}, ((1, "k"),), holder="h", until=5.0)
     anew = record.begun_anew()
     assert anew == Record(holder="h", until=5.0)

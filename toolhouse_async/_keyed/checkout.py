@@ -12,8 +12,9 @@ from attrs import define, field
 from .._log import log
 from .._options import Options
 from .._turn.fold import Fold
+from .._turn.heard import NOTHING_HEARD, Heard, key_of
 from .._turn.knowledge import NEVER, Stage, Unfinished
-from .._turn.transcript import NOTHING_HEARD, Heard, Transcript, key_of
+from .._turn.transcript import Transcript
 from .._wire.records import Record, Unsettled
 from ..errors import ClosedError, LeaseLostError, StoreError
 from .gates import Gates, Owner
@@ -22,8 +23,8 @@ from .lease import PATIENCE, Lease
 if TYPE_CHECKING:
     from .._results import JobToken
     from .._run.conversation import Conversation
+    from .._turn.heard import Said
     from .._turn.knowledge import Run
-    from .._turn.transcript import Said
     from ..stores import SessionStore
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from .._answer import Answer, Cut
 from .._transport import Dispatch
-from .._turn.transcript import Said
+from .._turn.heard import Said
 from .._wire.requests import Format
 from ..errors import ToolhouseError
 from .queue import Holder

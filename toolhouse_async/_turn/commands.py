@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from .._results import TurnResult
     from ..errors import ToolhouseError
-    from .transcript import Said
+    from .heard import Said
 
 
 class Enter(NamedTuple):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .._wire.decode import EventDecoder
     from ..errors import WorkerError
     from .fold import Fold
-    from .transcript import Said
+    from .heard import Said
 
 
 @define(eq=False)

@@ -34,21 +34,22 @@ from ..events import Event, StreamRecovered, TextDelta, TurnCompleted, TurnResum
 from .answering import Answering
 from .commands import ENTER, READ, Command, Look, Note, Over, Poll, Send
 from .fold import Fold
+from .heard import goes_on_from, is_same_text
 from .job import Job, too_many_jobs
 from .knowledge import Head, Stage, Unfinished
 from .polls import Patience, asked_for, tolerated
+from .reading import Sight
 from .search import Search
 from .settling import Ended, Verdict, compare
 from .table import Signal, State, step
-from .transcript import Sight, goes_on_from, is_same_text
 
 if TYPE_CHECKING:
     from .._options import Options
     from .._results import JobStatus, Message
     from .._settings import PollingPolicy
+    from .heard import Said
     from .knowledge import Rules, Run
     from .polls import Report
-    from .transcript import Said
 
 
 class TurnMachine:

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Final
 
 from .._wire.entries import End
 from .._wire.pauses import next_poll
-from .transcript import Found, Reply, Sight, goes_on_from, is_shorter, squeezed
+from .heard import goes_on_from, is_shorter, squeezed
+from .reading import Reply, Sight
+from .transcript import Found
 
 if TYPE_CHECKING:
     from .._results import JobStatus, Message
     from .._settings import PollingPolicy
+    from .heard import Said
     from .knowledge import Rules
-    from .transcript import Said, Transcript
+from .transcript import Transcript
 
 _ROUNDING: Final = 1e-6
 """Seconds by which times may differ that are the same."""
@@ -30,8 +33,8 @@ class Search:
     """
 
     __slots__ = (
-        "_began", "_first_read_at", "_has_job", "_partial", "_pause", "_polling", "_read_at", "_rules", "_said", "_shown", "_since",
-        "_transcript", "_unknown_since", "job_id", "reply", "sight",
+        "_began", "_first_read_at", "_has_job", "_partial", "_polling", "_read_at", "_rules", "_said", "_shown",
+        "_since", "_transcript", "_unknown_since", "job_id", "reply", "sight",
     )  # fmt: skip
 
     def __init__(

@@ -6,7 +6,8 @@ from enum import Enum, unique
 from typing import Final, NamedTuple
 
 from .._wire.entries import End
-from .transcript import Reply, goes_on_from, is_same_text
+from .heard import goes_on_from, is_same_text
+from .reading import Reply
 
 
 @unique

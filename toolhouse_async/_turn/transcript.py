@@ -7,120 +7,14 @@ others too. Then it proves neither that a message arrived nor that it did not.
 
 from __future__ import annotations
 
-from binascii import b2a_base64
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from enum import Enum, unique
-from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from .._nested import flatten
 from .._results import Message
-from .._wire.entries import End, how_it_ends, is_message, is_of_a_turn
-
-
-def key_of(words: str | None) -> str:
-    """What stands for a message, in any process: its words may be long."""
-    return b2a_base64(blake2b((words or "").encode("utf-8", "replace"), digest_size=9).digest(), newline=False).decode()
-
-
-def squeezed(text: str) -> str:
-    """Return a text without its white space: services store answers trimmed."""
-    return "".join(text.split())
-
-
-def fingerprint(entries: Sequence[Message]) -> str:
-    """What stands for entries of a history."""
-    return key_of("".join(key_of(repr(flatten(entry.raw))) for entry in entries))
-
-
-_EMPTY: Final = key_of("")
-
-
-class Heard(NamedTuple):
-    """What was heard behind a message that has words, all its rounds together; white space is left aside.
-
-    Attributes:
-        pieces: Of each round, how many characters it has, and what stands for them.
-        whole: Whether that is all that the worker has said there.
-        more: Characters that were heard behind them, nobody knows where.
-    """
-
-    pieces: tuple[tuple[int, str], ...]
-    whole: bool
-    more: int = 0
-
-    @property
-    def size(self) -> int:
-        """Characters of it."""
-        return sum(size for size, _ in self.pieces)
-
-    def begins(self, text: str) -> bool:
-        """Whether a text without white space begins with it."""
-        start = 0
-        for size, key in self.pieces:
-            if len(text) < start + size or key_of(text[start : start + size]) != key:
-                return False
-            start += size
-        return True
-
-    def followed_by(self, text: str, *, whole: bool) -> Heard:
-        """The same with one round more; where it begins is not known behind one that is not whole."""
-        text = squeezed(text)
-        if not self.whole:
-            return self._replace(more=self.more + len(text))
-        return Heard((*self.pieces, (len(text), key_of(text))) if text else self.pieces, whole)
-
-
-NOTHING_HEARD: Final = Heard((), whole=True)
-
-
-class Said:
-    """A message that the service has accepted, or may have.
-
-    Attributes:
-        key: What stands for its words.
-        alike: What stands for them where white space is left aside.
-        is_certain: Whether it was accepted.
-        heard: What was heard behind it, and behind what was said without words before it; ``None`` if that is not known.
-    """
-
-    __slots__ = ("alike", "heard", "is_certain", "key")
-
-    def __init__(self, words: str | None) -> None:
-        self.key: str = key_of(words) if words else _EMPTY
-        self.alike: str = key_of(squeezed(words)) if words else _EMPTY
-        self.is_certain: bool = False
-        self.heard: Heard | None = None
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether it has no words, as the resume after a job."""
-        return self.key == _EMPTY
-
-
-class Reply(NamedTuple):
-    """What a history shows of the answer to a message.
-
-    Attributes:
-        text: The worker's words in it, ``""`` while there are none.
-        end: What stands last in it.
-        size: Entries of it.
-    """
-
-    text: str
-    end: End
-    size: int
-
-
-@unique
-class Sight(Enum):
-    """What one reading proves of a message."""
-
-    ARRIVED = "it stands there"
-    ABSENT = "all that came before it stands there, and nothing else"
-    LAGS = "not all that came before it stands there yet"
-    ODD = "what stands there is not what was said and heard"
+from .._wire.entries import is_of_a_turn
+from .heard import EMPTY, NOTHING_HEARD, Heard, Said, key_of, squeezed
+from .reading import Reply, Segment, Sight, fingerprint, segments_of, why_moved
 
 
 class Found(NamedTuple):
@@ -133,97 +27,6 @@ class Found(NamedTuple):
 
     sight: Sight
     reply: Reply | None
-
-
-class _Segment:
-    """A message with words, and all that stands behind it up to the next one; the first has none."""
-
-    __slots__ = ("_text", "entries", "key", "message")
-
-    def __init__(self, message: Message | None) -> None:
-        self.message = message
-        self.key = None if message is None else key_of(message.text)
-        self.entries: list[Message] = []
-        self._text: str | None = None
-
-    @property
-    def text(self) -> str:
-        """The worker's words in it, without white space."""
-        if self._text is None:
-            self._text = "".join(squeezed(entry.text) for entry in self.entries if entry.role == "assistant")
-        return self._text
-
-    @property
-    def empty_messages(self) -> int:
-        """How many messages without words stand in it."""
-        return sum(map(is_message, self.entries))
-
-    @property
-    def last_empty(self) -> int:
-        """How many messages without words stand behind the worker's last words in it."""
-        many = 0
-        for entry in reversed(self.entries):
-            if entry.role == "assistant" and entry.text:
-                break
-            many += is_message(entry)
-        return many
-
-    def sight_of(self, heard: Heard, *, is_last: bool) -> Sight:
-        """Whether the worker's words in it are what was heard."""
-        size = len(self.text)
-        if size < heard.size + heard.more:
-            return Sight.LAGS if is_last else Sight.ODD
-        fits = heard.begins(self.text) and (size == heard.size or not heard.whole)
-        return Sight.ARRIVED if fits else Sight.ODD
-
-    def reply(self, skipped: int, *, is_last: bool) -> Reply:
-        """The answer behind the first characters of the worker's words, white space left aside."""
-        pieces: list[str] = []
-        behind: list[Message] = []
-        for entry in self.entries:
-            words = entry.text if entry.role == "assistant" else ""
-            size = len(squeezed(words))
-            if skipped and size <= skipped:
-                skipped -= size
-                continue
-            if skipped:
-                words, skipped = _without(words, skipped), 0
-            pieces.append(words)
-            behind.append(entry)
-        while behind and is_message(behind[0]):
-            del behind[0]  # the empty message itself
-        end = how_it_ends(behind)
-        if end is End.TOOL and not is_last:
-            end = End.NOTHING  # somebody has gone on, so the run does not wait
-        return Reply("".join(pieces), end, len(behind))
-
-
-def _without(words: str, skipped: int) -> str:
-    """A text without its first characters, white space left aside."""
-    for index, character in enumerate(words):
-        if not character.isspace():
-            if skipped == 0:
-                return words[index:]
-            skipped -= 1
-    return ""
-
-
-def _moved(history: Sequence[Message], seen: tuple[int, str]) -> Sight | None:
-    """Why a history does not begin with what was seen of it; ``None`` if it does."""
-    length, seen_entries = seen
-    if len(history) < length:
-        return Sight.LAGS
-    return None if fingerprint(history[:length]) == seen_entries else Sight.ODD
-
-
-def _segments(history: Sequence[Message]) -> list[_Segment]:
-    segments = [_Segment(None)]
-    for entry in history:
-        if is_message(entry) and entry.text:
-            segments.append(_Segment(entry))
-        else:
-            segments[-1].entries.append(entry)
-    return segments
 
 
 class _Group(NamedTuple):
@@ -240,7 +43,7 @@ class _Group(NamedTuple):
         """What was heard behind all of it."""
         return self.members[-1].heard
 
-    def matches(self, segment: _Segment, *, is_last: bool) -> Sight:
+    def matches(self, segment: Segment, *, is_last: bool) -> Sight:
         """Whether a segment is what was said and heard."""
         head, heard = self.head, self.heard
         if head is not None and segment.key != head.key:
@@ -331,11 +134,10 @@ class Transcript:
         return dict(counts)
 
     def heard_before(self, said: Said | None) -> Heard | None:
-        """What was heard behind the last message with words before one of them; ``None``: before the next."""
+        """What was heard last before a message; ``None``: before the next one."""
         self._settle()
-        if said is not None and said in self._entries:
-            return self._before(said)
-        return self._entries[-1].heard if self._entries else self._tail
+        number = self._entries.index(said) if said is not None and said in self._entries else len(self._entries)
+        return self._entries[number - 1].heard if number else self._tail
 
     def saw(self, history: Sequence[Message]) -> None:
         """Note a reading while the run rests: later ones begin with it, unless the history is written anew."""
@@ -346,13 +148,13 @@ class Transcript:
             found = self.find(history, latest, "")
             if found.sight is Sight.ARRIVED and found.reply is not None:
                 self._seen = (len(history), fingerprint(history))
-                if latest.heard is None:
+                if latest.heard is None or not latest.heard.whole:
                     self._latest = (latest, found.reply.text, True)  # another process has heard it
             return
         self._seen = (len(history), fingerprint(history))
         if self._prior is None:
             self._base = self._seen
-            self._tail = NOTHING_HEARD.followed_by(_segments(history)[-1].text, whole=True)
+            self._tail = NOTHING_HEARD.followed_by(segments_of(history)[-1].text, whole=True)
 
     def find(self, history: Sequence[Message], said: Said, partial: str) -> Found:
         """Say what a reading shows of a message and of its answer.
@@ -363,10 +165,10 @@ class Transcript:
             partial: What was received of its answer.
         """
         self._settle()
-        segments = _segments(history)
+        segments = segments_of(history)
         groups = list(self._groups())
         number = next(index for index, group in enumerate(groups) if said in group.members)
-        moved = None if self._seen is None else _moved(history, self._seen)
+        moved = None if self._seen is None else why_moved(history, self._seen)
         sights = set[tuple[Sight, int | None]]()
         if moved is not None:
             sights.add((moved, None))
@@ -394,7 +196,7 @@ class Transcript:
             yield _Group(members)
 
     def _align(
-        self, segments: list[_Segment], start: int, groups: list[_Group], number: int, said: Said
+        self, segments: list[Segment], start: int, groups: list[_Group], number: int, said: Said
     ) -> Iterator[tuple[Sight, int | None]]:
         """All that a message may be by a reading: mostly one thing."""
         places = {start}
@@ -420,16 +222,16 @@ class Transcript:
             yield self._judge(segments, place, groups[number], said)
 
     def _begin(
-        self, history: Sequence[Message], segments: list[_Segment], groups: list[_Group], number: int
+        self, history: Sequence[Message], segments: list[Segment], groups: list[_Group], number: int
     ) -> Iterator[tuple[int | None, Sight]]:
         """How many segments may stand before what is known in order; ``None``, and why, if that cannot be told."""
         if self._prior is not None:
             yield self._behind_prior(self._prior, segments, groups, number)
             return
         if self._base is not None:
-            moved = _moved(history, self._base)
+            moved = why_moved(history, self._base)
             if moved is None:
-                yield len(_segments(history[: self._base[0]])), Sight.ARRIVED
+                yield len(segments_of(history[: self._base[0]])), Sight.ARRIVED
             else:
                 yield None, moved
             return
@@ -448,11 +250,11 @@ class Transcript:
             yield None, Sight.LAGS
 
     def _behind_prior(
-        self, prior: Mapping[str, int], segments: list[_Segment], groups: list[_Group], number: int
+        self, prior: Mapping[str, int], segments: list[Segment], groups: list[_Group], number: int
     ) -> tuple[int | None, Sight]:
         """How many segments stand before what was said since: those of all that was said before, and heard last."""
         before = Counter(prior)
-        empty = before.pop(_EMPTY, 0)
+        empty = before.pop(EMPTY, 0)
         many = sum(before.values())
         keys = Counter(segment.key for segment in segments[1 : many + 1])
         closed = segments[: many if groups[0].head is None else many + 1]  # where nothing has been said since
@@ -470,7 +272,7 @@ class Transcript:
         sight = segments[many].sight_of(tail, is_last=many == len(segments) - 1)
         return (many + 1 if sight is Sight.ARRIVED else None), sight
 
-    def _judge(self, segments: list[_Segment], place: int, group: _Group, said: Said) -> tuple[Sight, int | None]:
+    def _judge(self, segments: list[Segment], place: int, group: _Group, said: Said) -> tuple[Sight, int | None]:
         """What a message is, all before its group being where it belongs."""
         if not said.is_empty:
             if place >= len(segments):
@@ -506,11 +308,11 @@ class Transcript:
         return -1 if before is None else before.size
 
     @staticmethod
-    def _reply(segments: list[_Segment], place: int, skipped: int) -> Reply:
+    def _reply(segments: list[Segment], place: int, skipped: int) -> Reply:
         return segments[place].reply(skipped, is_last=place == len(segments) - 1)
 
     def _resembling(
-        self, segments: list[_Segment], groups: list[_Group], number: int, said: Said, partial: str
+        self, segments: list[Segment], groups: list[_Group], number: int, said: Said, partial: str
     ) -> tuple[int, int] | None:
         """Where an answer stands in a reading that proves nothing, if no earlier one can be meant.
 
@@ -534,25 +336,10 @@ class Transcript:
         return (place, before.size) if is_ours else None
 
     @staticmethod
-    def _last_alike(segments: list[_Segment], head: Said) -> int | None:
+    def _last_alike(segments: list[Segment], head: Said) -> int | None:
         """The last message equal to ours, or else the last message if it differs in white space alone."""
         for place in range(len(segments) - 1, 0, -1):
             if segments[place].key == head.key:
                 return place
         last = segments[-1].message
         return len(segments) - 1 if last is not None and key_of(squeezed(last.text)) == head.alike else None
-
-
-def goes_on_from(text: str, partial: str) -> bool:
-    """Whether a text is what was received and more, or the same, whatever white space it is stored with."""
-    return text.startswith(partial) or squeezed(text).startswith(squeezed(partial))
-
-
-def is_same_text(one: str, other: str) -> bool:
-    """Whether two texts differ in white space alone."""
-    return one == other or squeezed(one) == squeezed(other)
-
-
-def is_shorter(text: str, partial: str) -> bool:
-    """Whether a text is too short to be all that was received, white space left aside."""
-    return len(text) < len(partial) and len(squeezed(text)) < len(squeezed(partial))
