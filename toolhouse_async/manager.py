@@ -51,8 +51,8 @@ class SessionManager:
     One use of a key at a time, in all processes that use the same store: within a process in order of asking, and
     processes that want the same key take turns. Keys never wait for each other. A conversation's run id is saved as
     soon as the service has given it, a background job while it runs. So another process can go on where this one was
-    stopped, and what was just being sent then is reported by ``OutcomeUnknownError`` at the key's next use, never sent
-    again.
+    stopped, and what was just being sent then is reported by ``UncertainSessionError`` at the key's next use, never
+    sent again.
 
     Nothing is held for a key that is not in use. Use it as an async context manager, or call :meth:`aclose`, to let go
     of all keys at the end; otherwise their leases end by themselves.
@@ -154,8 +154,8 @@ class SessionManager:
 
         Raises:
             ToolhouseError: The turn failed.
-            OutcomeUnknownError: This message's or an earlier one's fate is unknown; ``session.reconcile()`` of a
-                :meth:`checkout` settles it.
+            OutcomeUnknownError: This message's fate is unknown; ``session.reconcile()`` of a :meth:`checkout` settles
+                it. So it does where an earlier one's is: ``UncertainSessionError``, and this one was not sent.
             StoreError: The store failed: before anything was sent (``safe_to_retry``), or with the result as
                 ``partial``.
 
