@@ -192,7 +192,8 @@ class BackgroundJobWaiter(EventReader):
     :meth:`AsyncToolhouse.wait_for_job` too.
 
     Args:
-        session: The conversation whose job to wait for. One that runs no job is resumed after one poll.
+        session: The conversation whose job to wait for. One that runs no job is resumed after one poll; not where this
+            client has resumed it after that job already: then the answer comes from the history.
         resume_message: What the automatic resume says.
         polling: How to poll; default as the client does.
         timeout: Seconds for everything; ``None`` waits as long as ``polling`` allows.

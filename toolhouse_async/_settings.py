@@ -93,8 +93,8 @@ class PollingPolicy:
         jitter: Random share by which a pause varies, 0 to 1.
         deadline: Seconds that one job is waited for, from its ``JobStarted``; ``None`` waits for ever.
         max_rounds: Jobs that one turn may start.
-        failure_budget: Consecutive failed polls that are tolerated …
-        failure_window: … and seconds without a good poll; contact is lost only when both are passed.
+        failure_budget: Consecutive failed polls that are tolerated, or attempts to send the resume after a job …
+        failure_window: … and seconds without a good one; contact is lost only when both are passed.
         max_in_flight: Polls that one client has under way at once.
     """
 

@@ -2,7 +2,7 @@
 
 ::
 
-    ToolhouseError
+    ToolhouseError                               .run_id .headers .safe_to_retry .token
     ├─ ConfigurationError (ValueError)           before any I/O
     ├─ ClosedError (RuntimeError)                client, session or turn was closed
     ├─ SessionBusyError (RuntimeError)           would deadlock, or two readers of one turn
@@ -283,7 +283,7 @@ class NotFoundError(APIStatusError):
 
 
 class ConflictError(APIStatusError):
-    """409: a background job is running on this run."""
+    """409: the run takes no message now, mostly since a background job is running on it."""
 
 
 class UnprocessableEntityError(APIStatusError):
@@ -327,11 +327,11 @@ class JobWaitTimeoutError(JobError, TimeoutError):
 
 
 class ContactLostError(JobError):
-    """Too many polls in a row failed for too long; the job may still be running."""
+    """Too many polls in a row failed for too long, or attempts to send the resume; the job may still be running."""
 
 
 class ResumeUncertainError(JobError):
-    """Nobody knows whether the automatic resume was accepted; it is not sent twice."""
+    """Nobody knows whether the automatic resume was accepted: the history does not tell, so it is not sent again."""
 
 
 class TooManyRoundsError(JobError):
@@ -343,7 +343,7 @@ class TurnTimeoutError(_WithPartial, TimeoutError):
 
     Attributes:
         partial: What had been received.
-        token: Set if a background job was running, to wait for it later.
+        token: Set if it ended behind a background job, to go on later.
     """
 
     def __init__(
