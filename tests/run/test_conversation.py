@@ -7,7 +7,6 @@ from tests.support.raw_server import RawServer
 from toolhouse_async import AsyncToolhouse, ClosedError, ConfigurationError, ProtocolError, ToolhouseError
 from toolhouse_async._options import Options
 from toolhouse_async._run.conversation import Conversation, Extras
-from toolhouse_async._turn.knowledge import NEVER
 from toolhouse_async._turn.reading import Sight
 from toolhouse_async._turn.table import State
 
@@ -51,7 +50,7 @@ async def test_sessions_on_a_run_share_it() -> None:
     two = Conversation(one.core, "a", "r1", Extras())
     assert one.shared is two.shared
     assert one.run is two.run
-    assert (one.run.begun, one.run.transcript.is_ours) == (None, False)
+    assert (one.run.begun, one.run.transcript.counts) == (None, None)
     three = Conversation(one.core, "a", None, Extras())
     assert three.run is not one.run
     assert three.go_on_with("r1") is one.run
@@ -101,9 +100,3 @@ async def test_closing_ends_its_open_turns() -> None:
     assert [type(error) for error in turn.ended] == [ClosedError]
     with pytest.raises(ClosedError):
         one.check_open()
-
-
-async def test_a_run_of_which_another_client_knew_all() -> None:
-    one = conversation("r1")
-    one.run.restore({"k": 1})
-    assert (one.run.begun, one.run.transcript.is_ours, one.run.transcript.counts) == (NEVER, True, {"k": 1})

@@ -5,26 +5,20 @@ import pytest
 from toolhouse_async._options import Options
 from toolhouse_async._turn.fold import Fold
 from toolhouse_async._turn.heard import Said
-from toolhouse_async._turn.knowledge import NEVER, Run, Stage, Unfinished
+from toolhouse_async._turn.knowledge import Run, Stage, Unfinished
 
 
 def test_a_run_that_is_yet_to_begin() -> None:
     run = Run()
     assert not run.has_begun
-    assert run.transcript.is_ours
+    assert run.transcript.counts == {}
     assert Run(is_nameless=True).has_begun
     assert Run("r1").has_begun
 
 
 def test_a_run_of_others() -> None:
     run = Run.of_others("r1")
-    assert (run.run_id, run.has_begun, run.begun, run.transcript.is_ours) == ("r1", True, None, False)
-
-
-def test_a_run_of_which_another_client_knew_all() -> None:
-    run = Run.of_others("r1")
-    run.restore({"k": 2})
-    assert (run.begun, run.transcript.counts) == (NEVER, {"k": 2})
+    assert (run.run_id, run.has_begun, run.begun, run.transcript.counts) == ("r1", True, None, None)
 
 
 def test_runs_share_nothing() -> None:

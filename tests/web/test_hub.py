@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from toolhouse_async._exchange import Exchange
 
 from toolhouse_async import (
     AsyncToolhouse,
@@ -21,6 +20,8 @@ from toolhouse_async import (
     TurnCompleted,
     WorkerError,
 )
+from toolhouse_async._driver import Driver
+from toolhouse_async._turn.commands import Command
 from toolhouse_async.web import TurnHub, ag_ui, ndjson, sse
 
 from .support import AGENT, World, no_connections, read_sse, whole, words, world_and_client
@@ -184,10 +185,10 @@ async def test_an_error_of_others_reaches_the_readers(
     async with hub_and_more() as (_, client, hub):
         turn = client.stream(AGENT, "x")
 
-        async def broken(exchange: Exchange) -> None:
+        async def broken(driver: Driver, todo: Command) -> None:
             raise ZeroDivisionError
 
-        monkeypatch.setattr(Exchange, "_step", broken)
+        monkeypatch.setattr(Driver, "_do", broken)
         running = hub.start("k", turn)
         with pytest.raises(ZeroDivisionError):
             await anext(running.follow())

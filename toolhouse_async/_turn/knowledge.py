@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import Enum, unique
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -146,8 +145,3 @@ class Run:
     def has_begun(self) -> bool:
         """Whether the service has answered a message of this conversation, or had before."""
         return self.run_id is not None or self.is_nameless
-
-    def restore(self, said: Mapping[str, int]) -> None:
-        """Go on with a run of which another client knew all that was said."""
-        self.begun = NEVER
-        self.transcript = Transcript(said)

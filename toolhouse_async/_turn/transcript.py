@@ -120,11 +120,6 @@ class Transcript:
         return self._entries[-1] if self._entries else None
 
     @property
-    def is_ours(self) -> bool:
-        """Whether it is known what was said from the beginning."""
-        return self._prior is not None
-
-    @property
     def counts(self) -> Mapping[str, int] | None:
         """How often each message was accepted, by its key; ``None`` if others may have said some."""
         if self._prior is None:
