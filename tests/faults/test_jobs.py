@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from itertools import repeat
+from itertools import chain, repeat
 from typing import Any
 
 import pytest
@@ -296,11 +296,12 @@ async def test_fault_56_resume_cut(fault: Fault, name: str) -> None:
 
 @pytest.mark.parametrize("name", LOST)
 async def test_fault_56_resume_cut_and_nobody_knows(fault: Fault, name: str) -> None:
-    """The resuming PUT gets no answer, or 502, and the history does not show what became of it.
+    """The resuming PUT gets no answer, or 502, and the history is written anew: nothing shows what became of it.
 
     Outcome: ``ResumeUncertainError`` with a ``token``; it is not sent again.
     """
-    server = await fault.server(post=[WAIT], get=repeat(OVER), put=[LOST[name]] * 2)
+    other = history(user("hi"), assistant("in short: wait"))
+    server = await fault.server(post=[WAIT], get=chain([OVER], repeat(other)), put=[LOST[name]] * 2)
     error = await fault.fails(ResumeUncertainError, fault.read(fault.client(server).stream(AGENT, "hi")))
     assert error.token.job_id == JOB
     assert error.safe_to_retry is not True

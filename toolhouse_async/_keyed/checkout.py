@@ -163,7 +163,7 @@ class Checkout:
             conversation.go_on_with(record.run_id)
         run = conversation.run
         run.is_nameless = record.nameless and not house.restarts
-        run.job = record.token
+        run.job, run.ended = record.token, None  # what an earlier use of the key has brought was told then
         if not _is_known(run, record):
             self._restore(run, record)
 
