@@ -16,7 +16,7 @@ from toolhouse_async._turn.table import Signal, State
 
 COLUMN: Final = 98
 ROW: Final = 36
-HEAD: Final = 66
+HEAD: Final = 78
 MARGIN: Final = 8
 LETTERS: Final = 13
 """Letters of a state's name on one line."""

@@ -256,6 +256,16 @@ async def test_once_it_was_reported_the_history_decides() -> None:
         assert world.accepted == ["x", "lost"]
 
 
+async def test_what_an_earlier_use_has_brought_does_not_come_again() -> None:
+    async with processes() as (_, _, one):
+        turn = one.manager.stream("k", "x")
+        assert (await turn.result()).text == "1:x"
+        async with one.manager.checkout("k") as session:
+            assert await session.reconcile() is None
+            result = await session.send("y")
+            assert await session.reconcile() == result
+
+
 @pytest.mark.parametrize("reconciles", [True, False])
 async def test_what_did_not_arrive_may_be_said_again(reconciles: bool) -> None:
     async with processes(2) as (world, server, one, two):
