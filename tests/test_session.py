@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.answers import client_of, history, said
-from tests.support.raw_server import RawServer, fin, response, silence
+from tests.support.raw_server import RawServer, fin, ndjson, response, silence
 from toolhouse_async import (
     AsyncToolhouse,
     ClosedError,
@@ -17,6 +17,7 @@ from toolhouse_async import (
     ProtocolError,
     ServerError,
     UncertainSessionError,
+    WorkerError,
 )
 
 
@@ -166,3 +167,32 @@ async def test_an_error_says_whether_sending_again_is_safe() -> None:
         with pytest.raises(ServerError) as caught:
             await session.send("x")
         assert caught.value.safe_to_retry is None
+
+
+async def test_a_message_that_nobody_can_know_about_is_settled_by_decision() -> None:
+    async def script(reader: object, writer: asyncio.StreamWriter, _: object) -> None:
+        if len(server.requests) == 1:
+            fin(writer)
+        else:
+            writer.write(said("x"))
+
+    async with talk(script) as (server, toolhouse):
+        session = toolhouse.session("a")
+        with pytest.raises(OutcomeUnknownError):
+            await session.send("x")
+        with pytest.raises(ConfigurationError, match="assume must be 'absent' or None"):
+            await session.reconcile(assume="present")
+        assert await session.reconcile(assume="absent") is None
+        assert len(server.requests) == 1
+        assert (await session.send("x")).text == "x"
+        assert (await session.reconcile(assume="absent")).text == "x"  # nothing is uncertain any more
+
+
+async def test_what_the_worker_reported_is_raised_again() -> None:
+    failing = response(200, {"X-Toolhouse-Run-ID": "r1"}, ndjson({"type": "error", "message": "boom"}))
+    async with talk([failing]) as (_, toolhouse):
+        session = toolhouse.session("a")
+        for call in (lambda: session.send("x"), session.reconcile):
+            with pytest.raises(WorkerError, match="boom") as caught:
+                await call()
+            assert caught.value.safe_to_retry is False

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ._answer import Answer, Cut
 from ._log import log
@@ -228,14 +228,14 @@ class Driver:
         journal = self.conversation.journal
         assert journal is not None  # noqa: S101 - else the turn makes no notes
         while notes:
-            match notes.pop(0):
-                case Note.ANSWERED:
-                    await journal.answered()
-                case Note.WAITING:
-                    if (token := self.turn.token) is not None:
-                        await journal.waiting(token)
-                case Note.COMPLETED:
-                    journal.completed()
+            note, token = notes.pop(0), self.turn.token
+            if note is Note.ANSWERED:
+                await journal.answered()
+            elif note is Note.COMPLETED:
+                journal.completed()
+            else:
+                assert token is not None  # noqa: S101 - the job and its run are known
+                await journal.waiting(token)
 
     # Waiting for the run
 
@@ -279,8 +279,6 @@ class Driver:
     async def _await_poll(self, todo: Poll) -> None:
         turn, job = self.turn, self.turn.job
         assert job is not None  # noqa: S101 - it is polled for
-        if turn.run.run_id is None:
-            raise nameless()
         if self._poll is None or self._polled is not job:
             self._polled = job
             elapsed = self._core.time() - job.started
@@ -522,8 +520,7 @@ class Driver:
 
     async def left(self) -> None:
         """Wait until what it must have is let go."""
-        if self._access is None:
-            return
+        assert self._access is not None  # noqa: S101 - else nobody asks
         error = await self._access.left(self.result)
         if error is not None and self.error is None:
             self.error = error
@@ -576,15 +573,9 @@ class Driver:
             self._access.leave()
 
 
-class _Late:
-    """An answer whose reader was cancelled in the very moment that it came."""
+class _Late(NamedTuple):
+    """An answer whose reader was cancelled in the very moment that it came; nothing of it was read."""
 
-    __slots__ = ("job_id", "run_id")
-
-    def __init__(self, run_id: str | None, job_id: str | None) -> None:
-        self.run_id: str | None = run_id
-        self.job_id: str | None = job_id
-
-    def redact(self, text: str) -> str:
-        """Nothing of it was read."""
-        return text
+    run_id: str | None
+    job_id: str | None
+    redact: Callable[[str], str] = str

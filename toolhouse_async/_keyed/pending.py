@@ -63,6 +63,6 @@ async def _answer(
         )
     if unsettled is not None and unsettled.resumes:
         found = await session.reconcile()  # the resume may have been sent already
-        if found is not None:
-            return found
+        assert found is not None  # noqa: S101 - one that had not arrived was sent again
+        return found
     return await session.wait_for_job(resume_message=resume_message, polling=polling, timeout=timeout)

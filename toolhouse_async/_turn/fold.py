@@ -177,15 +177,6 @@ class Fold:
         self._round_begins = len(self._calls)
         self._missed.clear()
 
-    def reopen_round(self) -> None:
-        """Go back to the round before: nothing has come of the one that was begun."""
-        self._joined = [self._rounds.pop()]
-
-    @property
-    def rounds(self) -> int:
-        """How many rounds are over."""
-        return len(self._rounds)
-
     def result(self, agent_id: str, run_id: str | None, **more: Any) -> TurnResult:
         """What the turn has come to so far."""
         rounds = (*self._rounds, self.round_text)

@@ -245,7 +245,7 @@ class TurnMachine:
                 self.state = State.WAITING
             case Stage.RESUME_DUE:
                 self.state = State.SENDING
-            case Stage.RESUME:
+            case _:
                 self.state = self._lost = State.RESUMING
                 self._cut = "nobody knows whether the resume was accepted"
 
@@ -469,11 +469,10 @@ class TurnMachine:
 
     def received_last(self, data: bytes) -> None:
         """Add what was received and not read yet, for a reader who stops."""
-        if self._answering is not None and self.state is State.STREAMING:
-            try:
-                self.received(data)
-            finally:
-                self._answering.cut(self.events)
+        try:
+            self.received(data)
+        finally:
+            self._answering.cut(self.events)  # type: ignore[union-attr] # it is there while an answer is read
 
     # Looking at the run
 
@@ -567,8 +566,7 @@ class TurnMachine:
         search, open_turn = self._seeking(), self.run.unfinished
         search.take(status, now)
         if open_turn is None or search.is_absent:
-            if open_turn is not None:
-                self.run.transcript.take_back(open_turn.said)
+            self.run.transcript.take_back(search.said)
             self.run.unfinished = None
             self._go(Signal.ABSENT)
             self._send(now)
@@ -753,13 +751,13 @@ class TurnMachine:
         job = self.job = Job(self._polling, job_id, before.started if before and missed else now, until=None)
         self._missed = None
         job.begin(self.events)
+        if self.run.run_id is None:
+            raise nameless()
         if self.options.background == "detach" and not self._unsent:
             self.run.job = token = self.token
             if self._cut is not None:
-                error = self._unhealed("a job is running, which this turn does not wait for")
-                if isinstance(error, StreamInterruptedError):
-                    error.partial = self._result("background", token)
-                raise error
+                why = "a job is running, which this turn does not wait for"
+                raise self._unhealed(why, self._result("background", token))
             self._note(Note.WAITING)
             self._complete(Signal.LEFT)
             return
@@ -796,8 +794,7 @@ class TurnMachine:
             self.todo = ENTER
         else:
             self._make_whole()
-            if status.history is not None:
-                self.run.transcript.saw(status.history)
+            self.run.transcript.saw(status.history or ())
             self._go(Signal.OVER)
             self._end_round()
 
@@ -852,15 +849,15 @@ class TurnMachine:
 
     # Its end
 
-    def _interrupted(self) -> StreamInterruptedError:
+    def _interrupted(self, partial: TurnResult | None = None) -> StreamInterruptedError:
         kind = IdleTimeoutError if self._is_idle else StreamInterruptedError
-        return kind(f"the answer was cut: {self._cut}"[:1000], partial=self.partial)
+        return kind(f"the answer was cut: {self._cut}"[:1000], partial=partial or self.partial)
 
-    def _unhealed(self, why: str) -> ToolhouseError:
+    def _unhealed(self, why: str, partial: TurnResult | None = None) -> ToolhouseError:
         if self.state is State.FINDING:
             return OutcomeUnknownError(f"nobody can know yet what became of the message: {why}"[:1000])
         self._cut = f"{self._cut}; {why}"
-        return ResumeUncertainError(self._cut[:1000]) if self.state is State.RESUMING else self._interrupted()
+        return ResumeUncertainError(self._cut[:1000]) if self.state is State.RESUMING else self._interrupted(partial)
 
     def _complete(self, signal: Signal) -> None:
         """The turn has come to its end."""

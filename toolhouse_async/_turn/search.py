@@ -27,14 +27,15 @@ class Search:
     Rest is counted in good readings that agree: a failed one shows nothing.
 
     Attributes:
+        said: The message.
         reply: The answer as the last good reading had it, ``None`` while it is not there.
         sight: What that reading proves of the message; ``None`` before the first.
         job_id: The latest job that was seen running.
     """
 
     __slots__ = (
-        "_began", "_first_read_at", "_has_job", "_partial", "_polling", "_read_at", "_rules", "_said", "_shown",
-        "_since", "_transcript", "_unknown_since", "job_id", "reply", "sight",
+        "_began", "_first_read_at", "_has_job", "_partial", "_polling", "_read_at", "_rules", "_shown",
+        "_since", "_transcript", "_unknown_since", "job_id", "reply", "said", "sight",
     )  # fmt: skip
 
     def __init__(
@@ -62,7 +63,7 @@ class Search:
             since: The time from which the message's absence counts.
         """
         self._transcript = transcript
-        self._said = said
+        self.said: Said = said
         self._partial = partial
         self._rules = rules
         self._polling = polling
@@ -85,7 +86,7 @@ class Search:
         self._read_at = now
         if self._first_read_at is None:
             self._first_read_at = now
-        before, found = self.reply, self._transcript.find(history, self._said, self._partial)
+        before, found = self.reply, self._transcript.find(history, self.said, self._partial)
         self.sight, self.reply = found
         if before is not None and found.reply is not None and _grows(before.text, found.reply.text):
             self._rules.shows_messages_early = True
