@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from collections import deque
+from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
 from ._run.poll import RunPoll
@@ -14,6 +15,10 @@ from ._turn.knowledge import Rules, Run
 from ._turn.polls import Polls
 from ._watch import Watch
 from .errors import ClosedError, ConfigurationError, ToolhouseError
+
+
+REMEMBERED: Final = 100
+"""Runs that this client has resumed and still knows of when nobody holds them: somebody may wait for their job later."""
 
 
 class Live(Protocol):
@@ -36,6 +41,7 @@ class Core:
         self.loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._runs: WeakValueDictionary[tuple[str, str], SharedRun] = WeakValueDictionary()
+        self._resumed: deque[SharedRun] = deque(maxlen=REMEMBERED)
         self._polls: WeakValueDictionary[tuple[str, str, PollingPolicy], RunPoll] = WeakValueDictionary()
         self._poll_slots = asyncio.Semaphore(rules.polling.max_in_flight)
 
@@ -89,6 +95,12 @@ class Core:
     def name_run(self, run: SharedRun, agent_id: str, run_id: str) -> None:
         """Note that ``run`` is known by this id from now on (as well)."""
         self._runs[agent_id, run_id] = run
+
+    def remember(self, run: SharedRun) -> None:
+        """Keep what is known of a run that is being resumed."""
+        if run in self._resumed:
+            self._resumed.remove(run)
+        self._resumed.append(run)
 
     def poll_of(self, run: Run, agent_id: str, policy: PollingPolicy, elapsed: float) -> RunPoll:
         """The polling of a run, which has an id: one for all who wait with the same policy."""

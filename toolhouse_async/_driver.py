@@ -335,6 +335,7 @@ class Driver:
             shared = SharedResume(send, self._dispatch, format=turn.format, said=todo.said)
             tap = self._tap = shared.join(self)
             self._shared.share(shared, self)
+            self._core.remember(self._shared)
         await tap.shared.answer()
         return tap
 

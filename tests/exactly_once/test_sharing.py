@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import time
 from collections.abc import AsyncIterator, Callable
@@ -210,6 +211,18 @@ async def test_a_resume_of_unknown_outcome_is_sent_by_nobody_else() -> None:
     async with run(lost(), recovery=RecoveryPolicy(absence=None)) as (toolhouse, server):
         results = await asyncio.gather(*(waiter.result() for waiter in ways(toolhouse)), return_exceptions=True)
         assert [type(result) for result in results] == [ResumeUncertainError] * 6
+        assert methods(server).count("PUT") == 1
+        assert_accepted(server, "PUT ")
+
+
+async def test_who_waits_with_the_same_token_later_gets_the_answer_from_the_history() -> None:
+    """Also when nobody holds the run any more: a client knows after which jobs it has resumed."""
+    resumed = history(user("go"), assistant("Wait. "), user(""), assistant("Done"))
+    get = itertools.chain([OVER], itertools.repeat(resumed))
+    async with Scripted(put=[answer("ndjson", "Done")], get=get) as server, connect(server) as toolhouse:
+        for _ in range(2):
+            assert (await toolhouse.wait_for_job(token())).text == "Done"
+            gc.collect()
         assert methods(server).count("PUT") == 1
         assert_accepted(server, "PUT ")
 

@@ -22,6 +22,7 @@ _WORDS: Final[Mapping[type[er.ToolhouseError], str]] = {
     er.ConflictError: "The worker is still busy with the last message. Please wait until it is done.",
     er.LeaseLostError: "This conversation is being continued elsewhere. Please load it again.",
     er.StoreError: "The conversation could not be saved. You may have to remind the worker of this answer.",
+    er.UncertainSessionError: "Nobody knows yet whether an earlier message arrived, so this one was not sent.",
     er.OutcomeUnknownError: "Nobody knows yet whether your message arrived. Please check before you send it again.",
     er.StreamInterruptedError: "Your message arrived, but its answer broke off. Please check whether it is there now.",
     er.TurnTimeoutError: "This took too long. The worker may still be at it; please look again later.",
