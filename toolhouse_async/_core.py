@@ -16,9 +16,8 @@ from ._turn.polls import Polls
 from ._watch import Watch
 from .errors import ClosedError, ConfigurationError, ToolhouseError
 
-
 REMEMBERED: Final = 100
-"""Runs that this client has resumed and still knows of when nobody holds them: somebody may wait for their job later."""
+"""Runs that this client has resumed and still knows of when nobody holds them: somebody may wait for a job later."""
 
 
 class Live(Protocol):

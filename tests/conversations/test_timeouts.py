@@ -29,6 +29,7 @@ from tests.conversations.support import (
 from tests.support.raw_server import fin, ndjson
 from toolhouse_async import (
     IdleTimeoutError,
+    Limits,
     OutcomeUnknownError,
     RateLimitError,
     ResponseTimeoutError,
@@ -117,6 +118,18 @@ async def test_events_before_a_turns_timeout_are_delivered() -> None:
                 if isinstance(event, TextDelta):
                     words.append(event.text)
     assert words == ["0", "1", "2", "3"]
+
+
+async def test_what_came_and_is_too_long_is_left_out_at_a_turns_timeout() -> None:
+    slow = pieces([ndjson(said("a")), b"x" * 200], pause=5)
+    async with Scripted(post=[slow]) as server, connect(server, limits=Limits(max_line=100)) as toolhouse:
+        turn = toolhouse.stream(AGENT, "hi", timeout=20)
+        await anext(turn)
+        await anext(turn)
+        await asyncio.sleep(30)
+        with pytest.raises(TurnTimeoutError) as caught:
+            await anext(turn)
+    assert caught.value.partial.text == "a"
 
 
 async def test_a_turn_that_is_fast_enough_is_not_touched() -> None:

@@ -21,6 +21,7 @@ from toolhouse_async import (
     JobStatus,
     JobToken,
     Message,
+    NotFoundError,
     NotSentError,
     OutcomeUnknownError,
     PollingPolicy,
@@ -517,3 +518,22 @@ def test_what_was_received_is_given_to_a_reader_who_stops() -> None:
     one = Telling().enter().answer("o")
     one.turn.received_last(b'{"type": "text", "text": "ne"}')
     assert one.turn.partial.text == "one"
+
+
+def test_a_run_that_cannot_be_read_behind_a_409_ends_the_turn() -> None:
+    telling = Telling(Run("r1")).enter()
+    telling.turn.refused(ConflictError("busy", status=409, safe_to_retry=True), 1.0)
+    error = NotFoundError("gone", status=404)
+    with pytest.raises(NotFoundError):
+        telling.turn.blind(error, 2.0, 0.5)
+
+
+def test_a_resume_of_unknown_fate_is_looked_for_by_who_waits_later() -> None:
+    """Another waiter of this client had sent it, and nobody knows what became of it."""
+    run = Run("r1", job=JobToken("a", "r1", "j1", 0.0))
+    run.resumed["j1"] = run.transcript.say("")
+    telling = Telling(run, state=State.WAITING)
+    telling.turn.polled(Report(1, status(("user", "x"), ("assistant", "one"))), 3.0)
+    telling.enter()
+    assert telling.turn.state is State.RESUMING
+    assert isinstance(telling.todo, Look)

@@ -486,3 +486,25 @@ def test_words_stand_for_themselves_in_any_process() -> None:
     assert key_of("x") != key_of("x\n")
     assert key_of("\ud800") == key_of("?")
     assert squeezed(" a\n b ") == "ab"
+
+
+def test_what_was_heard_of_a_message_that_is_taken_back_is_forgotten() -> None:
+    transcript = Transcript({})
+    transcript.hear(transcript.say("x"), "o", whole=False)
+    transcript.take_back(transcript.latest or Said(""))
+    assert transcript.find(chat(), transcript.say("y"), "").sight is Sight.ABSENT
+
+
+def test_where_words_belong_behind_a_message_of_unknown_fate_is_not_known() -> None:
+    transcript = Transcript({})
+    for words in ("x", ""):
+        transcript.hear(transcript.say(words), "o", whole=True)
+    assert transcript.find(chat("u: x", "a: oo"), transcript.say("y"), "").sight is Sight.ODD
+
+
+def test_an_answer_to_a_resume_may_stand_in_one_entry_with_what_came_before() -> None:
+    transcript = Transcript({})
+    said = said_after(transcript, "", ("x", "one"))
+    said.is_certain = True
+    assert transcript.find(chat("u: x", "a: one two"), said, "") == (Sight.ARRIVED, Reply("two", End.WORDS, 1))
+    assert transcript.find(chat("u: x", "a: o n e"), said, "").sight is Sight.ABSENT

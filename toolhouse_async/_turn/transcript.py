@@ -187,8 +187,7 @@ class Transcript:
                 yield _Group(members)
                 members = []
             members.append(said)
-        if members:
-            yield _Group(members)
+        yield _Group(members)
 
     def _align(
         self, segments: list[Segment], start: int, groups: list[_Group], number: int, said: Said
@@ -224,11 +223,7 @@ class Transcript:
             yield self._behind_prior(self._prior, segments, groups, number)
             return
         if self._base is not None:
-            moved = why_moved(history, self._base)
-            if moved is None:
-                yield len(segments_of(history[: self._base[0]])), Sight.ARRIVED
-            else:
-                yield None, moved
+            yield len(segments_of(history[: self._base[0]])), Sight.ARRIVED  # it has not moved, nor has what followed
             return
         first = groups[0]
         heard = first.heard
