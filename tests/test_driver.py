@@ -10,6 +10,7 @@ import pytest
 from tests.support.answers import client_of, history, said
 from tests.support.raw_server import RawServer, Request, response, rst, silence
 from toolhouse_async import AsyncToolhouse, IdleTimeoutError, OutcomeUnknownError, ProtocolError, Timeouts
+from toolhouse_async._driver import LateHead
 
 
 @asynccontextmanager
@@ -95,3 +96,8 @@ async def test_two_who_reconcile_at_once_both_learn_it() -> None:
         assert again is not None
         assert again.text == "y"
         assert sum(request.method == "PUT" for request in server.requests) == 1
+
+
+def test_the_head_of_an_answer_that_nobody_has_read() -> None:
+    head = LateHead("r1", "j1")
+    assert (head.run_id, head.job_id, head.redact("words")) == ("r1", "j1", "words")

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from ._answer import Answer, Cut
 from ._log import log
@@ -447,7 +447,9 @@ class Driver:
         return service.poll(agent_id, run_id, whole=True)
 
     async def _sleep_until(self, when: float) -> None:
-        await asyncio.sleep(when - self._core.time())
+        pause = when - self._core.time()
+        if pause > 0:
+            await asyncio.sleep(pause)
 
     def _refresh_drift(self) -> None:
         self.turn.drift = time.time() - self._core.time()
@@ -546,7 +548,7 @@ class Driver:
         head = self._dispatch.head
         if head is not None:
             with suppress(ProtocolError):  # a name that is none cannot be kept
-                late = _Late(run_id_of(head), job_id_of(head))
+                late = LateHead(run_id_of(head), job_id_of(head))
                 self._named(lambda: self.turn.answered(late, self._core.time()))
                 self._dispatch.in_flight = False
         self._refresh_drift()
@@ -574,9 +576,15 @@ class Driver:
             self._access.leave()
 
 
-class _Late(NamedTuple):
-    """An answer whose reader was cancelled in the very moment that it came; nothing of it was read."""
+class LateHead:
+    """What an answer said whose reader was cancelled in the very moment that it came; nothing more of it was read."""
 
-    run_id: str | None
-    job_id: str | None
-    redact: Callable[[str], str] = str
+    __slots__ = ("job_id", "run_id")
+
+    def __init__(self, run_id: str | None, job_id: str | None) -> None:
+        self.run_id: str | None = run_id
+        self.job_id: str | None = job_id
+
+    def redact(self, text: str) -> str:
+        """Return the text: nobody has the key that the answer might repeat."""
+        return text
