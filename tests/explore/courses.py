@@ -426,7 +426,6 @@ def _story(parents: Mapping[Hashable, tuple[Hashable | None, str]], key: Hashabl
 
 def main(words: list[str]) -> int:
     """Explore; the exit status says whether there was a violation."""
-    logging.disable(logging.CRITICAL)
     name, faults, jobs, *rest = words
     stops = "stops" in rest
     switches, seconds = switches_of([word for word in rest if word != "stops"])
@@ -448,4 +447,5 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)
     sys.exit(main(sys.argv[1:]))
