@@ -537,3 +537,13 @@ def test_a_resume_of_unknown_fate_is_looked_for_by_who_waits_later() -> None:
     telling.enter()
     assert telling.turn.state is State.RESUMING
     assert isinstance(telling.todo, Look)
+
+
+def test_a_shared_resume_that_another_knows_to_be_accepted_is_not_taken_back() -> None:
+    run = Run("r1", job=JobToken("a", "r1", "j1", 0.0))
+    said = run.transcript.say("")
+    telling = Telling(run, state=State.WAITING)
+    telling.turn.joined(said, "ndjson", 1.0)
+    said.is_certain = True
+    telling.turn.refused(ConflictError("busy", status=409, safe_to_retry=True), 2.0)
+    assert run.transcript.has(said)
