@@ -360,6 +360,7 @@ class Driver:
     def _drop_tap(self) -> None:
         if self._tap is not None:
             self._tap.close()
+            self._shared.leave(self._tap.shared)
             self._tap = None
             self._dispatch = Dispatch()
 
@@ -399,7 +400,7 @@ class Driver:
         self._refresh_drift()
         self._warn()
         answer.close()
-        self._tap = None
+        self._drop_tap()
         self._dispatch = Dispatch()
         self._core.watch.drop(self._watch_idle)
 
@@ -557,12 +558,9 @@ class Driver:
     def _let_go(self) -> None:
         self._dispatch = Dispatch()
         shared = self._shared
-        if self._tap is not None:
-            others = self._tap.shared.others(self._tap)
-            if others:
-                shared.queue.pass_on(self, others[0])
-            self._tap.close()
-            self._tap = None
+        if self._tap is not None and (others := self._tap.shared.others(self._tap)):
+            shared.queue.pass_on(self, others[0])
+        self._drop_tap()
         if self._answer is not None:
             self._answer.close()
         self._core.watch.drop(self._watch_idle)

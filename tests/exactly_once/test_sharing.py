@@ -37,6 +37,7 @@ from toolhouse_async import (
     JobToken,
     JobWaitTimeoutError,
     NotFoundError,
+    PermissionDeniedError,
     PollingPolicy,
     RecoveryPolicy,
     ResumeUncertainError,
@@ -225,6 +226,106 @@ async def test_who_waits_with_the_same_token_later_gets_the_answer_from_the_hist
             gc.collect()
         assert methods(server).count("PUT") == 1
         assert_accepted(server, "PUT ")
+
+
+def late(seconds: float, data: bytes) -> Reply:
+    """An answer whose head takes so long."""
+
+    async def reply(_: object, writer: asyncio.StreamWriter, request: Request) -> None:
+        await asyncio.sleep(seconds)
+        writer.write(data)
+
+    return reply
+
+
+@asynccontextmanager
+async def stopped_before_its_resume(*puts: Reply) -> AsyncIterator[tuple[AsyncToolhouse, Any, Scripted]]:
+    """A turn whose job is over and that was stopped before its resume was accepted; what further PUTs meet."""
+    answers = [answer("ndjson", "Wait. ", job=JOB)], [refused(409), *puts]
+    async with (
+        Scripted(post=answers[0], put=answers[1], get=itertools.repeat(OVER)) as server,
+        connect(server, polling=STEADY) as toolhouse,
+    ):
+        session = toolhouse.session(AGENT)
+        turn = asyncio.ensure_future(session.send("go"))
+        while "PUT GET" not in methods(server):
+            await asyncio.sleep(0.1)
+        turn.cancel()
+        await asyncio.wait([turn])
+        yield toolhouse, session, server
+
+
+async def test_reconcile_takes_part_in_the_resume_of_one_before_it_in_the_queue() -> None:
+    async with stopped_before_its_resume(late(20, refused(403)), answer("ndjson", "Done")) as (
+        toolhouse,
+        session,
+        server,
+    ):
+        refused_turn = asyncio.ensure_future(session.send("more"))
+        await asyncio.sleep(1)
+        waiter = asyncio.ensure_future(toolhouse.wait_for_job(token()).result())
+        await asyncio.sleep(5)
+        found = asyncio.ensure_future(session.reconcile())
+        with pytest.raises(PermissionDeniedError):
+            await refused_turn
+        assert ((await waiter).text, (await found).text) == ("Done", "Wait. Done")
+        assert methods(server).count("PUT") == 3
+
+
+async def test_reconcile_takes_part_in_a_resume_that_is_under_way() -> None:
+    slow = pieces(SLOW, pause=5)
+    async with stopped_before_its_resume(slow) as (toolhouse, session, server):
+        waiter = asyncio.ensure_future(toolhouse.wait_for_job(token()).result())
+        while methods(server).count("PUT") < 2:
+            await asyncio.sleep(0.5)
+        await asyncio.sleep(3)
+        found = await session.reconcile()
+        assert ((await waiter).text, found.text) == ("Done", "Wait. Done")
+        assert methods(server).count("PUT") == 2
+        assert_accepted(server, "POST go", "PUT ")
+
+
+async def test_reconcile_heals_what_was_cut_before_a_job_that_another_has_waited_for() -> None:
+    healed = history(user("go"), assistant("Wait. "), user(""), assistant("Done"))
+    gets = itertools.chain([RUNNING, OVER], itertools.repeat(healed))
+    async with (
+        Scripted(post=[cut("Wa", job=JOB)], put=[answer("ndjson", "Done")], get=gets) as server,
+        connect(server, polling=STEADY) as toolhouse,
+    ):
+        session = toolhouse.session(AGENT)
+        turn = asyncio.ensure_future(session.send("go"))
+        while "GET" not in methods(server):
+            await asyncio.sleep(0.1)
+        turn.cancel()
+        await asyncio.wait([turn])
+        assert (await toolhouse.wait_for_job(token())).text == "Done"
+        assert (await session.reconcile()).text == "Wait. Done"
+        assert (await session.reconcile()).text == "Wait. Done"
+        assert_accepted(server, "POST go", "PUT ")
+
+
+async def test_who_waits_for_the_next_job_takes_no_part_in_the_resume_after_the_one_before() -> None:
+    further = JobToken(AGENT, RUN, "job-2", time.time())
+    slow = pieces(SLOW, pause=5, job="job-2")
+    over = history(user("go"), assistant("Wait. "), user(""), assistant("Done"))
+    last = answer("ndjson", "Last")
+    async with (
+        Scripted(put=[slow, last], get=itertools.chain([OVER], itertools.repeat(over))) as server,
+        connect(server, polling=STEADY) as toolhouse,
+    ):
+        first = asyncio.ensure_future(toolhouse.wait_for_job(token()).result())
+        while "PUT" not in methods(server):
+            await asyncio.sleep(0.5)
+        await asyncio.sleep(3)
+        second = await toolhouse.wait_for_job(further)
+        assert ((await first).text, second.text) == ("DoneLast", "Last")
+        assert_accepted(server, "PUT ", "PUT ")
+
+
+async def test_nothing_is_kept_of_a_resume_that_is_over() -> None:
+    async with run() as (toolhouse, _):
+        assert (await toolhouse.wait_for_job(token())).text == "Done"
+        assert [kept.resuming for kept in toolhouse._core._resumed] == [None]
 
 
 async def test_all_are_told_of_a_poll_that_is_final() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 from tests.run.support import Holder, waits
@@ -55,3 +56,15 @@ async def test_who_is_cancelled_just_when_they_inherit() -> None:
     assert task.cancelled()
     run.queue.release(sender)
     await run.queue.acquire(Holder())
+
+
+def test_a_resume_is_forgotten_once_nobody_can_take_part_in_it() -> None:
+    run = SharedRun(Run())
+    resume, other = (SimpleNamespace(may_join=may_join) for may_join in (True, False))
+    run.resuming = resume  # type: ignore[assignment]
+    run.leave(other)  # type: ignore[arg-type]
+    run.leave(resume)  # type: ignore[arg-type]
+    assert run.resuming is resume
+    resume.may_join = False
+    run.leave(resume)  # type: ignore[arg-type]
+    assert run.resuming is None

@@ -42,3 +42,8 @@ class SharedRun:
             waiter.inherit(resume)
             self.queue.call(waiter)
         self.waiting.clear()
+
+    def leave(self, resume: SharedResume) -> None:
+        """Forget a resume that nobody can take part in any more, and what is kept of its answer."""
+        if self.resuming is resume and not resume.may_join:
+            self.resuming = None

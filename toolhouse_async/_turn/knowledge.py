@@ -107,6 +107,10 @@ class Unfinished:
         """Whether nobody knows if the user's message was accepted."""
         return self.stage is Stage.MESSAGE
 
+    def resumed(self) -> None:
+        """Another turn has resumed the run behind its job: that answer goes on from the one that is to be healed."""
+        self.stage, self.has_job, self.job = Stage.ANSWER, False, None
+
 
 NEVER: Final = float("-inf")
 

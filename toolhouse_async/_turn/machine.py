@@ -66,15 +66,17 @@ class TurnMachine:
         todo: What is to be done next.
         notes: What a journal is to write down first, where there is one.
         job: The job that is being waited for.
+        polling: How it polls.
+        format: The endpoint family of the answer.
         drift: What the clock of tokens is ahead of the clock of all other times.
     """
 
     __slots__ = (
-        "_accepted", "_answering", "_before", "_conflict", "_conflicts", "_cut", "_fields", "_format", "_has_job",
-        "_head", "_heard", "_is_found_out", "_is_idle", "_is_whole", "_jobs", "_known", "_left", "_lost", "_missed",
-        "_not_before", "_patience", "_polling", "_round", "_rules", "_said", "_search", "_seen", "_since", "_unsent",
-        "_words", "agent_id", "drift", "events", "fold", "job", "notes", "only_waits", "options", "run", "state",
-        "status", "todo",
+        "_accepted", "_answering", "_before", "_began", "_conflict", "_conflicts", "_cut", "_fields", "_has_job",
+        "_head", "_is_idle", "_is_whole", "_jobs", "_left", "_lost", "_missed", "_not_before", "_patience",
+        "_refused_at", "_round", "_rules", "_said", "_search", "_seen", "_since", "_unsent", "_words",
+        "agent_id", "drift", "events", "fold", "format", "job", "notes", "only_waits", "options", "polling", "run",
+        "state", "status", "todo",
     )  # fmt: skip
 
     def __init__(
@@ -115,10 +117,10 @@ class TurnMachine:
         self.drift: float = 0.0
         self.only_waits: bool = False
         self._rules = rules
-        self._polling: PollingPolicy = polling or rules.polling
+        self.polling: PollingPolicy = polling or rules.polling
         self._words = message
         self._fields = fields
-        self._format: Literal["ndjson", "text"] = options.format
+        self.format: Literal["ndjson", "text"] = options.format
         self._unsent = state is State.SENDING  # whether the user's message is still to be accepted
         self._accepted = False  # whether the service has accepted a message of this turn
         self._said: Said | None = None  # what was said last
@@ -126,9 +128,7 @@ class TurnMachine:
         self._answering: Answering | None = None
         self._search: Search | None = None
         self._since: float | None = None  # when the fate of what is looked for became unknown
-        self._known: tuple[Message, ...] | None = None  # the history as the last poll had it
         self._cut: str | None = None  # why the answer of this round is not known to be whole
-        self._heard: str | None = None  # what the history has of a round whose job is over, if that is more
         self._is_idle = False  # whether silence was the reason
         self._lost: State | None = None  # where a message of unknown fate is looked for, if one is
         self._is_whole = False  # whether the round's words are all that there are
@@ -136,15 +136,14 @@ class TurnMachine:
         self._missed: Said | None = None  # what was said before a job that was over before anybody looked
         self._conflict: ConflictError | None = None
         self._conflicts = 0
+        self._refused_at: float | None = None  # when the first of them was looked into
         self._seen: tuple[int, int] | None = None  # how large the history was between two refusals
         self._patience: Patience | None = None
         self._not_before = 0.0
         self._jobs = 0
         self._left = run.job if state is State.WAITING else None
-        self._is_found_out = state is State.FINDING  # whether it goes on with a turn that was left
-        self._before: TurnResult | None = None  # what another turn has brought of the same message
-        if state is State.WAITING and isinstance(run.ended, TurnResult) and run.ended.status == "background":
-            self._before = run.ended
+        self._began = state
+        self._before = _brought(agent_id, run) if state is State.WAITING else None  # by the turn of the message itself
         self._round = self._left.round if self._left else 0
 
     # What is known of it
@@ -188,16 +187,6 @@ class TurnMachine:
         return self.state is State.SENDING or (self.state is State.WAITING and not self._has_job and self._lost is None)
 
     @property
-    def polling(self) -> PollingPolicy:
-        """How it polls."""
-        return self._polling
-
-    @property
-    def format(self) -> Literal["ndjson", "text"]:
-        """The endpoint family of the answer."""
-        return self._format
-
-    @property
     def _can_heal(self) -> bool:
         return self.options.recover and self.run.run_id is not None
 
@@ -221,7 +210,7 @@ class TurnMachine:
         if self.state is State.FINDING:
             self._go_on()
         elif self.state is State.WAITING:
-            self.job = Job(self._polling, self._left.job_id if self._left else None, now - elapsed, until=until)
+            self.job = Job(self.polling, self._left.job_id if self._left else None, now - elapsed, until=until)
             self.job.begin(self.events)
             self.todo = Poll(self.job.deadline)
 
@@ -229,13 +218,13 @@ class TurnMachine:
         """Take up the run's latest turn where it was left."""
         open_turn = self.run.unfinished
         assert open_turn is not None  # noqa: S101 - else there is nothing to find out
-        self.fold, self._format = open_turn.fold, open_turn.options.format
+        self.fold, self.format = open_turn.fold, open_turn.options.format
         self._said, self._words, self._since = open_turn.said, open_turn.words, open_turn.since
         self._head, self._before = open_turn.head, open_turn.before
         self._round, self._has_job = open_turn.round, open_turn.has_job
         self._accepted = not open_turn.is_uncertain
         if open_turn.job is not None:
-            self.job = Job(self._polling, open_turn.job[0], open_turn.job[1], until=None)
+            self.job = Job(self.polling, open_turn.job[0], open_turn.job[1], until=None)
         match open_turn.stage:
             case Stage.MESSAGE:
                 self._lost = State.FINDING
@@ -288,7 +277,7 @@ class TurnMachine:
                 "accepted: await session.reconcile() finds out; this message was not sent"
             )
         self._check_arrival(open_turn.is_uncertain)
-        self.state = State.CHECKING
+        self._go(Signal.UNCERTAIN)
         self._search = self._new_search(open_turn.said, "", now, since=open_turn.since)
         self.todo = Look(now)
 
@@ -330,7 +319,7 @@ class TurnMachine:
             self.job.finish(now, self.events, self.fold.jobs)
             self._go(Signal.OVER)
             self._end_round()
-        self._said, self._format, self._words = said, format_, self.options.resume_message
+        self._said, self.format, self._words = said, format_, self.options.resume_message
         self.todo = Send(now, said, {}, self.run.run_id, resumes=True)
 
     def answered(self, head: Head, now: float) -> None:
@@ -339,9 +328,10 @@ class TurnMachine:
         self.named(head.run_id, now)
         if head.job_id is not None:
             self.run.resumed.pop(head.job_id, None)  # a job that was over before: its id comes again
-        self._answering = Answering(self._format, self._rules.decoder, self._rules.max_line, self.fold)
+        self._answering = Answering(self.format, self._rules.decoder, self._rules.max_line, self.fold)
         self._accept()
-        self._conflicts, self._seen, self._patience, self._not_before = 0, None, None, 0.0
+        self._conflicts, self._refused_at, self._seen = 0, None, None
+        self._patience, self._not_before = None, 0.0
         self._is_whole = False
         self._go(Signal.ANSWERED)
         self._note(Note.ANSWERED)
@@ -360,7 +350,11 @@ class TurnMachine:
         run, said = self.run, self._said
         assert said is not None  # noqa: S101 - it was sent
         said.is_certain = True
-        run.unfinished = run.ended = None
+        run.ended = None
+        if self._began is not State.WAITING:
+            run.unfinished = None
+        elif run.unfinished is not None and run.unfinished.has_job:
+            run.unfinished.resumed()
         self._accepted = True
         if self._unsent:
             self._unsent = False
@@ -405,13 +399,13 @@ class TurnMachine:
     def _resume_later(self, reason: object, now: float, asked: float | None, draw: float) -> None:
         """Send the resume again, which did not get through: with the patience that polls have."""
         if self._patience is None:
-            self._patience = Patience(self._polling, now)
+            self._patience = Patience(self.polling, now)
         if self._patience.is_spent(now):
             raise ContactLostError(
                 f"the job is over, and the resume could not be sent for {self._patience.silence(now):.0f} s. "
                 f"The last failure: {reason}"[:1000]
             )
-        self._not_before = now + next_poll(self._polling, self._patience.silence(now), asked, draw)
+        self._not_before = now + next_poll(self.polling, self._patience.silence(now), asked, draw)
         self.todo = ENTER
 
     # Reading the answer
@@ -459,7 +453,7 @@ class TurnMachine:
         self._has_job = head.job_id is not None
         if not self._can_heal:
             if head.job_id is not None:
-                self.job = Job(self._polling, head.job_id, now, until=None)
+                self.job = Job(self.polling, head.job_id, now, until=None)
             raise self._interrupted()
         if head.job_id is not None:
             self._follow(head.job_id, now)
@@ -527,7 +521,7 @@ class TurnMachine:
             partial,
             now,
             rules=self._rules,
-            polling=self._polling,
+            polling=self.polling,
             has_job=self._has_job,
             since=since,
         )
@@ -546,11 +540,11 @@ class TurnMachine:
             self._follow(status.job_id, now)
             return
         seen, self._seen = self._seen, _size(status.history or ())
-        deadline = self._polling.deadline
-        if self._patience is None:
-            self._patience = Patience(self._polling, now)
+        deadline = self.polling.deadline
+        if self._refused_at is None:
+            self._refused_at = now
         grows = seen is not None and self._seen > seen
-        if grows and (deadline is None or self._patience.silence(now) < deadline):
+        if grows and (deadline is None or now - self._refused_at < deadline):
             self._rules.shows_messages_early = True  # a worker that is speaking is refused, and is seen to speak
             self._conflicts = max(self._conflicts - 1, 0)
         if self._conflicts == len(CONFLICT_PAUSES):
@@ -627,7 +621,7 @@ class TurnMachine:
             self._has_job = job_id is not None
             if not self._can_heal:
                 if job_id is not None:
-                    self.job = Job(self._polling, job_id, now, until=None)
+                    self.job = Job(self.polling, job_id, now, until=None)
                 raise self._interrupted()
             if job_id is None:
                 self._go(Signal.DIFFERS)
@@ -657,12 +651,12 @@ class TurnMachine:
         if status.job_id is None:
             self._judge(now, status.retry_after, draw)
             return
-        is_same = self.job is not None and status.job_id == self.job.job_id
-        if self.state is State.RESUMING and self.job is not None and not is_same:
+        if self.state is not State.RESUMING:
+            self._has_job = True
+        elif self.job is None or status.job_id != self.job.job_id:
             self._arrive()  # only the resumed worker can have started another job
-            self._lost = None
+            self._lost, self._has_job = None, True
         self._search = None
-        self._has_job = self._has_job or not (self.state is State.RESUMING and is_same)
         self._follow(status.job_id, now)
 
     def _judge(self, now: float, asked: float | None, draw: float) -> None:
@@ -736,8 +730,8 @@ class TurnMachine:
 
     def _count_job(self) -> None:
         self._jobs += 1
-        if self._jobs > self._polling.max_rounds:
-            raise too_many_jobs(self._polling)
+        if self._jobs > self.polling.max_rounds:
+            raise too_many_jobs(self.polling)
 
     def _miss_job(self) -> None:
         """A job has followed that was over before anybody looked."""
@@ -748,7 +742,7 @@ class TurnMachine:
         """A job runs: wait for it, or leave it to the user."""
         before = self.job
         missed = before is not None and before.job_id == job_id  # a poll did not see it, and it is not new
-        job = self.job = Job(self._polling, job_id, before.started if before and missed else now, until=None)
+        job = self.job = Job(self.polling, job_id, before.started if before and missed else now, until=None)
         self._missed = None
         job.begin(self.events)
         if self.run.run_id is None:
@@ -779,7 +773,7 @@ class TurnMachine:
         if status is None:
             self.todo = Poll(job.deadline)
             return
-        self.status, self._known = status, status.history
+        self.status = status
         if self.only_waits:
             self.todo = Over()
             return
@@ -793,34 +787,35 @@ class TurnMachine:
             self._go(Signal.OVER)
             self.todo = ENTER
         else:
-            self._make_whole()
+            heard = self._made_whole(status.history or ())
             self.run.transcript.saw(status.history or ())
             self._go(Signal.OVER)
-            self._end_round()
+            self._end_round(heard)
 
-    def _make_whole(self) -> None:
+    def _made_whole(self, history: tuple[Message, ...]) -> str | None:
         """Once the round's job is over: give what the history has of its words that did not come.
 
         Framing proves only the last hop: a proxy can make a clean end of a cut. The last poll has read the history. An
         answer that tells of its job may have no body at all; then the words that stand there are only noted.
+
+        Returns:
+            All that the worker has said in the round, where the history has more of it than was received.
         """
-        history, said, partial = self._known, self._said, self.fold.round_text
-        if history is None or said is None or self._head is None or not self.run.transcript.has(said):
-            return
+        said, partial = self._said, self.fold.round_text
+        if said is None or self._head is None or not self.run.transcript.has(said):
+            return None
         reply = self.run.transcript.find(history, said, partial).reply
         if reply is None or not goes_on_from(reply.text, partial) or is_same_text(reply.text, partial):
-            return
+            return None
         if partial and self._can_heal and self.options.settle is not False:
             self._take_over(reply.text, partial)
-        self._heard = reply.text
+        return reply.text
 
-    def _end_round(self) -> None:
-        """The round is over, and the run waits to be resumed."""
+    def _end_round(self, heard: str | None = None) -> None:
+        """The round is over, and the run waits to be resumed; ``heard`` if more was said than was received."""
         if self._said is not None:
-            heard, self._heard = self._heard, None
-            self.run.transcript.hear(
-                self._said, self.fold.round_text if heard is None else heard, whole=self._is_whole or heard is not None
-            )
+            text = self.fold.round_text if heard is None else heard
+            self.run.transcript.hear(self._said, text, whole=self._is_whole or heard is not None)
         self.fold.next_round()
         self.todo = ENTER
 
@@ -872,14 +867,22 @@ class TurnMachine:
             )
         result = self._result("background" if is_background else "completed", token)
         run.transcript.hear(self._known_said(), self.fold.round_text, whole=self._is_whole)
-        run.unfinished, run.ended = None, result if self._before is None else _joined(self._before, result)
-        if self._is_found_out:
-            result = run.ended
+        whole = result if self._before is None else _joined(self._before, result)
+        if not self._leaves_more_open:
+            run.unfinished, run.ended = None, whole
+        if self._began is State.FINDING:
+            result = whole
         self._go(signal)
         if not is_background:
             self._note(Note.COMPLETED)
         self.events.append(TurnCompleted(result))
         self.todo = Over(result)
+
+    @property
+    def _leaves_more_open(self) -> bool:
+        """Whether it has waited for the job of a turn whose own answer is still to be healed, or looked for."""
+        left = self.run.unfinished
+        return self._began is State.WAITING and left is not None and left.stage in (Stage.ANSWER, Stage.MESSAGE)
 
     def stopped(self, error: ToolhouseError, now: float, *, in_flight: bool) -> None:
         """End the turn with an error, which is told what is known of the message.
@@ -920,7 +923,7 @@ class TurnMachine:
             self._take_back()
         if self._unsent and stage is None:
             self.run.ended = None  # of this message nothing is known but that it was not accepted
-        if stage is None or self._said is None:
+        if stage is None or self._said is None or self._leaves_more_open:
             return
         job = None if self.job is None else (self.job.job_id, self.job.started)
         has_job = self._has_job
@@ -966,6 +969,17 @@ class TurnMachine:
 def nameless() -> ProtocolError:
     """The error where a run id is needed that no answer has brought."""
     return ProtocolError("the answer has no X-Toolhouse-Run-ID, so the conversation cannot be read or continued")
+
+
+def _brought(agent_id: str, run: Run) -> TurnResult | None:
+    """What the turn of the message has brought whose job is waited for, where that is known and whole."""
+    left = run.unfinished
+    if left is None:
+        return run.ended if isinstance(run.ended, TurnResult) and run.ended.status == "background" else None
+    if left.is_uncertain or left.has_job:
+        return None
+    result = left.fold.result(agent_id, run.run_id, status="completed", token=None)
+    return result if left.before is None else _joined(left.before, result)
 
 
 def _joined(first: TurnResult, second: TurnResult) -> TurnResult:

@@ -31,6 +31,7 @@ class State(StrEnum):
 class Signal(StrEnum):
     """What happened."""
 
+    UNCERTAIN = "nobody knows what became of an earlier message"
     ANSWERED = "2xx"
     LOST = "sent, no answer"
     REFUSED = "409"
@@ -55,6 +56,7 @@ class Signal(StrEnum):
 
 
 TABLE: Final[Mapping[tuple[State, Signal], State]] = {
+    (State.SENDING, Signal.UNCERTAIN): State.CHECKING,
     (State.CHECKING, Signal.ABSENT): State.SENDING,
     (State.SENDING, Signal.ANSWERED): State.STREAMING,
     (State.SENDING, Signal.REFUSED): State.PROBING,
