@@ -114,15 +114,15 @@ def test_every_error_has_the_common_fields(kind: type[ToolhouseError]) -> None:
 @pytest.mark.parametrize(
     ("kind", "names"),
     [
-        (errors.StreamInterruptedError, {"partial"}),
-        (errors.IdleTimeoutError, {"partial"}),
+        (errors.StreamInterruptedError, {"partial", "token"}),
+        (errors.IdleTimeoutError, {"partial", "token"}),
         (errors.APIStatusError, {"status", "body", "retry_after"}),
         (errors.RateLimitError, {"status", "body", "retry_after"}),
         (errors.JobError, {"token"}),
         (errors.ContactLostError, {"token"}),
         (errors.TurnTimeoutError, {"partial", "token"}),
         (errors.WorkerError, {"partial", "code"}),
-        (errors.OutcomeUnknownError, set()),
+        (errors.OutcomeUnknownError, {"token"}),
     ],
 )
 def test_further_fields(kind: type[ToolhouseError], names: set[str]) -> None:

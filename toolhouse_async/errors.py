@@ -112,8 +112,6 @@ class ToolhouseError(Exception):
             to go on later, in any process; else ``None``.
     """
 
-    token: JobToken | None = None
-
     def __init__(
         self,
         message: str = "",
@@ -121,11 +119,13 @@ class ToolhouseError(Exception):
         run_id: str | None = None,
         headers: Mapping[str, str] | None = None,
         safe_to_retry: bool | None = None,
+        token: JobToken | None = None,
     ) -> None:
         super().__init__(message if message.isprintable() else "".join(map(_shown, message)))
         self.run_id = run_id
         self.headers: Mapping[str, str] = {} if headers is None else headers
         self.safe_to_retry = safe_to_retry
+        self.token = token
 
 
 class ConfigurationError(ToolhouseError, ValueError):
@@ -202,9 +202,10 @@ class _WithPartial(ToolhouseError):  # noqa: N818 - a part of errors, not one
         run_id: str | None = None,
         headers: Mapping[str, str] | None = None,
         safe_to_retry: bool | None = None,
+        token: JobToken | None = None,
         partial: TurnResult | None = None,
     ) -> None:
-        super().__init__(message, run_id=run_id, headers=headers, safe_to_retry=safe_to_retry)
+        super().__init__(message, run_id=run_id, headers=headers, safe_to_retry=safe_to_retry, token=token)
         self.partial = partial
 
 
@@ -309,18 +310,6 @@ class JobError(ToolhouseError):
         token: What :meth:`~toolhouse_async.AsyncToolhouse.wait_for_job` takes to go on later, in any process.
     """
 
-    def __init__(
-        self,
-        message: str = "",
-        *,
-        run_id: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        safe_to_retry: bool | None = None,
-        token: JobToken | None = None,
-    ) -> None:
-        super().__init__(message, run_id=run_id, headers=headers, safe_to_retry=safe_to_retry)
-        self.token = token
-
 
 class JobWaitTimeoutError(JobError, TimeoutError):
     """The job was still running at the deadline; it goes on without us."""
@@ -345,19 +334,6 @@ class TurnTimeoutError(_WithPartial, TimeoutError):
         partial: What had been received.
         token: Set if it ended behind a background job, to go on later.
     """
-
-    def __init__(
-        self,
-        message: str = "",
-        *,
-        run_id: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        safe_to_retry: bool | None = None,
-        partial: TurnResult | None = None,
-        token: JobToken | None = None,
-    ) -> None:
-        super().__init__(message, run_id=run_id, headers=headers, safe_to_retry=safe_to_retry, partial=partial)
-        self.token = token
 
 
 class WorkerError(_WithPartial):
