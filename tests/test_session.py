@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -135,14 +135,22 @@ async def test_sessions_on_one_run_go_on_from_each_other() -> None:
     assert [request.method for request in server.requests] == ["POST", "PUT"]
 
 
-async def test_a_start_of_unknown_fate_is_never_known_and_not_sent_again() -> None:
-    async def script(reader: object, writer: asyncio.StreamWriter, _: object) -> None:
-        if len(server.requests) == 1:
-            fin(writer)
-        else:
-            writer.write(said("x"))
+def lost_once() -> Callable[..., Awaitable[None]]:
+    """A server that drops the first message, and answers every further one."""
+    dropped: list[bool] = []
 
-    async with talk(script) as (server, toolhouse):
+    async def script(reader: object, writer: asyncio.StreamWriter, _: object) -> None:
+        if dropped:
+            writer.write(said("x"))
+        else:
+            dropped.append(True)
+            fin(writer)
+
+    return script
+
+
+async def test_a_start_of_unknown_fate_is_never_known_and_not_sent_again() -> None:
+    async with talk(lost_once()) as (server, toolhouse):
         session = toolhouse.session("a")
         for call in (lambda: session.send("x"), session.reconcile):
             with pytest.raises(OutcomeUnknownError) as caught:
@@ -170,13 +178,7 @@ async def test_an_error_says_whether_sending_again_is_safe() -> None:
 
 
 async def test_a_message_that_nobody_can_know_about_is_settled_by_decision() -> None:
-    async def script(reader: object, writer: asyncio.StreamWriter, _: object) -> None:
-        if len(server.requests) == 1:
-            fin(writer)
-        else:
-            writer.write(said("x"))
-
-    async with talk(script) as (server, toolhouse):
+    async with talk(lost_once()) as (server, toolhouse):
         session = toolhouse.session("a")
         with pytest.raises(OutcomeUnknownError):
             await session.send("x")

@@ -10,13 +10,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from toolhouse_async import JobToken, StoreError
 from toolhouse_async._wire import records
-from toolhouse_async._wire.records import MOST_HEARD, MOST_SAID, VERSION, Record, Unsettled, Waiter
+from toolhouse_async._wire.records import MOST_HEARD, MOST_SAID, VERSION, Record, Stage, Unsettled, Waiter
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 IDS = st.from_regex(r"[A-Za-z0-9_-]{1,128}", fullmatch=True)
 TIMES = st.floats(0, 1e10)
 COUNTS = st.integers(0, 2**53)
-UNSETTLED = st.builds(Unsettled, st.none() | TEXT, *[st.booleans()] * 3, TEXT)
+UNSETTLED = st.builds(Unsettled, st.none() | TEXT, *[st.booleans()] * 3, st.sampled_from(Stage))
 HEARD = st.lists(st.tuples(COUNTS, TEXT), max_size=4).map(tuple)
 TOKENS = st.builds(
     JobToken, IDS, IDS, st.from_regex(r"[!-~]{1,256}", fullmatch=True), TIMES, st.sampled_from(["ndjson", "text"])
@@ -93,6 +93,7 @@ def test_another_version_is_named(version: Any) -> None:
         {"said": {"x": True}},
         {"said": []},
         {"queue": [["a"]]},
+        {"unsettled": ["x", True, True, False, "NO_STAGE"]},
         {"queue": [[1, 1]]},
         {"run_id": "../x"},
         {"token": "{}"},
@@ -127,7 +128,7 @@ def test_what_was_heard_is_not_kept_without_end() -> None:
 
 
 def test_a_key_with_no_conversation_has_neither_said_nor_heard_anything() -> None:
-    unsettled = Unsettled("x", bars=True, told=False, resumes=False, stage="ANSWER")
+    unsettled = Unsettled("x", bars=True, told=False, resumes=False, stage=Stage.ANSWER)
     record = Record("r1", True, JobToken("a", "r1", "j1", 0), unsettled, {"x": 1}, ((1, "k"),), holder="h", until=5.0)
     anew = record.begun_anew()
     assert anew == Record(holder="h", until=5.0)

@@ -13,9 +13,9 @@ from .._log import log
 from .._options import Options
 from .._turn.fold import Fold
 from .._turn.heard import NOTHING_HEARD, Heard, key_of
-from .._turn.knowledge import NEVER, Stage, Unfinished
+from .._turn.knowledge import NEVER, Unfinished
 from .._turn.transcript import Transcript
-from .._wire.records import Record, Unsettled
+from .._wire.records import Record, Stage, Unsettled
 from ..errors import ClosedError, LeaseLostError, StoreError
 from .gates import Gates, Owner
 from .lease import PATIENCE, Lease
@@ -102,7 +102,7 @@ class Checkout:
         self._leaving: asyncio.Task[StoreError | None] | None = None
         self._is_sent = False  # whether a message of the user's is on its way
         self._said: Said | None = None  # the latest message that was sent
-        self._gone: tuple[str | None, dict[str, int] | None] | None = None  # the run that the service does not know
+        self._gone: dict[str, Any] = {}  # what was known of the run that the service does not know
         conversation.journal = self
 
     async def enter(self, owner: Owner, *, unless_alive: bool = False) -> bool:
@@ -174,7 +174,7 @@ class Checkout:
         run.begun = NEVER if record.said is not None else None
         if unsettled is None:
             return
-        stage, token = Stage[unsettled.stage], record.token
+        stage, token = unsettled.stage, record.token
         if stage is Stage.JOB and token is None:
             stage = Stage.ANSWER  # the job will be seen, or what came after it
         accepted = _is_accepted(stage)
@@ -219,7 +219,7 @@ class Checkout:
         """Note what is about to be sent; without that nothing is."""
         self._said = said
         stage = Stage.RESUME if resumes else Stage.MESSAGE
-        self._note(unsettled=Unsettled(words, bars=not resumes, told=resumes, resumes=resumes, stage=stage.name))
+        self._note(unsettled=Unsettled(words, bars=not resumes, told=resumes, resumes=resumes, stage=stage))
         try:
             await self._lease.save(patience=min(self._house.length, PATIENCE))
         except StoreError as error:
@@ -258,10 +258,10 @@ class Checkout:
         if not self._house.restarts:
             return False
         log.info("the service does not know run %s of a key: its conversation begins anew", conversation.run_id)
-        said = conversation.run.transcript.counts
-        self._gone = (conversation.run_id, None if said is None else dict(said))
+        record = self._lease.record
+        self._gone = {"run_id": record.run_id, "said": record.said, "heard": record.heard}
         conversation.begin_anew()
-        self._lease.record = self._lease.record.begun_anew()
+        self._lease.record = record.begun_anew()
         return True
 
     def _note(self, **fields: Any) -> None:
@@ -306,8 +306,8 @@ class Checkout:
     async def _leave(self) -> StoreError | None:
         try:
             self._note(**self._left_open())
-            if self._gone is not None and self.conversation.run_id is None:
-                self._lease.change(run_id=self._gone[0], said=self._gone[1])  # it could not begin anew either
+            if self.conversation.run_id is None:
+                self._lease.change(**self._gone)  # it could not begin anew either
             await self._lease.release()
         except LeaseLostError as error:
             return None if self._lease.is_saved else error
@@ -328,7 +328,7 @@ class Checkout:
                 bars=unfinished.bars,
                 told=unfinished.told,
                 resumes=unfinished.round > 0 or unfinished.stage is Stage.RESUME,
-                stage=unfinished.stage.name,
+                stage=unfinished.stage,
             )
             return {"unsettled": unsettled}
         if self.keeps_token and record.token is not None and record.unsettled is not None and record.unsettled.resumes:
@@ -357,14 +357,14 @@ def _is_known(run: Run, record: Record) -> bool:
         return False
     if unfinished is None or unsettled is None:
         return unfinished is None and unsettled is None
-    return (unfinished.words, unfinished.stage.name) == (unsettled.words, unsettled.stage)
+    return (unfinished.words, unfinished.stage) == (unsettled.words, unsettled.stage)
 
 
 def _transcript(record: Record) -> Transcript:
     """What is known of a run by what a store keeps: of an accepted message that is open, not where its answer ends."""
     said, unsettled = record.said, record.unsettled
     heard = None if record.heard is None else Heard(record.heard, whole=True)
-    if said is None or unsettled is None or not _is_accepted(Stage[unsettled.stage]):
+    if said is None or unsettled is None or not _is_accepted(unsettled.stage):
         return Transcript(said, heard)
     before = dict(said)
     key = key_of(unsettled.words)
@@ -382,4 +382,4 @@ def _is_accepted(stage: Stage) -> bool:
 
 def _at(stage: Stage, unsettled: Unsettled) -> Unsettled:
     """The same of a message that was accepted."""
-    return unsettled._replace(bars=False, told=True, stage=stage.name)
+    return unsettled._replace(bars=False, told=True, stage=stage)

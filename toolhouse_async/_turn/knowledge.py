@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from enum import Enum, unique
 from typing import TYPE_CHECKING, Final, Protocol
 
 from attrs import define, field
 
+from .._wire.records import Stage
 from .transcript import Transcript
 
 if TYPE_CHECKING:
@@ -54,17 +54,6 @@ class Head(Protocol):
     def redact(self, text: str) -> str:
         """Black the key out of what the answer said."""
         ...
-
-
-@unique
-class Stage(Enum):
-    """How far a turn has come that has brought no result."""
-
-    MESSAGE = "its message was sent, and nobody knows whether it was accepted"
-    ANSWER = "an answer was being read, or compared with the history"
-    JOB = "a job was being waited for"
-    RESUME_DUE = "the resume was still to be sent"
-    RESUME = "the resume was sent, and nobody knows whether it was accepted"
 
 
 @define(eq=False)

@@ -14,6 +14,7 @@ from attrs import evolve
 
 from .._results import JobToken, TurnResult
 from .._wire.pauses import CONFLICT_PAUSES, next_poll
+from .._wire.records import Stage
 from ..errors import (
     ConflictError,
     ContactLostError,
@@ -36,7 +37,7 @@ from .commands import ENTER, READ, Command, Look, Note, Over, Poll, Send
 from .fold import Fold
 from .heard import goes_on_from, is_same_text
 from .job import Job, too_many_jobs
-from .knowledge import Head, Stage, Unfinished
+from .knowledge import Head, Unfinished
 from .polls import Patience, asked_for, tolerated
 from .reading import Sight
 from .search import Search

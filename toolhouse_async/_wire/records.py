@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum, unique
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -23,6 +24,17 @@ LATEST: Final = 1e12
 _NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 
 
+@unique
+class Stage(Enum):
+    """How far a turn has come that has brought no result."""
+
+    MESSAGE = "its message was sent, and nobody knows whether it was accepted"
+    ANSWER = "an answer was being read, or compared with the history"
+    JOB = "a job was being waited for"
+    RESUME_DUE = "the resume was still to be sent"
+    RESUME = "the resume was sent, and nobody knows whether it was accepted"
+
+
 class Unsettled(NamedTuple):
     """A message whose answer nobody may have seen.
 
@@ -31,14 +43,14 @@ class Unsettled(NamedTuple):
         bars: Whether nothing more is sent before its fate is known.
         told: Whether anybody was told of that.
         resumes: Whether it is the resume after a job.
-        stage: How far its turn has come: the name of a stage.
+        stage: How far its turn has come.
     """
 
     words: str | None
     bars: bool
     told: bool
     resumes: bool
-    stage: str
+    stage: Stage
 
 
 class Waiter(NamedTuple):
@@ -150,13 +162,13 @@ def abandoned(record: Record, number: str, now: float) -> Record:
 
 def dumps(record: Record) -> bytes:
     """Write a record."""
-    said = record.said
+    said, unsettled = record.said, record.unsettled
     written: dict[str, Any] = {
         "v": VERSION,
         "run_id": record.run_id,
         "nameless": record.nameless,
         "token": None if record.token is None else record.token.to_json(),
-        "unsettled": None if record.unsettled is None else list(record.unsettled),
+        "unsettled": None if unsettled is None else [*unsettled[:-1], unsettled.stage.name],
         "heard": None
         if record.heard is None or len(record.heard) > MOST_HEARD
         else [list(each) for each in record.heard],
@@ -227,7 +239,7 @@ def _unsettled(words: object, bars: object, told: object, resumes: object, stage
         _as(bars, bool),
         _as(told, bool),
         _as(resumes, bool),
-        _as(stage, str),
+        Stage[_as(stage, str)],
     )
 
 
