@@ -105,13 +105,12 @@ class Segment:
 
 
 def _without(words: str, skipped: int) -> str:
-    """A text without its first characters, white space left aside."""
-    for index, character in enumerate(words):
-        if not character.isspace():
-            if skipped == 0:
-                return words[index:]
-            skipped -= 1
-    return ""
+    """A text without its first characters, white space left aside; there are more."""
+    index = 0
+    while skipped or words[index].isspace():
+        skipped -= not words[index].isspace()
+        index += 1
+    return words[index:]
 
 
 def why_moved(history: Sequence[Message], seen: tuple[int, str]) -> Sight | None:
@@ -123,6 +122,7 @@ def why_moved(history: Sequence[Message], seen: tuple[int, str]) -> Sight | None
 
 
 def segments_of(history: Sequence[Message]) -> list[Segment]:
+    """Part a history at its messages with words; the first segment holds what stands before them."""
     segments = [Segment(None)]
     for entry in history:
         if is_message(entry) and entry.text:
