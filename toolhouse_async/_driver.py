@@ -18,7 +18,8 @@ from ._run.resume import SharedResume, Tap
 from ._transport import Dispatch
 from ._turn.commands import Command, Enter, Look, Note, Over, Poll, Read, Send
 from ._turn.job import Job
-from ._turn.machine import TurnMachine, nameless
+from ._turn.machine import TurnMachine
+from ._turn.progress import Progress, nameless
 from ._turn.table import State
 from ._wire import requests
 from ._wire.answers import Headers, job_id_of, run_id_of
@@ -58,7 +59,8 @@ class Driver:
     and memory is bounded by how fast they read.
 
     Attributes:
-        turn: The turn.
+        machine: The turn, to be told what happens.
+        turn: How far it has come.
         conversation: Whose turn it is.
         events: Events that were made and not yet taken, oldest first.
         is_over: Whether there will be no more events than those.
@@ -71,13 +73,13 @@ class Driver:
     __slots__ = (
         "_access", "_answer", "_busy", "_core", "_deadline", "_dispatch", "_interruption", "_is_armed", "_is_inside",
         "_malformed", "_poll", "_polled", "_seen", "_shared", "_silence", "_stopping", "_tap", "_timeout",
-        "begun", "conversation", "error", "events", "is_over", "result", "stepped_by", "turn",
+        "begun", "conversation", "error", "events", "is_over", "machine", "result", "stepped_by", "turn",
     )  # fmt: skip
 
     def __init__(
         self,
         conversation: Conversation,
-        turn: TurnMachine,
+        machine: TurnMachine,
         *,
         timeout: float | None = None,
         access: Access | None = None,
@@ -86,13 +88,14 @@ class Driver:
 
         Args:
             conversation: Whose turn it is.
-            turn: The turn.
+            machine: The turn.
             timeout: Seconds for all of it.
             access: What it must have first.
         """
         self.conversation: Conversation = conversation
-        self.turn: TurnMachine = turn
-        self.events: deque[Event] = turn.events
+        self.machine: TurnMachine = machine
+        self.turn: Progress = machine.progress
+        self.events: deque[Event] = self.turn.events
         self.is_over: bool = False
         self.error: ToolhouseError | None = None
         self.result: TurnResult | None = None
@@ -190,7 +193,7 @@ class Driver:
         turn.drift = time.time() - now
         left = turn.token if is_waiter else None
         elapsed = 0.0 if left is None else max(0.0, time.time() - left.started)
-        turn.begin(now, elapsed=elapsed, until=self._deadline)
+        self.machine.begin(now, elapsed=elapsed, until=self._deadline)
         self._core.live.add(self)
         self.begun = True
 
@@ -252,9 +255,9 @@ class Driver:
             await self._shared.queue.acquire(self)
         self._shared.waiting.pop(self, None)
         if self._tap is not None:
-            turn.joined(self._tap.shared.said, self._tap.shared.format, self._core.time())
+            self.machine.joined(self._tap.shared.said, self._tap.shared.format, self._core.time())
         else:
-            turn.entered(self._core.time())
+            self.machine.entered(self._core.time())
 
     def _take_run(self) -> None:
         """Go by the run that the conversation has now."""
@@ -292,14 +295,13 @@ class Driver:
             self._seen = report.number
             if self._tap is None:
                 self._refresh_drift()
-                turn.polled(report, self._core.time())
+                self.machine.polled(report, self._core.time())
                 return
-        turn.joined(self._tap.shared.said, self._tap.shared.format, self._core.time())
+        self.machine.joined(self._tap.shared.said, self._tap.shared.format, self._core.time())
 
     # Sending
 
     async def _send(self, todo: Send) -> None:
-        turn = self.turn
         if self._tap is None:
             await self._sleep_until(todo.at)
         try:
@@ -307,7 +309,7 @@ class Driver:
         except ConflictError as conflict:
             self._dispatch.in_flight = False
             self._drop_tap()
-            turn.refused(conflict, self._core.time())
+            self.machine.refused(conflict, self._core.time())
         except ToolhouseError as error:
             in_flight = self._in_flight
             self._drop_tap()
@@ -315,7 +317,7 @@ class Driver:
             if isinstance(error, NotFoundError) and self._begins_anew():
                 return
             draw = self._core.service.randomness.random()
-            turn.failed(error, self._core.time(), draw, in_flight=in_flight)
+            self.machine.failed(error, self._core.time(), draw, in_flight=in_flight)
             self._dispatch.in_flight = False
         else:
             self._dispatch.in_flight = False
@@ -343,7 +345,7 @@ class Driver:
         self._answer = answer
         self._silence = False
         self._watch_idle()
-        self._named(lambda: self.turn.answered(answer, self._core.time()))
+        self._named(lambda: self.machine.answered(answer, self._core.time()))
 
     def _named(self, tell: Callable[[], None]) -> None:
         """Tell the turn of an answer, by which its run may have another id."""
@@ -374,26 +376,26 @@ class Driver:
         self._dispatch.in_flight = False
         self._shared.queue.release(self)
         self._take_run()
-        turn.begin_anew()
+        self.machine.begin_anew()
         return True
 
     # Reading
 
     async def _read(self) -> None:
-        answer, turn = self._answer, self.turn
+        answer = self._answer
         assert answer is not None  # noqa: S101 - the turn has been told of it
         try:
             data = await answer.read()
         except Cut as cut:
             self._end_reading(answer)
-            turn.cut(str(cut), self._core.time(), is_idle=self._silence)
+            self.machine.cut(str(cut), self._core.time(), is_idle=self._silence)
         else:
             if data:
-                turn.received(data)
+                self.machine.received(data)
                 if not answer.at_end:
                     return
             self._end_reading(answer)
-            turn.ended(self._core.time(), proven=answer.framed)
+            self.machine.ended(self._core.time(), proven=answer.framed)
         await self._follow()
 
     def _end_reading(self, answer: Answer | Tap) -> None:
@@ -436,10 +438,10 @@ class Driver:
             log.info("run %s could not be read: %s", run_id, error)
             if isinstance(error, NotFoundError) and turn.state is State.CHECKING and self._begins_anew():
                 return
-            turn.blind(error, self._core.time(), service.randomness.random())
+            self.machine.blind(error, self._core.time(), service.randomness.random())
         else:
             self._refresh_drift()
-            turn.looked(status, self._core.time(), service.randomness.random())
+            self.machine.looked(status, self._core.time(), service.randomness.random())
 
     def _status(self, run_id: str) -> Coroutine[Any, Any, JobStatus]:
         service, agent_id = self._core.service, self.turn.agent_id
@@ -473,7 +475,7 @@ class Driver:
         turn = self.turn
         if self._answer is not None and turn.state is State.STREAMING:
             try:
-                turn.received_last(self._answer.rest())
+                self.machine.received_last(self._answer.rest())
             except ProtocolError as error:
                 log.info("run %s: the rest was not read: %s", turn.run.run_id, error)
         goes_on = "; a job is running, and the token waits for it" if turn.state is State.WAITING else ""
@@ -549,11 +551,11 @@ class Driver:
         if head is not None:
             with suppress(ProtocolError):  # a name that is none cannot be kept
                 late = LateHead(run_id_of(head), job_id_of(head))
-                self._named(lambda: self.turn.answered(late, self._core.time()))
+                self._named(lambda: self.machine.answered(late, self._core.time()))
                 self._dispatch.in_flight = False
         self._refresh_drift()
         self._warn()
-        self.turn.stopped(error, self._core.time(), in_flight=self._in_flight)
+        self.machine.stopped(error, self._core.time(), in_flight=self._in_flight)
 
     def _let_go(self) -> None:
         self._dispatch = Dispatch()

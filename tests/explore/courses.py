@@ -139,8 +139,8 @@ def advance(course: Course) -> None:
         except ToolhouseError as error:
             turn.stopped(error, CLOCK.now, in_flight=_in_flight(error))
         assert course.sending is None or course.turn is turn
-        if type(turn.todo) is Over:
-            _end(course, turn, turn.todo)
+        if type(turn.progress.todo) is Over:
+            _end(course, turn, turn.progress.todo)
     course.now = CLOCK.now
 
 
@@ -182,7 +182,7 @@ def _end(course: Course, turn: TurnMachine, over: Over) -> None:
     if sending is None:
         _found(course, over.error or over.result)
         return
-    sending.events = list[Event](turn.events)
+    sending.events = list[Event](turn.progress.events)
     sending.result, sending.error = over.result, over.error
     course.judge.is_over(sending)
     del sending.events[1:]  # they were judged
@@ -205,7 +205,7 @@ def _judge_last(course: Course) -> None:
 
 
 def _do(course: Course, turn: TurnMachine) -> None:
-    todo, service = turn.todo, course.world
+    todo, service = turn.progress.todo, course.world
     if course.stops and service.pick("turn", ("goes on", 0), ("is stopped", 1)) == "is stopped":
         turn.stopped(ClosedError("closed"), CLOCK.now, in_flight=False)
         return
@@ -287,7 +287,7 @@ def _status(course: Course) -> JobStatus | ToolhouseError:
 
 
 def _poll(course: Course, turn: TurnMachine, todo: Poll) -> None:
-    job = turn.job
+    job = turn.progress.job
     assert job is not None
     if course.polls is None or course.polled is not job:
         elapsed = CLOCK.now - job.started

@@ -41,8 +41,8 @@ _TELL_NOTHING: Final = (JobProgress, JobFinished, TurnStarted)
 _IRRELEVANT: Final = frozenset(
     {
         # texts for reports, and what is the same in all states of one exploration
-        *("choices", "requests", "heard", "rules", "options", "switches", "stops", "agent_id", "to_do"),
-        *("_time", "_policy", "_polling", "_fields", "_max_line", "_decoder"),
+        *("choices", "requests", "heard", "options", "switches", "stops", "agent_id", "to_do"),
+        *("_time", "_policy", "_polling", "polling", "fields", "_max_line", "_decoder"),
         # how often something was done, and how old jobs are: the cadence here is even
         *("elapsed", "drift", "next_poll", "line", "started", "_started", "begun", "polls", "number"),
         # readings that were dealt with

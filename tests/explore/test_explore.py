@@ -17,7 +17,7 @@ from toolhouse_async import (
     ToolhouseError,
     TurnResult,
 )
-from toolhouse_async._turn.machine import TurnMachine
+from toolhouse_async._turn import waiting
 from toolhouse_async._turn.table import Signal
 
 from . import courses
@@ -396,7 +396,7 @@ def test_no_course_with_one_fault_is_wrong(program: str) -> None:
 
 def test_a_machine_that_forgets_its_resume_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """A turn that takes an answer for whole although a job follows it."""
-    monkeypatch.setattr(TurnMachine, "_follow", lambda self, job_id, now: self._complete(Signal.ENDED))
+    monkeypatch.setattr(waiting, "follow", lambda turn, job_id, now: turn.complete(Signal.ENDED))
     tally = courses.explore(courses.PROGRAMS["first"], faults=0, jobs=1)
     story, _ = tally.found["success, and a job was left without its resume"]
     assert story == "jobs: 1"

@@ -76,7 +76,7 @@ class Telling:
     def __init__(self, run: Run | None = None, message: str | None = "x", *, at: float = 0.0, **more: Any) -> None:
         state, fields = more.pop("state", State.SENDING), more.pop("fields", {})
         self.run = run or Run()
-        self.turn = TurnMachine(
+        self.machine = TurnMachine(
             "a",
             self.run,
             Rules(POLLING, RECOVERY, EventDecoder(), 1000),
@@ -85,9 +85,10 @@ class Telling:
             message=message,
             fields=lambda: dict(fields),
         )
+        self.turn = self.machine.progress
         self.turn.notes = []
         self.now = at
-        self.turn.begin(at)
+        self.machine.begin(at)
 
     @property
     def todo(self) -> Any:
@@ -102,26 +103,26 @@ class Telling:
 
     def enter(self) -> Telling:
         assert self.todo is ENTER
-        self.turn.entered(self.now)
+        self.machine.entered(self.now)
         return self
 
     def answer(self, *words: str, head: Head | None = None) -> Telling:
         assert isinstance(self.todo, Send)
         self.now = max(self.now, self.todo.at)
-        self.turn.answered(head or Answer(), self.now)
+        self.machine.answered(head or Answer(), self.now)
         assert self.todo is READ
         for word in words:
-            self.turn.received(json.dumps({"type": "text", "text": word}).encode() + b"\n")
+            self.machine.received(json.dumps({"type": "text", "text": word}).encode() + b"\n")
         return self
 
     def end(self, *, proven: bool = True) -> Telling:
-        self.turn.ended(self.now, proven=proven)
+        self.machine.ended(self.now, proven=proven)
         return self
 
     def look(self, *entries: tuple[str, str], job: str | None = None) -> Telling:
         assert isinstance(self.todo, Look)
         self.now = max(self.now, self.todo.at)
-        self.turn.looked(status(*entries, job=job), self.now, 0.5)
+        self.machine.looked(status(*entries, job=job), self.now, 0.5)
         return self
 
     def look_on(self, *entries: tuple[str, str], job: str | None = None) -> Telling:
@@ -133,11 +134,11 @@ class Telling:
     def poll(self, *entries: tuple[str, str], job: str | None = None) -> Telling:
         assert isinstance(self.todo, Poll)
         self.now += 2
-        self.turn.polled(Report(1, status(*entries, job=job), 2.0), self.now)
+        self.machine.polled(Report(1, status(*entries, job=job), 2.0), self.now)
         return self
 
     def stop(self, error: ToolhouseError, *, in_flight: bool = False) -> ToolhouseError:
-        self.turn.stopped(error, self.now, in_flight=in_flight)
+        self.machine.stopped(error, self.now, in_flight=in_flight)
         assert self.todo == Over(error=error)
         return error
 
@@ -184,7 +185,7 @@ def test_a_run_without_a_name_cannot_be_continued() -> None:
 
 def test_an_error_of_the_workers_ends_the_turn_behind_its_answer() -> None:
     one = Telling().enter().answer("one")
-    one.turn.received(b'{"type": "error", "message": "the secret is out", "code": "secret-1"}\n')
+    one.machine.received(b'{"type": "error", "message": "the secret is out", "code": "secret-1"}\n')
     with pytest.raises(WorkerError) as caught:
         one.end()
     assert (str(caught.value), caught.value.code) == ("the worker reported an error: the *** is out", "***-1")
@@ -270,11 +271,11 @@ def test_a_resume_that_another_sends() -> None:
     one.poll(job="j1")
     assert one.turn.may_join
     said = one.run.transcript.say("")
-    one.turn.joined(said, "text", one.now)
+    one.machine.joined(said, "text", one.now)
     assert one.todo == Send(one.now, said, {}, "r1", resumes=True)
     assert one.turn.format == "text"
-    one.turn.answered(Answer(), one.now)
-    one.turn.received(b"two")
+    one.machine.answered(Answer(), one.now)
+    one.machine.received(b"two")
     assert [type(event) for event in one.events] == [JobStarted, JobProgress, JobFinished, TurnResumed, TextDelta]
 
 
@@ -283,7 +284,7 @@ def test_a_resume_that_another_sends() -> None:
 
 def test_a_refusal_behind_which_a_job_stands() -> None:
     one = Telling(Run("r1")).enter()
-    one.turn.refused(ConflictError("busy", status=409), 0)
+    one.machine.refused(ConflictError("busy", status=409), 0)
     assert one.look(job="j1").todo == Poll(100.0)
     assert one.poll().enter().todo.fields == {"message": "x"}
     assert not one.todo.resumes
@@ -296,7 +297,7 @@ def test_a_refusal_without_a_job_is_tried_again_a_few_times() -> None:
     one, sent = Telling(Run("r1")).enter(), [0.0]
     with pytest.raises(ConflictError) as caught:
         while True:
-            one.turn.refused(conflict, one.now)
+            one.machine.refused(conflict, one.now)
             one.look().enter()
             one.now = one.todo.at
             sent.append(one.now)
@@ -308,13 +309,13 @@ def test_a_refusal_without_a_job_is_tried_again_a_few_times() -> None:
 def test_a_refusal_may_be_left_to_the_user() -> None:
     one = Telling(Run("r1"), on_conflict="raise").enter()
     with pytest.raises(ConflictError):
-        one.turn.refused(ConflictError("busy", status=409), 0)
+        one.machine.refused(ConflictError("busy", status=409), 0)
 
 
 def test_a_worker_that_still_speaks_is_waited_for() -> None:
     one, spoken = Telling(Run("r1")).enter(), ""
     while one.now < 60:
-        one.turn.refused(ConflictError("busy", status=409), one.now)
+        one.machine.refused(ConflictError("busy", status=409), one.now)
         spoken += "word "
         one.look(ASKED, ("assistant", spoken)).enter()
         one.now = one.todo.at
@@ -323,12 +324,12 @@ def test_a_worker_that_still_speaks_is_waited_for() -> None:
 def test_what_was_not_sent_is_raised_for_a_message_and_tried_again_for_a_resume() -> None:
     one = Telling(Run("r1")).enter()
     with pytest.raises(NotSentError):
-        one.turn.failed(NotSentError("away"), 0, 0.5, in_flight=False)
+        one.machine.failed(NotSentError("away"), 0, 0.5, in_flight=False)
     resume = Telling(Run("r1"), state=State.WAITING)
     resume.poll(job="j1").poll().enter()
     with pytest.raises(ContactLostError, match="could not be sent for 60 s") as caught:
         while True:
-            resume.turn.failed(NotSentError("away"), resume.now, 0.5, in_flight=False)
+            resume.machine.failed(NotSentError("away"), resume.now, 0.5, in_flight=False)
             resume.enter()
             resume.now = resume.todo.at
     token = resume.stop(caught.value).token
@@ -341,7 +342,7 @@ def test_what_was_not_sent_is_raised_for_a_message_and_tried_again_for_a_resume(
 
 def test_a_cut_answer_is_healed_from_the_history() -> None:
     one = Telling().enter().answer("o")
-    one.turn.cut("rst", 0)
+    one.machine.cut("rst", 0)
     assert one.todo == Look(0)
     one.look_on(ASKED, ANSWERED)
     assert one.now == 10
@@ -354,7 +355,7 @@ def test_a_cut_answer_is_healed_from_the_history() -> None:
 
 def test_an_answer_that_the_history_does_not_show_is_interrupted() -> None:
     one = Telling().enter().answer("o")
-    one.turn.cut("rst", 0, is_idle=True)
+    one.machine.cut("rst", 0, is_idle=True)
     with pytest.raises(IdleTimeoutError, match="rst; the history does not show the whole of it") as caught:
         one.look_on(ASKED)
     assert one.now == 60
@@ -368,7 +369,7 @@ def test_an_answer_that_the_history_does_not_show_is_interrupted() -> None:
 def test_a_cut_answer_may_be_left_as_it_is() -> None:
     one = Telling(recover=False).enter().answer("o", head=Answer(job_id="j1"))
     with pytest.raises(StreamInterruptedError) as caught:
-        one.turn.cut("rst", 0)
+        one.machine.cut("rst", 0)
     token = one.stop(caught.value).token
     assert token is not None
     assert token.job_id == "j1"
@@ -376,7 +377,7 @@ def test_a_cut_answer_may_be_left_as_it_is() -> None:
 
 def test_a_cut_answer_before_a_job_is_healed_once_that_is_over() -> None:
     one = Telling().enter().answer("o", head=Answer(job_id="j1"))
-    one.turn.cut("rst", 0)
+    one.machine.cut("rst", 0)
     one.poll(job="j1").poll(ASKED, ANSWERED).look_on(ASKED, ANSWERED)
     one.enter().answer("two").end()
     assert one.todo.result.text == "onetwo"
@@ -396,7 +397,7 @@ def lost() -> Telling:
     one = Telling(whole().run, "y").enter()
     error = OutcomeUnknownError("no answer")
     with pytest.raises(OutcomeUnknownError):
-        one.turn.failed(error, 0, 0.5, in_flight=True)
+        one.machine.failed(error, 0, 0.5, in_flight=True)
     assert one.stop(error, in_flight=True).safe_to_retry is None
     assert one.run.unfinished is not None
     assert one.run.unfinished.is_uncertain
@@ -447,7 +448,7 @@ def test_what_became_of_a_message_is_found_out() -> None:
 def resumed() -> Telling:
     """A resume after a job, of which nobody knows whether it was accepted."""
     one = Telling().enter().answer("one", head=Answer(job_id="j1")).end().poll(ASKED, ANSWERED).enter()
-    one.turn.failed(ServerError("away", status=502), one.now, 0.5, in_flight=True)
+    one.machine.failed(ServerError("away", status=502), one.now, 0.5, in_flight=True)
     assert one.turn.state is State.RESUMING
     return one
 
@@ -511,22 +512,22 @@ def test_a_turn_that_was_stopped_is_taken_up_where_it_was_left() -> None:
 def test_what_is_over_is_not_stopped() -> None:
     one = whole()
     todo = one.todo
-    one.turn.stopped(ClosedError("closed"), 1, in_flight=False)
+    one.machine.stopped(ClosedError("closed"), 1, in_flight=False)
     assert one.todo is todo
 
 
 def test_what_was_received_is_given_to_a_reader_who_stops() -> None:
     one = Telling().enter().answer("o")
-    one.turn.received_last(b'{"type": "text", "text": "ne"}')
+    one.machine.received_last(b'{"type": "text", "text": "ne"}')
     assert one.turn.partial.text == "one"
 
 
 def test_a_run_that_cannot_be_read_behind_a_409_ends_the_turn() -> None:
     telling = Telling(Run("r1")).enter()
-    telling.turn.refused(ConflictError("busy", status=409, safe_to_retry=True), 1.0)
+    telling.machine.refused(ConflictError("busy", status=409, safe_to_retry=True), 1.0)
     error = NotFoundError("gone", status=404)
     with pytest.raises(NotFoundError):
-        telling.turn.blind(error, 2.0, 0.5)
+        telling.machine.blind(error, 2.0, 0.5)
 
 
 def test_a_resume_of_unknown_fate_is_looked_for_by_who_waits_later() -> None:
@@ -534,7 +535,7 @@ def test_a_resume_of_unknown_fate_is_looked_for_by_who_waits_later() -> None:
     run = Run("r1", job=JobToken("a", "r1", "j1", 0.0))
     run.resumed["j1"] = run.transcript.say("")
     telling = Telling(run, state=State.WAITING)
-    telling.turn.polled(Report(1, status(("user", "x"), ("assistant", "one"))), 3.0)
+    telling.machine.polled(Report(1, status(("user", "x"), ("assistant", "one"))), 3.0)
     telling.enter()
     assert telling.turn.state is State.RESUMING
     assert isinstance(telling.todo, Look)
@@ -544,7 +545,7 @@ def test_a_shared_resume_that_another_knows_to_be_accepted_is_not_taken_back() -
     run = Run("r1", job=JobToken("a", "r1", "j1", 0.0))
     said = run.transcript.say("")
     telling = Telling(run, state=State.WAITING)
-    telling.turn.joined(said, "ndjson", 1.0)
+    telling.machine.joined(said, "ndjson", 1.0)
     said.is_certain = True
-    telling.turn.refused(ConflictError("busy", status=409, safe_to_retry=True), 2.0)
+    telling.machine.refused(ConflictError("busy", status=409, safe_to_retry=True), 2.0)
     assert run.transcript.has(said)

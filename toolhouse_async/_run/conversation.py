@@ -11,7 +11,8 @@ from .._results import JobStatus, JobToken, Message
 from .._settings import PollingPolicy
 from .._turn.heard import Said
 from .._turn.knowledge import Run
-from .._turn.machine import TurnMachine, nameless
+from .._turn.machine import TurnMachine
+from .._turn.progress import nameless
 from .._turn.table import State
 from .._wire.ids import check_id
 from ..errors import ClosedError, ConfigurationError

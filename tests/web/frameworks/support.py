@@ -230,6 +230,8 @@ def _generator(worker: Worker) -> Any:
 
 async def _by_uvicorn(app: Any, listener: socket.socket, options: dict[str, Any]) -> Any:
     served = app.app if isinstance(app, ModuleType) else app
+    # The server looks around every tenth of a second, so virtual time runs: idle connections are not to end by that.
+    options = {"timeout_keep_alive": 10**6, **options}
     config = uvicorn.Config(served, log_config=None, access_log=False, ws="none", lifespan="on", **options)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve([listener]))

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from toolhouse_async._turn.comparison import Ended, Verdict, compare
 from toolhouse_async._turn.reading import Reply
-from toolhouse_async._turn.settling import Ended, Verdict, compare
 from toolhouse_async._wire.entries import End
 
 
