@@ -450,8 +450,9 @@ class Driver:
         return service.poll(agent_id, run_id, whole=True)
 
     async def _sleep_until(self, when: float) -> None:
-        # Also where it is due: the loop sees first which connections have been closed.
-        await asyncio.sleep(max(when - self._core.time(), 0.0))
+        pause = when - self._core.time()
+        if pause > 0:
+            await asyncio.sleep(pause)
 
     def _refresh_drift(self) -> None:
         self.turn.drift = time.time() - self._core.time()

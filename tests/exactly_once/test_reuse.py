@@ -109,7 +109,7 @@ async def test_many_connections_closed_just_as_messages_go_out(how: str) -> None
 
     async with RawServer(script) as server, AsyncToolhouse("", base_url=server.url) as toolhouse:
         for n in range(60):
-            session = toolhouse.session(AGENT, run_id=f"run-{n}")
+            session = toolhouse.session(AGENT, run_id=f"other-{n}")
             with suppress(OutcomeUnknownError, StreamInterruptedError):
                 for words in ("a", "b", "c"):
                     await session.send(f"{n}{words}")

@@ -61,12 +61,12 @@ async def test_sessions_on_a_run_share_it() -> None:
 
 async def test_a_turn_has_what_goes_with_its_messages() -> None:
     one = conversation("r1")
-    turn = one.turn(Options(), message="x")
-    turn.begin(0)
-    turn.entered(0)
-    assert turn.todo[2:] == ({"message": "x", "toolhouse_id": "u1"}, "r1", False)
+    machine = one.turn(Options(), message="x")
+    machine.begin(0)
+    machine.entered(0)
+    assert machine.progress.todo[2:] == ({"message": "x", "toolhouse_id": "u1"}, "r1", False)
     waiting = one.turn(Options(), state=State.WAITING)
-    assert (waiting.run, waiting.polling) == (one.run, one.core.rules.polling)
+    assert (waiting.progress.run, waiting.progress.polling) == (one.run, one.core.rules.polling)
 
 
 async def test_a_reading_of_the_users_own_counts_like_any_other() -> None:

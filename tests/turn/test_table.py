@@ -2,8 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from toolhouse_async._turn.table import TABLE, Signal, State, step
+from toolhouse_async import EventDecoder, PollingPolicy, RecoveryPolicy
+from toolhouse_async._options import Options
+from toolhouse_async._turn.knowledge import Rules, Run
+from toolhouse_async._turn.machine import TurnMachine
+from toolhouse_async._turn.table import TABLE, Signal, State
 
+RULES = Rules(PollingPolicy(), RecoveryPolicy(), EventDecoder(), 1000)
 STARTS = {State.SENDING, State.CHECKING, State.WAITING, State.FINDING}
 """A turn starts by sending its message, or by finding out about the one before it; one from a token by waiting for its
 job, and one without a message by finding out about the latest turn."""
@@ -35,13 +40,16 @@ def test_every_signal_means_something() -> None:
 
 
 @pytest.mark.parametrize("state", State)
-def test_a_step_is_what_the_table_says_or_refused(state: State) -> None:
+def test_a_turn_goes_where_the_table_says_and_nowhere_else(state: State) -> None:
     for signal in Signal:
+        progress = TurnMachine("a", Run(), RULES, Options(), state=State.SENDING).progress
+        progress.state = state
         if (state, signal) in TABLE:
-            assert step(state, signal) is TABLE[state, signal]
+            progress.go(signal)
+            assert progress.state is TABLE[state, signal]
         else:
-            with pytest.raises(AssertionError, match=f"{signal} while {state}"):
-                step(state, signal)
+            with pytest.raises(KeyError, match=f"{state.name}.*{signal.name}"):
+                progress.go(signal)
 
 
 def test_a_message_is_sent_only_where_nothing_that_was_sent_before_it_is_of_unknown_fate() -> None:

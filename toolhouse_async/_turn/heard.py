@@ -71,27 +71,44 @@ class Heard(NamedTuple):
 
 
 NOTHING_HEARD: Final = Heard((), whole=True)
+NOTHING_YET: Final = Heard((), whole=False)
 
 
 class Said:
     """A message that the service has accepted, or may have.
 
+    What stands for its words is found out when it is asked for, or when they are dropped: most conversations need none.
+
     Attributes:
-        key: What stands for its words.
-        alike: What stands for them where white space is left aside.
+        is_empty: Whether it has no words, as the resume after a job.
         is_certain: Whether it was accepted.
         heard: What was heard behind it, and behind what was said without words before it; ``None`` if nobody knows.
     """
 
-    __slots__ = ("alike", "heard", "is_certain", "key")
+    __slots__ = ("_alike", "_key", "_words", "heard", "is_certain", "is_empty")
 
     def __init__(self, words: str | None) -> None:
-        self.key: str = key_of(words) if words else EMPTY
-        self.alike: str = key_of(squeezed(words)) if words else EMPTY
+        self.is_empty: bool = not words
         self.is_certain: bool = False
         self.heard: Heard | None = None
+        self._words: str = words or ""
+        self._key: str | None = None
+        self._alike: str | None = None
 
     @property
-    def is_empty(self) -> bool:
-        """Whether it has no words, as the resume after a job."""
-        return self.key == EMPTY
+    def key(self) -> str:
+        """What stands for its words."""
+        if self._key is None:
+            self._key = key_of(self._words)
+        return self._key
+
+    @property
+    def alike(self) -> str:
+        """What stands for them where white space is left aside."""
+        if self._alike is None:
+            self._alike = key_of(squeezed(self._words))
+        return self._alike
+
+    def drop_words(self) -> None:
+        """Keep only what stands for them: they may be long."""
+        self._key, self._alike, self._words = self.key, self.alike, ""

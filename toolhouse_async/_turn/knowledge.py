@@ -123,7 +123,7 @@ class Run:
     run_id: str | None = None
     is_nameless: bool = False
     begun: float | None = None
-    transcript: Transcript = field(factory=lambda: Transcript({}))
+    transcript: Transcript = field(factory=Transcript)
     unfinished: Unfinished | None = None
     ended: TurnResult | WorkerError | None = None
     job: JobToken | None = None

@@ -23,7 +23,7 @@ from ..events import Event, StreamRecovered, TextDelta, TurnCompleted, TurnResum
 from .commands import ENTER, Command, Look, Note, Over
 from .fold import Fold
 from .search import Search
-from .table import Signal, State, step
+from .table import TABLE, Signal, State
 
 if TYPE_CHECKING:
     from .._options import Options
@@ -212,7 +212,7 @@ class Progress:
 
     def go(self, signal: Signal) -> None:
         """Go where that leads."""
-        self.state = step(self.state, signal)
+        self.state = TABLE[self.state, signal]
 
     def note(self, note: Note) -> None:
         """Have that written down, if there is a journal."""
@@ -221,7 +221,8 @@ class Progress:
 
     def accept(self) -> None:
         """What was said last was accepted."""
-        run, said = self.run, self.known_said
+        run, said = self.run, self.said
+        assert said is not None  # noqa: S101 - it was sent
         said.is_certain = True
         run.ended = None
         if self.began is not State.WAITING:
@@ -287,7 +288,8 @@ class Progress:
         Raises:
             WorkerError: The worker has reported an error.
         """
-        run, is_background = self.run, signal is Signal.LEFT
+        run, said, is_background = self.run, self.said, signal is Signal.LEFT
+        assert said is not None  # noqa: S101 - it was sent
         run.job = token = self.token if is_background else None
         error = self.fold.error
         if error is not None and not is_background:
@@ -297,7 +299,7 @@ class Progress:
                 f"the worker reported an error: {redact(error.message)[:1000]}", partial=self.partial, code=code
             )
         result = self.result_of("background" if is_background else "completed", token)
-        run.transcript.hear(self.known_said, self.fold.round_text, whole=self.is_whole)
+        run.transcript.hear(said, self.fold.round_text, whole=self.is_whole)
         whole = result if self.before is None else _joined(self.before, result)
         if not self.leaves_more_open:
             run.unfinished, run.ended = None, whole

@@ -14,6 +14,7 @@ from .table import Signal
 if TYPE_CHECKING:
     from .._results import JobStatus
     from ..errors import ToolhouseError
+    from .answering import Answering
     from .progress import Progress
 
 
@@ -23,16 +24,16 @@ def begin(turn: Progress, now: float) -> None:
     turn.search_for(turn.known_said, turn.fold.round_text, now)
 
 
-def is_due(turn: Progress, *, shows_no_tools: bool) -> bool:
-    """Whether to look at the history once the answer has ended; a form that shows no tools may hide their calls."""
+def is_due(turn: Progress, answering: Answering, job_id: str | None) -> bool:
+    """Whether to look at the history once the answer has ended; the headers may have told of a job."""
     settle, fold = turn.options.settle, turn.fold
     if settle != "auto":
         return settle
     if not turn.is_whole:
         return True
-    if fold.error is not None or turn.run.run_id is None or turn.known_head.job_id is not None:
+    if fold.error is not None or turn.run.run_id is None or job_id is not None:
         return False  # a job that the headers tell of need not be looked for
-    return not fold.round_text or fold.round_has_call or shows_no_tools
+    return not fold.round_text or fold.round_has_call or answering.shows_no_tools
 
 
 def looked(turn: Progress, status: JobStatus, now: float, draw: float) -> None:

@@ -8,19 +8,19 @@ from . import settling, waiting
 from .table import Signal
 
 if TYPE_CHECKING:
-    from .answering import Answering
     from .progress import Progress
 
 
 def ended(turn: Progress, now: float, *, proven: bool) -> None:
     """The answer has come to a clean end; ``proven`` if its framing shows that this is the whole of it."""
-    answering, job_id = _answering(turn), turn.known_head.job_id
+    answering, head = turn.answering, turn.head
+    assert answering is not None and head is not None  # noqa: S101, PT018 - it was being read
     answering.end(turn.events)
     turn.is_whole = proven and not answering.odd_end
-    if settling.is_due(turn, shows_no_tools=answering.shows_no_tools):
+    if settling.is_due(turn, answering, head.job_id):
         settling.begin(turn, now)
-    elif job_id is not None:
-        waiting.follow(turn, job_id, now)
+    elif head.job_id is not None:
+        waiting.follow(turn, head.job_id, now)
     else:
         turn.complete(Signal.ENDED)
 
@@ -31,8 +31,9 @@ def cut(turn: Progress, why: str, now: float, *, is_idle: bool) -> None:
     Raises:
         StreamInterruptedError: It is not to be healed.
     """
-    job_id = turn.known_head.job_id
-    _answering(turn).cut(turn.events)
+    answering, job_id = turn.answering, turn.known_head.job_id
+    assert answering is not None  # noqa: S101 - it was being read
+    answering.cut(turn.events)
     turn.cut, turn.is_idle, turn.is_whole = why, is_idle, False
     turn.has_job = job_id is not None
     if not turn.can_heal:
@@ -42,8 +43,3 @@ def cut(turn: Progress, why: str, now: float, *, is_idle: bool) -> None:
         return
     turn.go(Signal.CUT)
     turn.look_for_last(now)
-
-
-def _answering(turn: Progress) -> Answering:
-    assert turn.answering is not None  # noqa: S101 - it is being read
-    return turn.answering

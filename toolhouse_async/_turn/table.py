@@ -1,7 +1,7 @@
 """The course of a turn as one table: states, what may happen in each, and where that leads.
 
-The diagram in the documentation is made from :data:`TABLE`. A happening that the table does not have in a state
-is a bug of this library, and :func:`step` says so instead of guessing.
+The diagram in the documentation is made from :data:`TABLE`. A happening that the table does not have in a state is a
+bug of this library: a ``KeyError`` that names both.
 """
 
 from __future__ import annotations
@@ -89,15 +89,3 @@ TABLE: Final[Mapping[tuple[State, Signal], State]] = {
     (State.WAITING, Signal.OVER_UNSURE): State.RESUMING,
 }
 """Where each happening leads. Errors are not in it: from any state they end the turn."""
-
-
-def step(state: State, signal: Signal) -> State:
-    """Return the state that ``signal`` leads to.
-
-    Raises:
-        AssertionError: The table has no such transition.
-    """
-    try:
-        return TABLE[state, signal]
-    except KeyError:
-        raise AssertionError(f"no transition for {signal} while {state}") from None

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from .._results import Message
 from .._wire.entries import is_of_a_turn
-from .heard import EMPTY, NOTHING_HEARD, Heard, Said, key_of, squeezed
+from .heard import EMPTY, NOTHING_HEARD, NOTHING_YET, Heard, Said, key_of, squeezed
 from .reading import Reply, Segment, Sight, fingerprint, segments_of, why_moved
+
+NOTHING_SAID: Final[Mapping[str, int]] = {}
 
 
 class Found(NamedTuple):
@@ -59,7 +61,7 @@ class Transcript:
 
     __slots__ = ("_base", "_entries", "_latest", "_prior", "_seen", "_tail")
 
-    def __init__(self, prior: Mapping[str, int] | None, tail: Heard | None = None) -> None:
+    def __init__(self, prior: Mapping[str, int] | None = NOTHING_SAID, tail: Heard | None = None) -> None:
         """Begin.
 
         Args:
@@ -76,11 +78,17 @@ class Transcript:
 
     def say(self, words: str | None) -> Said:
         """Note a message that is about to be sent."""
-        self._settle()
+        if self._latest is not None:
+            self._settle()
+        if self._entries:
+            self._entries[-1].drop_words()
         said = Said(words)
         self._entries.append(said)
-        before = self._before(said)
-        said.heard = None if before is None else before._replace(whole=False)
+        if words:
+            said.heard = NOTHING_YET
+        else:
+            before = self._before(said)
+            said.heard = None if before is None else before._replace(whole=False)
         return said
 
     def has(self, said: Said) -> bool:
