@@ -7,13 +7,13 @@ from collections import deque
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
+from ._http.port import Service
+from ._http.watch import Watch
 from ._run.poll import RunPoll
 from ._run.shared import SharedRun
-from ._service import Service
 from ._settings import PollingPolicy, Timeouts
 from ._turn.knowledge import Rules, Run
 from ._turn.polls import Polls
-from ._watch import Watch
 from .errors import ClosedError, ConfigurationError, ToolhouseError
 
 REMEMBERED: Final = 100

@@ -9,13 +9,12 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
-from ._answer import Answer, Cut
+from ._http.port import Answer, Cut, Dispatch
 from ._log import log
 from ._results import JobStatus, TurnResult
 from ._run.conversation import Conversation
 from ._run.poll import RunPoll
 from ._run.resume import SharedResume, Tap
-from ._transport import Dispatch
 from ._turn.commands import Command, Enter, Look, Note, Over, Poll, Read, Send
 from ._turn.job import Job
 from ._turn.machine import TurnMachine, nameless
@@ -109,7 +108,7 @@ class Driver:
         self._stopping = False  # whether the step under way is being cancelled by ourselves
         self._interruption: Callable[[], ToolhouseError] | None = None
         self._dispatch = Dispatch()  # how far a message has come
-        self._answer: Answer | Tap | None = None
+        self._answer: Answer | None = None
         self._tap: Tap | None = None  # a resume that is shared with others
         self._silence = False  # whether the answer was ended for its silence
         self._malformed = 0
@@ -321,7 +320,7 @@ class Driver:
             self._dispatch.in_flight = False
             self._take(answer)
 
-    async def _answer_to(self, todo: Send) -> Answer | Tap:
+    async def _answer_to(self, todo: Send) -> Answer:
         """Send a message; together with others, if they wait for the same."""
         tap = self._tap
         if tap is None:
@@ -339,7 +338,7 @@ class Driver:
         await tap.shared.answer()
         return tap
 
-    def _take(self, answer: Answer | Tap) -> None:
+    def _take(self, answer: Answer) -> None:
         self._answer = answer
         self._silence = False
         self._watch_idle()
@@ -396,7 +395,7 @@ class Driver:
             turn.ended(self._core.time(), proven=answer.framed)
         await self._follow()
 
-    def _end_reading(self, answer: Answer | Tap) -> None:
+    def _end_reading(self, answer: Answer) -> None:
         self._refresh_drift()
         self._warn()
         answer.close()
