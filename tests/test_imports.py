@@ -29,7 +29,7 @@ ONLY_IN = {
     "ag_ui": ("web._ag_ui",),
     "aiosqlite": ("stores",),
     "aiohttp": ("_http.answer", "_http.transport", "testing"),
-    "cattrs": ("_parse",),
+    "cattrs": ("_values.parse",),
     "click": ("_cli",),
     "multidict": ("_http.transport", "testing"),
     "pytest": ("testing.pytest_plugin",),

@@ -18,12 +18,12 @@ from ._http.credentials import ApiKey, Credentials
 from ._http.service import HTTPService
 from ._http.transport import AiohttpTransport
 from ._map import MapIterator
-from ._options import TurnOptions
-from ._results import JobStatus, JobToken, Message, TurnResult
 from ._run.conversation import NO_EXTRAS, Conversation, Extras
 from ._session import BackgroundJobWaiter, Session, make_options
-from ._settings import Limits, PollingPolicy, RecoveryPolicy, RetryPolicy, Timeouts
 from ._turn.knowledge import Rules
+from ._values.options import TurnOptions
+from ._values.results import JobStatus, JobToken, Message, TurnResult
+from ._values.settings import Limits, PollingPolicy, RecoveryPolicy, RetryPolicy, Timeouts
 from ._version import __version__
 from ._wire.decode import EventDecoder
 from ._wire.ids import agent_id_of, check_id

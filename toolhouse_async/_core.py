@@ -11,9 +11,9 @@ from ._http.port import Service
 from ._http.watch import Watch
 from ._run.poll import RunPoll
 from ._run.shared import SharedRun
-from ._settings import PollingPolicy, Timeouts
 from ._turn.knowledge import Rules, Run
 from ._turn.polls import Polls
+from ._values.settings import PollingPolicy, Timeouts
 from .errors import ClosedError, ConfigurationError, ToolhouseError
 
 REMEMBERED: Final = 100

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 from ._http.port import Answer, Cut, Dispatch
 from ._log import log
-from ._results import JobStatus, TurnResult
 from ._run.conversation import Conversation
 from ._run.poll import RunPoll
 from ._run.resume import SharedResume, Tap
@@ -19,6 +18,7 @@ from ._turn.commands import Command, Enter, Look, Note, Over, Poll, Read, Send
 from ._turn.job import Job
 from ._turn.machine import TurnMachine, nameless
 from ._turn.table import State
+from ._values.results import JobStatus, TurnResult
 from ._wire import requests
 from ._wire.answers import Headers, job_id_of, run_id_of
 from .errors import (

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from ._driver import Driver
-from ._results import TurnResult
+from ._values.results import TurnResult
 from .errors import ClosedError
 from .events import Event, TextDelta
 

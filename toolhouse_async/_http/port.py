@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Protocol
 
-from .._results import JobStatus, Message
+from .._values.results import JobStatus, Message
 from .._wire.answers import HeaderLookup
 from .._wire.requests import Request
 

@@ -8,8 +8,8 @@ import time
 from typing import Final
 
 from .._log import log
-from .._results import JobStatus, Message
-from .._settings import Limits, RetryPolicy, Timeouts
+from .._values.results import JobStatus, Message
+from .._values.settings import Limits, RetryPolicy, Timeouts
 from .._wire import requests
 from .._wire.answers import check_content, job_id_of, retry_after_of, run_id_of, status_error
 from .._wire.history import parse_history

@@ -16,7 +16,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.tracing import Trace
 
 from .._log import log
-from .._settings import Limits, Timeouts
+from .._values.settings import Limits, Timeouts
 from .._wire.answers import HeaderLookup, check_framing
 from .._wire.requests import Request
 from ..errors import (

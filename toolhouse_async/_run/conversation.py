@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from .._core import Core, Live
-from .._options import Options, check_json
-from .._results import JobStatus, JobToken, Message
-from .._settings import PollingPolicy
 from .._turn.heard import Said
 from .._turn.knowledge import Run
 from .._turn.machine import TurnMachine, nameless
 from .._turn.table import State
+from .._values.options import Options, check_json
+from .._values.results import JobStatus, JobToken, Message
+from .._values.settings import PollingPolicy
 from .._wire.ids import check_id
 from ..errors import ClosedError, ConfigurationError
 from .shared import SharedRun

@@ -20,7 +20,7 @@ from enum import Enum, unique
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from .._results import TurnResult
+    from .._values.results import TurnResult
     from ..errors import ToolhouseError
     from .heard import Said
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 
-from .._results import JobRecord, ToolExchange, TurnResult
+from .._values.results import JobRecord, ToolExchange, TurnResult
 from ..events import ErrorEvent, Event, MalformedLine, TextDelta, ToolCall, ToolResult, UnknownEvent
 
 _MOST_PARTS: Final = 1000

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import evolve
 
-from .._results import JobToken, TurnResult
+from .._values.results import JobToken, TurnResult
 from .._wire.pauses import CONFLICT_PAUSES, next_poll
 from .._wire.records import Stage
 from ..errors import (
@@ -45,9 +45,9 @@ from .settling import Ended, Verdict, compare
 from .table import Signal, State, step
 
 if TYPE_CHECKING:
-    from .._options import Options
-    from .._results import JobStatus, Message
-    from .._settings import PollingPolicy
+    from .._values.options import Options
+    from .._values.results import JobStatus, Message
+    from .._values.settings import PollingPolicy
     from .heard import Said
     from .knowledge import Rules, Run
     from .polls import Report
