@@ -19,7 +19,7 @@ IMPORTS = read_imports(Path(toolhouse_async.__file__).parent)
 IMPURE = {"aiohttp", "anyio", "asyncio", "logging", "random", "socket", "time"}
 """What pure code does not import …"""
 
-PURE = ("_turn", "_wire")
+PURE = ("_turn", "_values", "_wire")
 """… and where pure code is."""
 
 ANYWHERE = {"anyio", "attr", "attrs", "orjson"}

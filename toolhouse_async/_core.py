@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
@@ -83,6 +84,14 @@ class Core:
     def time(self) -> float:
         """The time of the client's event loop, which needs not be running."""
         return (self.loop or asyncio.get_running_loop()).time()
+
+    def drift(self) -> float:
+        """By how much the time of day is ahead of the event loop's; it changes as a clock is set."""
+        return time.time() - self.time()
+
+    async def sleep_until(self, when: float) -> None:
+        """Wait for a time of the event loop; where it is due, the loop sees at least which connections were closed."""
+        await asyncio.sleep(max(when - self.time(), 0.0))
 
     def run_of(self, agent_id: str, run_id: str) -> SharedRun:
         """What is shared of a run."""
