@@ -8,29 +8,14 @@ from typing import Any
 import pytest
 
 from tests.support.answers import client_of, history, said
-from tests.support.raw_server import RawServer, Request, response, rst, silence
-from toolhouse_async import AsyncToolhouse, IdleTimeoutError, OutcomeUnknownError, ProtocolError, Timeouts
-from toolhouse_async._driver import LateHead
+from tests.support.raw_server import RawServer, Request, response, rst
+from toolhouse_async import AsyncToolhouse, OutcomeUnknownError, ProtocolError
 
 
 @asynccontextmanager
 async def talk(script: Any, **options: Any) -> AsyncIterator[tuple[RawServer, AsyncToolhouse]]:
     async with RawServer(script) as server, client_of(server, **options) as toolhouse:
         yield server, toolhouse
-
-
-async def test_silence_is_noticed_in_time_at_whatever_fraction_of_a_second_it_begins() -> None:
-    """The timer and the difference of two times round differently: it must not wake up for ever just too early."""
-
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> None:
-        writer.write(said("x", ends=False))
-        await silence(reader)
-
-    async with talk(script, timeouts=Timeouts(idle=0.3)) as (_, toolhouse):
-        for _ in range(200):
-            await asyncio.sleep(0.1)
-            with pytest.raises(IdleTimeoutError):
-                await toolhouse.run("a", "x", recover=False)
 
 
 async def test_settling_without_a_run_id_is_an_error() -> None:
@@ -96,8 +81,3 @@ async def test_two_who_reconcile_at_once_both_learn_it() -> None:
         assert again is not None
         assert again.text == "y"
         assert sum(request.method == "PUT" for request in server.requests) == 1
-
-
-def test_the_head_of_an_answer_that_nobody_has_read() -> None:
-    head = LateHead("r1", "j1")
-    assert (head.run_id, head.job_id, head.redact("words")) == ("r1", "j1", "words")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from toolhouse_async import errors
-from toolhouse_async._results import JobToken, TurnResult
+from toolhouse_async._values.results import JobToken, TurnResult
 from toolhouse_async._wire.answers import Headers
 from toolhouse_async.errors import ToolhouseError
 

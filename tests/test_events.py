@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.wire.strategies import json_values, nested
 from toolhouse_async import events
-from toolhouse_async._results import JobToken, Message, ToolExchange, TurnResult
+from toolhouse_async._values.results import JobToken, Message, ToolExchange, TurnResult
 from toolhouse_async.events import (
     ErrorEvent,
     Event,

@@ -19,7 +19,7 @@ IMPORTS = read_imports(Path(toolhouse_async.__file__).parent)
 IMPURE = {"aiohttp", "anyio", "asyncio", "logging", "random", "socket", "time"}
 """What pure code does not import …"""
 
-PURE = ("_turn", "_wire")
+PURE = ("_turn", "_values", "_wire")
 """… and where pure code is."""
 
 ANYWHERE = {"anyio", "attr", "attrs", "orjson"}
@@ -28,18 +28,21 @@ ANYWHERE = {"anyio", "attr", "attrs", "orjson"}
 ONLY_IN = {
     "ag_ui": ("web._ag_ui",),
     "aiosqlite": ("stores",),
-    "aiohttp": ("_answer", "_transport", "testing"),
-    "cattrs": ("_parse",),
+    "aiohttp": ("_http.answer", "_http.transport", "testing"),
+    "cattrs": ("_values.parse",),
     "click": ("_cli",),
-    "multidict": ("_transport", "testing"),
+    "multidict": ("_http.transport", "testing"),
     "pytest": ("testing.pytest_plugin",),
     "redis": ("stores",),
     "rich": ("_cli",),
     "sqlite3": ("stores",),
     "uvicorn": ("_cli",),
-    "yarl": ("_transport", "testing"),
+    "yarl": ("_http.transport", "testing"),
 }
 """… and those that only some may, with what lies below them; multidict and yarl are part of aiohttp's API."""
+
+KNOWN_OF_HTTP = ("_http.port", "_http.watch")
+"""What the rest may know of HTTP; the client, which makes what it needs, knows more."""
 
 
 def lies_below(module: str, places: tuple[str, ...]) -> bool:
@@ -67,6 +70,14 @@ def test_a_library_is_imported_only_where_the_table_says(library: str) -> None:
     places = ONLY_IN[library]
     strays = [each for each in IMPORTS if each.library == library and not lies_below(each.importer, places)]
     assert strays == []
+
+
+def test_the_rest_knows_http_by_its_port() -> None:
+    outside = [each for each in IMPORTS if not lies_below(each.importer, ("_http",))]
+    known = [each for each in outside if lies_below(each.target, KNOWN_OF_HTTP)]
+    assert known
+    beyond = {each.importer for each in outside if lies_below(each.target, ("_http",)) and each not in known}
+    assert beyond == {f"{PACKAGE}._client"}
 
 
 def test_no_other_library_is_imported() -> None:

@@ -14,10 +14,10 @@ import typing
 from ._client import AsyncToolhouse
 from ._held import Turn
 from ._map import MapIterator
-from ._options import TurnOptions
-from ._results import JobRecord, JobStatus, JobToken, MapItem, Message, ToolExchange, TurnResult
 from ._session import BackgroundJobWaiter, Session
-from ._settings import Limits, PollingPolicy, RecoveryPolicy, RetryPolicy, Timeouts
+from ._values.options import TurnOptions
+from ._values.results import JobRecord, JobStatus, JobToken, MapItem, Message, ToolExchange, TurnResult
+from ._values.settings import Limits, PollingPolicy, RecoveryPolicy, RetryPolicy, Timeouts
 from ._version import __version__
 from ._wire.decode import EventDecoder
 from .errors import (

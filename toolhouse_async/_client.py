@@ -13,17 +13,17 @@ from typing import Any, Final, Self, Unpack
 from urllib.parse import urlsplit
 
 from ._core import Core
-from ._credentials import ApiKey, Credentials
 from ._held import Turn
+from ._http.credentials import ApiKey, Credentials
+from ._http.service import HTTPService
+from ._http.transport import AiohttpTransport
 from ._map import MapIterator
-from ._options import TurnOptions
-from ._results import JobStatus, JobToken, Message, TurnResult
 from ._run.conversation import NO_EXTRAS, Conversation, Extras
-from ._service import Service
 from ._session import BackgroundJobWaiter, Session, make_options
-from ._settings import Limits, PollingPolicy, RecoveryPolicy, RetryPolicy, Timeouts
-from ._transport import Transport
 from ._turn.knowledge import Rules
+from ._values.options import TurnOptions
+from ._values.results import JobStatus, JobToken, Message, TurnResult
+from ._values.settings import Limits, PollingPolicy, RecoveryPolicy, RetryPolicy, Timeouts
 from ._version import __version__
 from ._wire.decode import EventDecoder
 from ._wire.ids import agent_id_of, check_id
@@ -84,7 +84,7 @@ class AsyncToolhouse:
             raise ConfigurationError(
                 "ssl_context must be an ssl.SSLContext or None; certificates are always verified by default"
             )
-        self._transport = Transport(
+        self._transport = AiohttpTransport(
             self._base_url,
             timeouts=timeouts,
             limits=limits,
@@ -95,7 +95,7 @@ class AsyncToolhouse:
             proxy=proxy,
             ssl_context=ssl_context,
         )
-        service = Service(
+        service = HTTPService(
             self._transport,
             Credentials(api_key),
             retries=retries,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
+from ._http.port import Service
+from ._http.watch import Watch
 from ._run.poll import RunPoll
 from ._run.shared import SharedRun
-from ._service import Service
-from ._settings import PollingPolicy, Timeouts
 from ._turn.knowledge import Rules, Run
 from ._turn.polls import Polls
-from ._watch import Watch
+from ._values.settings import PollingPolicy, Timeouts
 from .errors import ClosedError, ConfigurationError, ToolhouseError
 
 REMEMBERED: Final = 100
@@ -28,8 +30,22 @@ class Live(Protocol):
         ...
 
 
+def _time_of_running_loop() -> float:
+    return asyncio.get_running_loop().time()
+
+
 class Core:
-    """The state of one client. One event loop uses it: the first that does."""
+    """The state of one client. One event loop uses it: the first that does.
+
+    Attributes:
+        service: Sends requests.
+        timeouts: The client's limits.
+        rules: What all its turns go by.
+        live: What closing the client must end.
+        watch: Calls what has come to its limit.
+        loop: The event loop, once one uses it; it needs not be running.
+        time: The loop's clock.
+    """
 
     def __init__(self, service: Service, *, timeouts: Timeouts, rules: Rules) -> None:
         self.service = service
@@ -38,6 +54,7 @@ class Core:
         self.live: set[Live] = set()
         self.watch: Watch = Watch()
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.time: Callable[[], float] = _time_of_running_loop
         self._closed = False
         self._runs: WeakValueDictionary[tuple[str, str], SharedRun] = WeakValueDictionary()
         self._resumed: deque[SharedRun] = deque(maxlen=REMEMBERED)
@@ -74,15 +91,15 @@ class Core:
         except RuntimeError:
             raise ConfigurationError("this needs a running event loop of asyncio") from None
         if self.loop is None:
-            self.loop = loop
+            self.loop, self.time = loop, loop.time
         elif self.loop is not loop:
             raise ConfigurationError(
                 "this client belongs to another event loop; create one AsyncToolhouse per event loop"
             )
 
-    def time(self) -> float:
-        """The time of the client's event loop, which needs not be running."""
-        return (self.loop or asyncio.get_running_loop()).time()
+    def drift(self) -> float:
+        """By how much the time of day is ahead of the event loop's; it changes as a clock is set."""
+        return time.time() - self.time()
 
     def run_of(self, agent_id: str, run_id: str) -> SharedRun:
         """What is shared of a run."""

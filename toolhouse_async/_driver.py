@@ -7,49 +7,29 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
-from ._answer import Answer, Cut
 from ._log import log
-from ._results import JobStatus, TurnResult
-from ._run.conversation import Conversation
-from ._run.poll import RunPoll
-from ._run.resume import SharedResume, Tap
-from ._transport import Dispatch
-from ._turn.commands import Command, Enter, Look, Note, Over, Poll, Read, Send
-from ._turn.job import Job
+from ._reader import Reader
+from ._run.conversation import Access, Conversation
+from ._run.participant import Participant
+from ._run.resume import SharedResume
+from ._turn.commands import Command, Enter, Look, Over, Poll, Read, Send
 from ._turn.machine import TurnMachine
-from ._turn.progress import Progress, nameless
+from ._turn.progress import nameless
 from ._turn.table import State
-from ._wire import requests
-from ._wire.answers import Headers, job_id_of, run_id_of
+from ._values.results import JobStatus, TurnResult
+from ._wire.answers import Headers
 from .errors import (
     ClosedError,
     ConfigurationError,
     ConflictError,
     NotFoundError,
-    ProtocolError,
     SessionBusyError,
     ToolhouseError,
     TurnTimeoutError,
 )
 from .events import Event
-
-
-class Access(Protocol):
-    """What a turn must have before it begins, and lets go at its end: a key."""
-
-    async def enter(self, owner: Callable[[], asyncio.Task[object] | None]) -> object:
-        """Wait for it; the conversation is known afterwards."""
-        ...
-
-    def leave(self) -> None:
-        """Begin to let it go."""
-        ...
-
-    async def left(self, result: TurnResult | None) -> ToolhouseError | None:
-        """Wait until it is let go; why that failed, if it did."""
-        ...
 
 
 class Driver:
@@ -67,13 +47,12 @@ class Driver:
         error: Why it ended, if it failed.
         result: What it came to, if it did not.
         begun: Whether a step was ever made.
-        stepped_by: The task that stepped it last.
     """
 
     __slots__ = (
-        "_access", "_answer", "_busy", "_core", "_deadline", "_dispatch", "_interruption", "_is_armed", "_is_inside",
-        "_malformed", "_poll", "_polled", "_seen", "_shared", "_silence", "_stopping", "_tap", "_timeout",
-        "begun", "conversation", "error", "events", "is_over", "machine", "result", "stepped_by", "turn",
+        "_access", "_busy", "_core", "_deadline", "_interruption", "_is_armed", "_is_inside", "_participant", "_reader",
+        "_stopping", "_timeout",
+        "begun", "conversation", "error", "events", "is_over", "machine", "result", "turn",
     )  # fmt: skip
 
     def __init__(
@@ -94,16 +73,16 @@ class Driver:
         """
         self.conversation: Conversation = conversation
         self.machine: TurnMachine = machine
-        self.turn: Progress = machine.progress
-        self.events: deque[Event] = self.turn.events
+        turn = self.turn = machine.progress
+        self.events: deque[Event] = turn.events
         self.is_over: bool = False
         self.error: ToolhouseError | None = None
         self.result: TurnResult | None = None
         self.begun: bool = False
-        self.stepped_by: asyncio.Task[object] | None = None
         self._access = access
         self._core = conversation.core
-        self._shared = conversation.shared
+        self._participant = Participant(conversation, turn)
+        self._reader = Reader(conversation.core, machine, self._participant)
         self._timeout = timeout
         self._deadline: float | None = None
         self._is_armed = False
@@ -111,56 +90,73 @@ class Driver:
         self._busy = False
         self._stopping = False  # whether the step under way is being cancelled by ourselves
         self._interruption: Callable[[], ToolhouseError] | None = None
-        self._dispatch = Dispatch()  # how far a message has come
-        self._answer: Answer | Tap | None = None
-        self._tap: Tap | None = None  # a resume that is shared with others
-        self._silence = False  # whether the answer was ended for its silence
-        self._malformed = 0
-        self._poll: RunPoll | None = None
-        self._polled: Job | None = None  # the job that it polls for
-        self._seen = 0
 
     @property
     def headers(self) -> Mapping[str, str]:
         """The headers of the latest answer."""
-        return Headers() if self._answer is None else self._answer.headers
+        answer = self._reader.answer
+        return Headers() if answer is None else answer.headers
 
     # One step
 
     async def advance(self) -> None:
-        """Make one step: afterwards there may be events, and it may be over.
+        """Go on until there is an event, or it is over.
 
         Raises:
             SessionBusyError: Another task is in the middle of a step.
 
         Cancelling closes it.
         """
-        task = self._enter_step()
+        task, turn = self._enter_step(), self.turn
         cancelling = task.cancelling()
         try:
-            if not self.events:  # what its beginning has made comes first
-                await self._do(self.turn.todo)
-        except ToolhouseError as error:
-            self._fail(error if self._interruption is None else self._interruption())
-        except asyncio.CancelledError:
-            if not self._stopping or task.cancelling() > cancelling + 1:
-                self._fail(ClosedError("closed before its end: its reader was cancelled"))
-                raise
-        except GeneratorExit:
-            self.abandon()  # by whoever collects garbage
-            raise
+            while not self.events:  # what its beginning has made comes first
+                if type(turn.todo) is Read:  # the most frequent, and within the turn's limit
+                    await self._reader.read()
+                else:
+                    await self._do(turn.todo)
+                if turn.notes or type(turn.todo) is Over:
+                    await self._follow()
+                    if self.is_over:
+                        break
+                if self._stopping:  # and it was done in the very moment
+                    break
         except BaseException as error:
-            self._fail(ClosedError(f"closed before its end by {type(error).__name__}"))
-            raise
+            if not self._end_by(error, task.cancelling() - cancelling):
+                raise
         finally:
             self._busy = False
             if self._stopping:
-                self._stopping = False
-                task.uncancel()
-        if self._interruption is not None and not self.is_over:
-            self._fail(self._interruption())
+                self._end_stopped(task)
         if self.is_over and self._access is not None:
             await self.left()
+
+    def _end_by(self, error: BaseException, cancelled: int) -> bool:
+        """End by what a step has raised; whether that is all, and nothing goes on to its task.
+
+        Args:
+            error: What it raised.
+            cancelled: How often its task was cancelled meanwhile.
+        """
+        match error:
+            case ToolhouseError():
+                self._fail(error if self._interruption is None else self._interruption())
+                return True
+            case asyncio.CancelledError():
+                if self._stopping and cancelled <= 1:
+                    return True
+                self._fail(ClosedError("closed before its end: its reader was cancelled"))
+            case GeneratorExit():
+                self.abandon()  # by whoever collects garbage
+            case _:
+                self._fail(ClosedError(f"closed before its end by {type(error).__name__}"))
+        return False
+
+    def _end_stopped(self, task: asyncio.Task[object]) -> None:
+        self._stopping = False
+        task.uncancel()
+        if self._interruption is not None and not self.is_over:
+            self._fail(self._interruption())
 
     def _enter_step(self) -> asyncio.Task[object]:
         """Begin a step, and before the first one everything."""
@@ -175,13 +171,12 @@ class Driver:
             raise ConfigurationError("a turn is read in a task of asyncio")
         if not self.begun:
             self._begin()
-        self.stepped_by = task
+        self._participant.stepped_by = task
         self._busy = True
         return task
 
     def _begin(self) -> None:
         conversation, turn = self.conversation, self.turn
-        now = self._core.time()
         is_waiter = turn.state is State.WAITING
         if not is_waiter:
             conversation.check_open()
@@ -189,182 +184,87 @@ class Driver:
         if conversation.journal is not None:
             turn.notes = []
         if self._timeout is not None:
-            self._deadline = now + self._timeout
-        turn.drift = time.time() - now
-        left = turn.token if is_waiter else None
-        elapsed = 0.0 if left is None else max(0.0, time.time() - left.started)
-        self.machine.begin(now, elapsed=elapsed, until=self._deadline)
+            self._deadline = self._core.time() + self._timeout
+        if turn.state is not State.SENDING:
+            turn.drift = self._core.drift()  # for the token of a job that was left
+            left = turn.token if is_waiter else None
+            elapsed = 0.0 if left is None else max(0.0, time.time() - left.started)
+            self.machine.begin(self._core.time(), elapsed=elapsed, until=self._deadline)
         self._core.live.add(self)
         self.begun = True
 
     def _do(self, todo: Command) -> Coroutine[Any, Any, None]:
         """Do what the turn asks for, and tell it what came of it."""
+        if self._deadline is not None and not self._is_armed:
+            self._arm_deadline(self._deadline)
         match todo:
             case Read():
-                return self._read()
+                return self._reader.read()
             case Send():
-                return self._tell(self._send(todo))
-            case Look():
-                return self._tell(self._look(todo))
-            case Poll():
-                return self._tell(self._await_poll(todo))
+                return self._send(todo)
             case Enter():
-                return self._tell(self._enter())
+                return self._enter()
+            case Look():
+                return self._look(todo)
+            case Poll():
+                return self._await_poll(todo)
             case Over():  # pragma: no cover - nobody steps a turn that is over
                 raise AssertionError("the turn is over")
-
-    async def _tell(self, step: Coroutine[Any, Any, None]) -> None:
-        self._arm_deadline()
-        await step
-        await self._follow()
 
     async def _follow(self) -> None:
         """Write down what the turn wants written, and end with it."""
         turn = self.turn
         if turn.notes:
-            await self._write_down(turn.notes)
+            await self.conversation.write_down(turn)
         if type(turn.todo) is Over:
             self.result = turn.todo.result
             self.close()
 
-    async def _write_down(self, notes: list[Note]) -> None:
-        journal = self.conversation.journal
-        assert journal is not None  # noqa: S101 - else the turn makes no notes
-        while notes:
-            note, token = notes.pop(0), self.turn.token
-            if note is Note.ANSWERED:
-                await journal.answered()
-            elif note is Note.COMPLETED:
-                journal.completed()
-            else:
-                assert token is not None  # noqa: S101 - the job and its run are known
-                await journal.waiting(token)
-
     # Waiting for the run
 
     async def _enter(self) -> None:
-        turn = self.turn
+        participant = self._participant
         if self._access is not None and not self._is_inside:
-            await self._access.enter(lambda: self.stepped_by)
+            await self._access.enter(lambda: participant.stepped_by)
             self._is_inside = True
-            self._take_run()
-        if turn.may_join:
-            self._shared.waiting[self] = None
-            self._join_late()
-        if self._tap is None:
-            await self._shared.queue.acquire(self)
-        self._shared.waiting.pop(self, None)
-        if self._tap is not None:
-            self.machine.joined(self._tap.shared.said, self._tap.shared.format, self._core.time())
-        else:
+            participant.take_run()
+        resume = await participant.enter()
+        if resume is None:
             self.machine.entered(self._core.time())
-
-    def _take_run(self) -> None:
-        """Go by the run that the conversation has now."""
-        self._shared = self.conversation.shared
-        self.turn.run = self._shared.known
-
-    def _join_late(self) -> None:
-        """Take part in a resume that is under way, if it is the one that this turn would send."""
-        resuming, behind = self._shared.resuming, self.turn.behind
-        if resuming is None or not resuming.may_join or self._tap is not None:
-            return
-        if behind is None or self.turn.run.resumed.get(behind) is resuming.said:
-            self._shared.waiting.pop(self, None)
-            self._tap = resuming.join(self)
-
-    def inherit(self, resume: SharedResume) -> None:
-        """Take part in a resume that another turn sends, in place of sending one."""
-        self._tap = resume.join(self)
-        if self._poll is not None:
-            self._poll.hurry()  # the job is over: no need to find that out later
+        else:
+            self.machine.joined(resume.said, resume.format, self._core.time())
 
     async def _await_poll(self, todo: Poll) -> None:
-        turn, job = self.turn, self.turn.job
-        assert job is not None  # noqa: S101 - it is polled for
-        if self._poll is None or self._polled is not job:
-            self._polled = job
-            elapsed = self._core.time() - job.started
-            self._poll = self._core.poll_of(turn.run, turn.agent_id, turn.polling, elapsed)
-            self._seen = self._poll.number
-        if turn.may_join:
-            self._shared.waiting[self] = None
-            self._join_late()
-        if self._tap is None:
-            report = await self._poll.report_after(self._seen, todo.until)
-            self._seen = report.number
-            if self._tap is None:
-                self._refresh_drift()
-                self.machine.polled(report, self._core.time())
-                return
-        self.machine.joined(self._tap.shared.said, self._tap.shared.format, self._core.time())
+        turn = self.turn
+        assert turn.job is not None  # noqa: S101 - it is polled for
+        found = await self._participant.report(turn.job, todo.until)
+        if isinstance(found, SharedResume):
+            self.machine.joined(found.said, found.format, self._core.time())
+        else:
+            turn.drift = self._core.drift()
+            self.machine.polled(found, self._core.time())
 
     # Sending
 
     async def _send(self, todo: Send) -> None:
-        if self._tap is None:
-            await self._sleep_until(todo.at)
+        participant = self._participant
         try:
-            answer = await self._answer_to(todo)
+            answer = await participant.send(todo, self._deadline)
         except ConflictError as conflict:
-            self._dispatch.in_flight = False
-            self._drop_tap()
+            participant.done_sending()
             self.machine.refused(conflict, self._core.time())
         except ToolhouseError as error:
-            in_flight = self._in_flight
-            self._drop_tap()
-            self._dispatch.in_flight = in_flight
+            in_flight = participant.in_flight
+            participant.done_sending()
+            participant.dispatch.in_flight = in_flight
             if isinstance(error, NotFoundError) and self._begins_anew():
                 return
             draw = self._core.service.randomness.random()
             self.machine.failed(error, self._core.time(), draw, in_flight=in_flight)
-            self._dispatch.in_flight = False
+            participant.dispatch.in_flight = False
         else:
-            self._dispatch.in_flight = False
-            self._take(answer)
-
-    async def _answer_to(self, todo: Send) -> Answer | Tap:
-        """Send a message; together with others, if they wait for the same."""
-        tap = self._tap
-        if tap is None:
-            conversation, turn = self.conversation, self.turn
-            if conversation.journal is not None:
-                await conversation.journal.sending(todo.said, todo.fields.get("message"), resumes=todo.resumes)
-            request = requests.send(turn.agent_id, todo.run_id, turn.format, todo.fields)
-            send = self._core.service.send(request, self._deadline, self._dispatch)
-            if turn.job is None and not todo.resumes:
-                return await send
-            shared = SharedResume(send, self._dispatch, format=turn.format, said=todo.said)
-            tap = self._tap = shared.join(self)
-            self._shared.share(shared, self)
-            self._core.remember(self._shared)
-        await tap.shared.answer()
-        return tap
-
-    def _take(self, answer: Answer | Tap) -> None:
-        self._answer = answer
-        self._silence = False
-        self._watch_idle()
-        self._named(lambda: self.machine.answered(answer, self._core.time()))
-
-    def _named(self, tell: Callable[[], None]) -> None:
-        """Tell the turn of an answer, by which its run may have another id."""
-        turn = self.turn
-        before = turn.run.run_id
-        tell()
-        if turn.run.run_id is not None and turn.run.run_id != before:
-            self._core.name_run(self._shared, turn.agent_id, turn.run.run_id)
-
-    @property
-    def _in_flight(self) -> bool:
-        return self._dispatch.in_flight if self._tap is None else self._tap.shared.dispatch.in_flight
-
-    def _drop_tap(self) -> None:
-        if self._tap is not None:
-            self._tap.close()
-            self._shared.leave(self._tap.shared)
-            self._tap = None
-            self._dispatch = Dispatch()
+            participant.dispatch.in_flight = False
+            self._reader.begin(answer)
 
     def _begins_anew(self) -> bool:
         """Whether the message goes to a new run, the service not knowing the old one any more."""
@@ -373,62 +273,16 @@ class Driver:
             return False
         if not conversation.journal.begin_anew():
             return False
-        self._dispatch.in_flight = False
-        self._shared.queue.release(self)
-        self._take_run()
+        self._participant.begin_anew()
         self.machine.begin_anew()
         return True
-
-    # Reading
-
-    async def _read(self) -> None:
-        answer = self._answer
-        assert answer is not None  # noqa: S101 - the turn has been told of it
-        try:
-            data = await answer.read()
-        except Cut as cut:
-            self._end_reading(answer)
-            self.machine.cut(str(cut), self._core.time(), is_idle=self._silence)
-        else:
-            if data:
-                self.machine.received(data)
-                if not answer.at_end:
-                    return
-            self._end_reading(answer)
-            self.machine.ended(self._core.time(), proven=answer.framed)
-        await self._follow()
-
-    def _end_reading(self, answer: Answer | Tap) -> None:
-        self._refresh_drift()
-        self._warn()
-        answer.close()
-        self._drop_tap()
-        self._dispatch = Dispatch()
-        self._core.watch.drop(self._watch_idle)
-
-    def _warn(self) -> None:
-        malformed = self.turn.fold.malformed
-        if malformed != self._malformed:
-            log.warning("run %s: %d lines are not JSON", self.turn.run.run_id, malformed - self._malformed)
-            self._malformed = malformed
-
-    def _watch_idle(self) -> None:
-        """See to it that a silent answer is cut; the limit is moved on when it is reached, if bytes have come."""
-        limit, answer = self._core.timeouts.idle, self._answer
-        if limit is None or answer is None:
-            return
-        now, since = self._core.time(), answer.waiting_since
-        if since is not None and now - since >= limit - 1e-6:  # a timer may be early by a rounding
-            self._silence = True
-            answer.fail(f"nothing was received for {limit:g} s (Timeouts.idle)")
-        else:
-            self._core.watch.at(self._watch_idle, (now if since is None else since) + limit, self._watch_idle)
 
     # Looking
 
     async def _look(self, todo: Look) -> None:
         turn, service = self.turn, self._core.service
-        await self._sleep_until(todo.at)
+        if (pause := todo.at - self._core.time()) > 0:
+            await asyncio.sleep(pause)
         run_id = turn.run.run_id
         if run_id is None:
             raise nameless()
@@ -440,7 +294,7 @@ class Driver:
                 return
             self.machine.blind(error, self._core.time(), service.randomness.random())
         else:
-            self._refresh_drift()
+            turn.drift = self._core.drift()
             self.machine.looked(status, self._core.time(), service.randomness.random())
 
     def _status(self, run_id: str) -> Coroutine[Any, Any, JobStatus]:
@@ -449,36 +303,24 @@ class Driver:
             return service.read(agent_id, run_id, self._deadline)
         return service.poll(agent_id, run_id, whole=True)
 
-    async def _sleep_until(self, when: float) -> None:
-        pause = when - self._core.time()
-        if pause > 0:
-            await asyncio.sleep(pause)
-
-    def _refresh_drift(self) -> None:
-        self.turn.drift = time.time() - self._core.time()
-
     # Its end
 
-    def _arm_deadline(self) -> None:
+    def _arm_deadline(self, deadline: float) -> None:
         """Set the turn's own limit; a job that is waited for alone has it as its deadline."""
-        if self._deadline is None or self._is_armed or (self.turn.state is State.WAITING and self._answer is None):
+        if self.turn.state is State.WAITING and self._reader.answer is None:
             return
         self._is_armed = True
-        self._core.watch.at(self._at_deadline, self._deadline, self._at_deadline, may_read=self._may_read)
+        self._core.watch.at(self._at_deadline, deadline, self._at_deadline, may_read=self._may_read)
 
     def _may_read(self) -> bool:
-        return self._in_flight or self.turn.state is not State.SENDING
+        return self._participant.in_flight or self.turn.state is not State.SENDING
 
     def _at_deadline(self) -> None:
         self._stop(self._too_late)
 
     def _too_late(self) -> ToolhouseError:
         turn = self.turn
-        if self._answer is not None and turn.state is State.STREAMING:
-            try:
-                self.machine.received_last(self._answer.rest())
-            except ProtocolError as error:
-                log.info("run %s: the rest was not read: %s", turn.run.run_id, error)
+        self._reader.take_rest()
         goes_on = "; a job is running, and the token waits for it" if turn.state is State.WAITING else ""
         return TurnTimeoutError(
             f"the turn took longer than its timeout of {self._timeout:g} s, while {turn.state.value}{goes_on}",
@@ -536,9 +378,10 @@ class Driver:
         if not self._busy:
             self._fail(make_error())
             return
-        if self._interruption is None and self.stepped_by is not None:
+        task = self._participant.stepped_by
+        if self._interruption is None and task is not None:
             self._stopping = True
-            self.stepped_by.cancel()
+            task.cancel()
         self._interruption = make_error
 
     def _fail(self, error: ToolhouseError) -> None:
@@ -548,43 +391,17 @@ class Driver:
 
     def _end_turn(self, error: ToolhouseError) -> None:
         """Tell the turn that it is over."""
-        head = self._dispatch.head
-        if head is not None:
-            with suppress(ProtocolError):  # a name that is none cannot be kept
-                late = LateHead(run_id_of(head), job_id_of(head))
-                self._named(lambda: self.machine.answered(late, self._core.time()))
-                self._dispatch.in_flight = False
-        self._refresh_drift()
-        self._warn()
-        self.machine.stopped(error, self._core.time(), in_flight=self._in_flight)
+        self._reader.take_late_head()
+        self.turn.drift = self._core.drift()
+        self._reader.warn()
+        self.machine.stopped(error, self._core.time(), in_flight=self._participant.in_flight)
 
     def _let_go(self) -> None:
-        self._dispatch = Dispatch()
-        shared = self._shared
-        if self._tap is not None and (others := self._tap.shared.others(self._tap)):
-            shared.queue.pass_on(self, others[0])
-        self._drop_tap()
-        if self._answer is not None:
-            self._answer.close()
-        self._core.watch.drop(self._watch_idle)
-        self._core.watch.drop(self._at_deadline)
-        shared.waiting.pop(self, None)
-        shared.queue.release(self)
+        self._reader.close()
+        self._participant.leave()
+        if self._is_armed:
+            self._core.watch.drop(self._at_deadline)
         self.conversation.open_turns.discard(self)
         if self._is_inside and self._access is not None:
             self._is_inside = False
             self._access.leave()
-
-
-class LateHead:
-    """What an answer said whose reader was cancelled in the very moment that it came; nothing more of it was read."""
-
-    __slots__ = ("job_id", "run_id")
-
-    def __init__(self, run_id: str | None, job_id: str | None) -> None:
-        self.run_id: str | None = run_id
-        self.job_id: str | None = job_id
-
-    def redact(self, text: str) -> str:
-        """Return the text: nobody has the key that the answer might repeat."""
-        return text

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from ._driver import Driver
-from ._results import TurnResult
+from ._values.results import TurnResult
 from .errors import ClosedError
 from .events import Event, TextDelta
 
@@ -35,13 +35,15 @@ class EventReader:
         Cancelling closes the connection; what had been received and not taken is lost with the reader.
         """
         events = self._events
+        if events:
+            if get_running_loop() is not self._loop:
+                self._loop = self._driver.check_loop()
+            return events.popleft()
         while not events:
             if self._driver.is_over:
                 self._raise_once()
                 raise StopAsyncIteration
             await self._driver.advance()
-        if get_running_loop() is not self._loop:
-            self._loop = self._driver.check_loop()
         return events.popleft()
 
     def _raise_once(self) -> None:
@@ -110,6 +112,7 @@ class Turn(EventReader):
         driver = self._driver
         while not self._events and not driver.is_over:
             await driver.advance()
+            self._loop = get_running_loop()
         if not self._events:
             self._raise_once()
         return self

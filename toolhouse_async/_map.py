@@ -9,7 +9,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from types import TracebackType
 from typing import Self, TypeAlias
 
-from ._results import MapItem, TurnResult
+from ._values.results import MapItem, TurnResult
 from .errors import ClosedError
 
 Ask: TypeAlias = Callable[[str | None], Awaitable[TurnResult]]

@@ -11,11 +11,11 @@ from attrs import evolve
 
 from ._driver import Driver
 from ._held import EventReader, Turn
-from ._options import Options, TurnOptions, check_message, check_timeout
-from ._results import JobStatus, JobToken, Message, TurnResult
 from ._run.conversation import Conversation
-from ._settings import PollingPolicy
 from ._turn.table import State
+from ._values.options import Options, TurnOptions, check_message, check_timeout
+from ._values.results import JobStatus, JobToken, Message, TurnResult
+from ._values.settings import PollingPolicy
 from .errors import ClosedError, ConfigurationError, OutcomeUnknownError, ToolhouseError
 
 

@@ -51,7 +51,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ._results import JobToken, TurnResult
+    from ._values.results import JobToken, TurnResult
 
 __all__ = [
     "APIStatusError",

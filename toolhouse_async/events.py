@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from attrs import define, field, fields
 
-from ._nested import flatten, short, unflatten
+from ._values.nested import flatten, short, unflatten
 
 if TYPE_CHECKING:
-    from ._results import TurnResult
+    from ._values.results import TurnResult
 
 __all__ = [
     "ErrorEvent",

@@ -16,16 +16,16 @@ from ._keyed.listing import SessionInfo, info_of
 from ._keyed.pending import finish
 from ._keyed.turn import KeyedTurn
 from ._log import log
-from ._options import TurnOptions, check_message
-from ._results import TurnResult
 from ._session import Session, make_options
+from ._values.options import TurnOptions, check_message
+from ._values.results import TurnResult
 from ._wire import records
 from .errors import ConfigurationError, StoreError
 from .stores import MemorySessionStore, SessionStore
 
 if TYPE_CHECKING:
     from ._client import AsyncToolhouse
-    from ._settings import PollingPolicy
+    from ._values.settings import PollingPolicy
 
 __all__ = ["CheckedOutSession", "Resumed", "SessionInfo", "SessionManager"]
 

@@ -46,7 +46,7 @@ def test_every_module_of_the_data_flow_exists() -> None:
 
 
 def test_every_fact_about_aiohttp_has_its_test() -> None:
-    facts = (ROOT / "tests/test_aiohttp_facts.py").read_text("utf-8")
+    facts = (ROOT / "tests/http/test_aiohttp_facts.py").read_text("utf-8")
     named = re.findall(r"`(test_\w+)`", (DOCS / "explanation/architecture.md").read_text("utf-8"))
     assert named
     assert [name for name in named if f"def {name}(" not in facts] == []

@@ -35,13 +35,13 @@ from toolhouse_async import (
     ToolhouseError,
     TurnResult,
 )
-from toolhouse_async._options import Options
 from toolhouse_async._turn.commands import Enter, Look, Over, Poll, Read, Send
 from toolhouse_async._turn.job import Job
 from toolhouse_async._turn.knowledge import Rules, Run
 from toolhouse_async._turn.machine import TurnMachine
 from toolhouse_async._turn.polls import Polls
 from toolhouse_async._turn.table import State
+from toolhouse_async._values.options import Options
 from toolhouse_async._wire.history import parse_history
 
 from . import world

@@ -18,8 +18,7 @@ from toolhouse_async import (
     RecoveryPolicy,
     RetryPolicy,
 )
-from toolhouse_async._answer import Cut
-from toolhouse_async._transport import Dispatch
+from toolhouse_async._http.port import Cut, Dispatch
 from toolhouse_async._wire.answers import Headers
 from toolhouse_async._wire.requests import Request
 
@@ -56,7 +55,6 @@ class Answer:
         self.framed: bool = reply.framed
         self.run_id: str | None = None
         self.job_id: str | None = None
-        self.redactor: Any = None
         self.received: int = 0
         self.waiting_since: float | None = None
         self.at_end: bool = False
@@ -71,6 +69,10 @@ class Answer:
     @property
     def is_received(self) -> bool:
         return self._reply.is_done or not self._reply.pieces
+
+    def identify(self, run_id: str | None, job_id: str | None, redact: Any) -> None:
+        self.run_id = run_id
+        self.job_id = job_id
 
     def redact(self, text: str) -> str:
         return text

@@ -262,7 +262,7 @@ async def test_fault_34_slow_consumer_then_cut(fault: Fault, end: Any) -> None:
     await over.wait()
     await asyncio.sleep(0.1)
     # How much this process has taken from the socket: nothing outside the HTTP library knows it.
-    had_read = turn._driver._answer._content.total_bytes  # type: ignore[union-attr]
+    had_read = turn._driver._reader.answer._content.total_bytes  # type: ignore[union-attr]
     assert had_read < 2_000_000
     await fault.fails(StreamInterruptedError, fault.read(turn))
     count = sum(type(event) is TextDelta for event in fault.events)

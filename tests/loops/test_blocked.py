@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import trustme
 
+from tests.http.test_transport import server_tls, trusting
 from tests.support.answers import client_of, history, said
 from tests.support.raw_server import LAST_CHUNK, RawServer, chunk, response
-from tests.test_transport import server_tls, trusting
 from toolhouse_async import AsyncToolhouse, Limits, Timeouts, TurnTimeoutError
 
 from .support import HANGS, LIMIT, QUICK

@@ -5,10 +5,10 @@ import pytest
 from tests.support.answers import KEY, client_of, history
 from tests.support.raw_server import RawServer
 from toolhouse_async import AsyncToolhouse, ClosedError, ConfigurationError, ProtocolError, ToolhouseError
-from toolhouse_async._options import Options
 from toolhouse_async._run.conversation import Conversation, Extras
 from toolhouse_async._turn.reading import Sight
 from toolhouse_async._turn.table import State
+from toolhouse_async._values.options import Options
 
 
 def conversation(run_id: str | None = None, toolhouse: AsyncToolhouse | None = None) -> Conversation:

@@ -22,8 +22,8 @@ from toolhouse_async import (
     TurnTimeoutError,
     WorkerError,
 )
+from toolhouse_async._http.port import Dispatch
 from toolhouse_async._run.resume import KEPT, SharedResume
-from toolhouse_async._transport import Dispatch
 from toolhouse_async._turn.heard import Said
 from toolhouse_async._wire import requests
 

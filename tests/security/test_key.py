@@ -199,7 +199,7 @@ async def test_the_key_is_in_no_object_that_is_shown_copied_or_pickled() -> None
         turn = session.stream("y", background="detach")
         waiter = session.wait_for_job()
         parts = [part for root in (toolhouse, session, turn, waiter) for part in _parts(root)]
-        assert {"AsyncToolhouse", "Session", "Turn", "Credentials", "Secret", "Transport", "Service"} <= {
+        assert {"AsyncToolhouse", "Session", "Turn", "Credentials", "Secret", "AiohttpTransport", "HTTPService"} <= {
             type(part).__name__ for part in parts
         }
         for part in parts:
@@ -247,7 +247,7 @@ async def test_the_key_is_in_no_dump_of_faulthandler(tmp_path: Path) -> None:
             await toolhouse.run("a", "x")
         file.seek(0)
         dumped = file.read()
-    assert "_credentials.py" in dumped
+    assert "_http/credentials.py" in dumped
     assert KEY not in dumped
 
 

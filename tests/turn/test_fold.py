@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from toolhouse_async._results import JobRecord, ToolExchange
 from toolhouse_async._turn.fold import Fold
+from toolhouse_async._values.results import JobRecord, ToolExchange
 from toolhouse_async.events import (
     ErrorEvent,
     Event,

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from toolhouse_async._options import Options
 from toolhouse_async._turn.fold import Fold
 from toolhouse_async._turn.heard import Said
 from toolhouse_async._turn.knowledge import Run, Unfinished
+from toolhouse_async._values.options import Options
 from toolhouse_async._wire.records import Stage
 
 

@@ -40,12 +40,12 @@ from toolhouse_async import (
     UncertainSessionError,
     WorkerError,
 )
-from toolhouse_async._options import Options
 from toolhouse_async._turn.commands import ENTER, READ, Look, Note, Over, Poll, Send
 from toolhouse_async._turn.knowledge import Head, Rules, Run
 from toolhouse_async._turn.machine import TurnMachine
 from toolhouse_async._turn.polls import Report
 from toolhouse_async._turn.table import State
+from toolhouse_async._values.options import Options
 from toolhouse_async._wire.records import Stage
 
 POLLING = PollingPolicy(min_interval=2, max_interval=2, jitter=0, deadline=100, max_rounds=2)

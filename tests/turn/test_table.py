@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from toolhouse_async import EventDecoder, PollingPolicy, RecoveryPolicy
-from toolhouse_async._options import Options
 from toolhouse_async._turn.knowledge import Rules, Run
 from toolhouse_async._turn.machine import TurnMachine
 from toolhouse_async._turn.table import TABLE, Signal, State
+from toolhouse_async._values.options import Options
 
 RULES = Rules(PollingPolicy(), RecoveryPolicy(), EventDecoder(), 1000)
 STARTS = {State.SENDING, State.CHECKING, State.WAITING, State.FINDING}

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import pytest
 
-from toolhouse_async._results import Message
 from toolhouse_async._turn.heard import NOTHING_HEARD, Said, goes_on_from, is_same_text, is_shorter, key_of, squeezed
 from toolhouse_async._turn.reading import Reply, Sight, fingerprint
 from toolhouse_async._turn.transcript import Found, Transcript
+from toolhouse_async._values.results import Message
 from toolhouse_async._wire.entries import End
 
 View = tuple[tuple[str, str], ...]

@@ -7,7 +7,7 @@ import pytest
 from toolhouse_async import EventDecoder
 from toolhouse_async import errors as er
 from toolhouse_async import events as ev
-from toolhouse_async._results import JobRecord, JobToken, ToolExchange, TurnResult
+from toolhouse_async._values.results import JobRecord, JobToken, ToolExchange, TurnResult
 from toolhouse_async.web import failure
 from toolhouse_async.web._failures import browser_json
 

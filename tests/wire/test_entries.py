@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from toolhouse_async._results import Message
+from toolhouse_async._values.results import Message
 from toolhouse_async._wire.entries import End, how_it_ends, is_message, is_of_a_turn
 
 

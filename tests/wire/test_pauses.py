@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolhouse_async._settings import PollingPolicy, RetryPolicy
+from toolhouse_async._values.settings import PollingPolicy, RetryPolicy
 from toolhouse_async._wire.pauses import CONFLICT_PAUSES, RETRY_AFTER_CAP, first_poll, next_attempt, next_poll
 
 DEFAULT = PollingPolicy()

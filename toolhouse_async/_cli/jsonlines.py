@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from .._eventjson import event_json
+from .._values.eventjson import event_json
 from ..errors import APIStatusError, JobError, ToolhouseError, TurnTimeoutError
 from .terminal import HARMFUL
 

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from .._log import log
-from .._options import Options
 from .._turn.fold import Fold
 from .._turn.heard import NOTHING_HEARD, Heard, key_of
 from .._turn.knowledge import NEVER, Unfinished
 from .._turn.transcript import Transcript
+from .._values.options import Options
 from .._wire.records import Record, Stage, Unsettled
 from ..errors import ClosedError, LeaseLostError, StoreError
 from .gates import Gates, Owner
 from .lease import PATIENCE, Lease
 
 if TYPE_CHECKING:
-    from .._results import JobToken
     from .._run.conversation import Conversation
     from .._turn.heard import Said
     from .._turn.knowledge import Run
+    from .._values.results import JobToken
     from ..stores import SessionStore
 
 

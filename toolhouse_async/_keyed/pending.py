@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from ..errors import LeaseLostError, OutcomeUnknownError
 
 if TYPE_CHECKING:
-    from .._results import TurnResult
     from .._session import Session
-    from .._settings import PollingPolicy
+    from .._values.results import TurnResult
+    from .._values.settings import PollingPolicy
     from .checkout import Checkout, House
 
 

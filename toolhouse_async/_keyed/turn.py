@@ -12,8 +12,8 @@ from ..errors import StoreError
 if TYPE_CHECKING:
     import asyncio
 
-    from .._options import Options
-    from .._results import TurnResult
+    from .._values.options import Options
+    from .._values.results import TurnResult
     from .checkout import Checkout
 
 

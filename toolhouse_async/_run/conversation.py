@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from .._core import Core, Live
-from .._options import Options, check_json
-from .._results import JobStatus, JobToken, Message
-from .._settings import PollingPolicy
+from .._turn.commands import Note
 from .._turn.heard import Said
 from .._turn.knowledge import Run
 from .._turn.machine import TurnMachine
-from .._turn.progress import nameless
+from .._turn.progress import Progress, nameless
 from .._turn.table import State
+from .._values.options import Options, check_json
+from .._values.results import JobStatus, JobToken, Message, TurnResult
+from .._values.settings import PollingPolicy
 from .._wire.ids import check_id
-from ..errors import ClosedError, ConfigurationError
+from ..errors import ClosedError, ConfigurationError, ToolhouseError
 from .shared import SharedRun
 
 
@@ -42,6 +44,8 @@ class Extras:
 
     def fields(self) -> dict[str, Any]:
         """Those that are set, as fields of the body."""
+        if not self._given:
+            return self._given
         return {name: dict(value) if isinstance(value, Mapping) else value for name, value in self._given.items()}
 
 
@@ -72,6 +76,22 @@ class Journal(Protocol):
 
     def begin_anew(self) -> bool:
         """The service does not know the run: forget it if that is wanted, and say whether it was."""
+        ...
+
+
+class Access(Protocol):
+    """What a turn must have before it begins, and lets go at its end: a key."""
+
+    async def enter(self, owner: Callable[[], asyncio.Task[object] | None]) -> object:
+        """Wait for it; the conversation is known afterwards."""
+        ...
+
+    def leave(self) -> None:
+        """Begin to let it go."""
+        ...
+
+    async def left(self, result: TurnResult | None) -> ToolhouseError | None:
+        """Wait until it is let go; why that failed, if it did."""
         ...
 
 
@@ -128,6 +148,20 @@ class Conversation:
             message=message,
             fields=self.extras.fields,
         )
+
+    async def write_down(self, turn: Progress) -> None:
+        """Have the journal write down what a turn has noted."""
+        journal, notes = self.journal, turn.notes
+        assert journal is not None  # noqa: S101 - else the turn makes no notes
+        while notes:
+            note, token = notes.pop(0), turn.token
+            if note is Note.ANSWERED:
+                await journal.answered()
+            elif note is Note.COMPLETED:
+                journal.completed()
+            else:
+                assert token is not None  # noqa: S101 - the job and its run are known
+                await journal.waiting(token)
 
     def begin_anew(self) -> None:
         """Go on with a new run."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from .._http.port import Service
 from .._log import log
-from .._service import Service
 from .._turn.polls import Polls, Report
 from ..errors import ToolhouseError
 

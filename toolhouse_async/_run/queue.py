@@ -9,7 +9,7 @@ from ..errors import SessionBusyError
 
 
 class Holder(Protocol):
-    """Who has the run, or waits for it: a driver."""
+    """Who has the run, or waits for it: a participant."""
 
     stepped_by: asyncio.Task[object] | None
     """The task that stepped it last."""

@@ -8,8 +8,7 @@ from collections.abc import Coroutine, Mapping
 from copy import copy
 from typing import Any, Final
 
-from .._answer import Answer, Cut
-from .._transport import Dispatch
+from .._http.port import Answer, Cut, Dispatch
 from .._turn.heard import Said
 from .._wire.requests import Format
 from ..errors import ToolhouseError

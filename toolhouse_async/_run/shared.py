@@ -10,7 +10,7 @@ from .resume import SharedResume
 
 
 class Waiter(Holder, Protocol):
-    """Who waits for the run's job and would resume the run after it: a driver."""
+    """Who waits for the run's job and would resume the run after it: a participant."""
 
     def inherit(self, resume: SharedResume) -> None:
         """Take part in a resume that another sends, in place of sending one."""

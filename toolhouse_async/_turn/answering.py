@@ -77,7 +77,8 @@ class Answering:
             malformed = self._fold.malformed
             self._add_lines(lines, events)
             self.odd_end = self._fold.malformed != malformed
-        self._add(self._calls.finish(), events)
+        if calls := self._calls.finish():
+            self._add(calls, events)
 
     def cut(self, events: deque[Event]) -> None:
         """The body was cut: add a last line that is complete but for its newline; half an object is no event."""

@@ -13,7 +13,7 @@ from .reading import Sight
 from .table import Signal
 
 if TYPE_CHECKING:
-    from .._results import JobStatus
+    from .._values.results import JobStatus
     from .progress import Progress
 
 
@@ -29,7 +29,7 @@ def begin(turn: Progress, now: float) -> None:
         raise nameless()
     earlier = run.unfinished
     if earlier is None or not earlier.bars:
-        sending.send(turn, now)
+        sending.send(turn)
         return
     if run.run_id is None:
         earlier.told = True
@@ -61,7 +61,7 @@ def looked(turn: Progress, status: JobStatus, now: float, draw: float) -> None:
         turn.run.transcript.take_back(search.said)
         turn.run.unfinished = None
         turn.go(Signal.ABSENT)
-        sending.send(turn, now)
+        sending.send(turn)
         return
     if search.sight is Sight.ARRIVED:
         earlier.stage, earlier.said.is_certain = Stage.ANSWER, True

@@ -20,7 +20,7 @@ from enum import Enum, unique
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from .._results import TurnResult
+    from .._values.results import TurnResult
     from ..errors import ToolhouseError
     from .heard import Said
 
@@ -33,7 +33,7 @@ class Send(NamedTuple):
     """Send a message.
 
     Attributes:
-        at: The time before which it is not sent.
+        at: The time before which it is not sent; 0 for at once.
         said: The message's place in what was said on the run.
         fields: The body.
         run_id: The run to continue; ``None`` starts one.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .._wire.pauses import CONFLICT_PAUSES
 
 if TYPE_CHECKING:
-    from .._results import Message
+    from .._values.results import Message
     from ..errors import ConflictError
 
 

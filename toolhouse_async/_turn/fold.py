@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 
-from .._results import JobRecord, ToolExchange, TurnResult
+from .._values.results import JobRecord, ToolExchange, TurnResult
 from ..events import ErrorEvent, Event, MalformedLine, TextDelta, ToolCall, ToolResult, UnknownEvent
 
 _MOST_PARTS: Final = 1000
@@ -52,7 +52,7 @@ class Fold:
         self._open: dict[tuple[str, str | None], list[int]] = {}  # by id and name (None: any), latest last
         self._waiting: dict[str | None, deque[int]] = {}  # for a result without id, by name (None: any), oldest first
         self._latest: dict[str, int] = {}  # by id: the latest call
-        self._missed: set[str] = set()  # ids of results of this round that came without a call
+        self._missed: dict[str, None] = {}  # ids of results of this round that came without a call
         self.unknown: int = 0
         self.malformed: int = 0
         self._last_call: int | None = None
@@ -102,7 +102,7 @@ class Fold:
             self._calls.append(ToolExchange(event))
             return
         if event.id in self._missed:
-            self._missed.remove(event.id)
+            del self._missed[event.id]
             missed = self._latest[event.id]
             self._calls[missed] = ToolExchange(event, self._calls[missed].result)
             self._last_call = None
@@ -122,7 +122,7 @@ class Fold:
         number = self._call_answered_by(event)
         if number is None:
             if event.id is not None:
-                self._missed.add(event.id)
+                self._missed[event.id] = None
                 self._latest[event.id] = len(self._calls)
             self._calls.append(ToolExchange(ToolCall(event.id, event.name or "", None), event))
         else:
@@ -151,8 +151,9 @@ class Fold:
     @property
     def round_text(self) -> str:
         """The words of the round under way."""
-        self._joined = ["".join((*self._joined, *self._parts))]
-        self._parts = []
+        if self._parts or len(self._joined) != 1:
+            self._joined = ["".join((*self._joined, *self._parts))]
+            self._parts = []
         return self._joined[0]
 
     def heal(self, text: str) -> None:

@@ -12,7 +12,7 @@ from .reading import Sight
 from .table import Signal, State
 
 if TYPE_CHECKING:
-    from .._results import JobStatus
+    from .._values.results import JobStatus
     from ..errors import ToolhouseError
     from .progress import Progress
     from .search import Search

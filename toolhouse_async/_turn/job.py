@@ -6,13 +6,13 @@ from collections import deque
 from copy import copy
 from typing import TYPE_CHECKING
 
-from .._results import JobRecord
+from .._values.results import JobRecord
 from ..errors import JobWaitTimeoutError, TooManyRoundsError
 from ..events import Event, JobFinished, JobProgress, JobStarted
 
 if TYPE_CHECKING:
-    from .._results import JobStatus
-    from .._settings import PollingPolicy
+    from .._values.results import JobStatus
+    from .._values.settings import PollingPolicy
     from .polls import Report
 
 

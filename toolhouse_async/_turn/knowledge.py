@@ -10,9 +10,9 @@ from .._wire.records import Stage
 from .transcript import Transcript
 
 if TYPE_CHECKING:
-    from .._options import Options
-    from .._results import JobToken, TurnResult
-    from .._settings import PollingPolicy, RecoveryPolicy
+    from .._values.options import Options
+    from .._values.results import JobToken, TurnResult
+    from .._values.settings import PollingPolicy, RecoveryPolicy
     from .._wire.decode import EventDecoder
     from ..errors import WorkerError
     from .fold import Fold

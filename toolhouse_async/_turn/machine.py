@@ -18,9 +18,9 @@ from .progress import Progress
 from .table import State
 
 if TYPE_CHECKING:
-    from .._options import Options
-    from .._results import JobStatus
-    from .._settings import PollingPolicy
+    from .._values.options import Options
+    from .._values.results import JobStatus
+    from .._values.settings import PollingPolicy
     from ..errors import ConflictError, ToolhouseError
     from .heard import Said
     from .knowledge import Head, Rules, Run

@@ -20,8 +20,8 @@ from ..errors import (
 )
 
 if TYPE_CHECKING:
-    from .._results import JobStatus
-    from .._settings import PollingPolicy
+    from .._values.results import JobStatus
+    from .._values.settings import PollingPolicy
 
 YOUNG: Final = 5.0
 """Seconds for which a new run may not be found yet."""

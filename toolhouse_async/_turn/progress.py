@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import evolve
 
-from .._results import JobToken, TurnResult
+from .._values.results import JobToken, TurnResult
 from .._wire.records import Stage
 from ..errors import (
     IdleTimeoutError,
@@ -19,16 +19,16 @@ from ..errors import (
     ToolhouseError,
     WorkerError,
 )
-from ..events import Event, StreamRecovered, TextDelta, TurnCompleted, TurnResumed, TurnStarted
+from ..events import ErrorEvent, Event, StreamRecovered, TextDelta, TurnCompleted, TurnResumed, TurnStarted
 from .commands import ENTER, Command, Look, Note, Over
 from .fold import Fold
 from .search import Search
 from .table import TABLE, Signal, State
 
 if TYPE_CHECKING:
-    from .._options import Options
-    from .._results import JobStatus
-    from .._settings import PollingPolicy
+    from .._values.options import Options
+    from .._values.results import JobStatus
+    from .._values.settings import PollingPolicy
     from .answering import Answering
     from .conflicts import Conflicts
     from .heard import Said
@@ -116,11 +116,13 @@ class Progress:
         self.status: JobStatus | None = None
         self.drift: float = 0.0
         self.only_waits: bool = False
-        is_waiter = state is State.WAITING
         self.began: State = state
-        self.before: TurnResult | None = _brought(agent_id, run) if is_waiter else None
-        self.left: JobToken | None = run.job if is_waiter else None
-        self.round: int = self.left.round if self.left else 0
+        self.before: TurnResult | None = None
+        self.left: JobToken | None = None
+        self.round: int = 0
+        if state is State.WAITING:
+            self.before, self.left = _brought(agent_id, run), run.job
+            self.round = self.left.round if self.left else 0
         self.is_unsent: bool = state is State.SENDING
         self.is_accepted: bool = False
         self.said: Said | None = None
@@ -288,30 +290,36 @@ class Progress:
         Raises:
             WorkerError: The worker has reported an error.
         """
-        run, said, is_background = self.run, self.said, signal is Signal.LEFT
+        run, said, fold = self.run, self.said, self.fold
         assert said is not None  # noqa: S101 - it was sent
-        run.job = token = self.token if is_background else None
-        error = self.fold.error
-        if error is not None and not is_background:
-            redact = str if self.head is None else self.head.redact
-            code = redact(error.code) if isinstance(error.code, str) else error.code
-            raise WorkerError(
-                f"the worker reported an error: {redact(error.message)[:1000]}", partial=self.partial, code=code
-            )
-        result = self.result_of("background" if is_background else "completed", token)
-        run.transcript.hear(said, self.fold.round_text, whole=self.is_whole)
+        token: JobToken | None = None
+        status: Literal["background", "completed"] = "completed"
+        if signal is Signal.LEFT:
+            token, status = self.token, "background"
+        run.job = token
+        if fold.error is not None and signal is not Signal.LEFT:
+            raise self._failure(fold.error)
+        result = fold.result(self.agent_id, run.run_id, status=status, token=token)
+        run.transcript.hear(said, result.rounds[-1], whole=self.is_whole)
         whole = result if self.before is None else _joined(self.before, result)
-        if not self.leaves_more_open:
+        if self.began is not State.WAITING or not self.leaves_more_open:
             run.unfinished, run.ended = None, whole
         if self.began is State.FINDING:
             result = whole
         self.go(signal)
-        if not is_background:
-            self.note(Note.COMPLETED)
+        if self.notes is not None and signal is not Signal.LEFT:
+            self.notes.append(Note.COMPLETED)
         self.events.append(TurnCompleted(result))
         self.todo = Over(result)
 
     # Errors
+
+    def _failure(self, error: ErrorEvent) -> WorkerError:
+        redact = str if self.head is None else self.head.redact
+        code = redact(error.code) if isinstance(error.code, str) else error.code
+        return WorkerError(
+            f"the worker reported an error: {redact(error.message)[:1000]}", partial=self.partial, code=code
+        )
 
     def interrupted(self, partial: TurnResult | None = None) -> StreamInterruptedError:
         """The error for an answer that is not whole."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from enum import Enum, unique
 from typing import NamedTuple
 
-from .._nested import flatten
-from .._results import Message
+from .._values.nested import flatten
+from .._values.results import Message
 from .._wire.entries import End, how_it_ends, is_message
 from .heard import Heard, key_of, squeezed
 

@@ -11,8 +11,8 @@ from .reading import Reply, Sight
 from .transcript import Found
 
 if TYPE_CHECKING:
-    from .._results import JobStatus, Message
-    from .._settings import PollingPolicy
+    from .._values.results import JobStatus, Message
+    from .._values.settings import PollingPolicy
     from .heard import Said
     from .knowledge import Rules
 from .transcript import Transcript

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .._wire.pauses import next_poll
 from ..errors import ConflictError, ContactLostError, NotSentError, RateLimitError, TLSError, ToolhouseError
@@ -14,33 +14,35 @@ from .polls import Patience, asked_for
 from .table import Signal, State
 
 if TYPE_CHECKING:
-    from .._results import JobStatus
+    from .._values.results import JobStatus
     from .heard import Said
     from .knowledge import Head
     from .progress import Progress
 
 
-def send(turn: Progress, now: float) -> None:
+def send(turn: Progress) -> None:
     """Send the user's message or the resume."""
     run, is_unsent = turn.run, turn.is_unsent
     words, behind = turn.words if is_unsent else turn.options.resume_message, turn.behind
     said = turn.said = run.transcript.say(words)
     if is_unsent:
-        fields = {} if words is None and run.run_id is None else {"message": words or ""}
-        fields = {**fields, **turn.fields(), **(turn.options.extra_body or {})}
+        fields: dict[str, Any] = {} if words is None and run.run_id is None else {"message": words or ""}
+        fields.update(turn.fields())
+        if turn.options.extra_body:
+            fields.update(turn.options.extra_body)
     else:
         turn.words = words
         fields = {"message": words or ""}
     if behind is not None:
         run.resumed[behind] = said
-    turn.todo = Send(max(now, turn.not_before), said, fields, run.run_id, resumes=not is_unsent)
+    turn.todo = Send(turn.not_before, said, fields, run.run_id, resumes=not is_unsent)
 
 
 def resume(turn: Progress, now: float) -> None:
     """Resume the run after a job; not where this client has done so before."""
     said = _resumed_before(turn)
     if said is None:
-        send(turn, now)
+        send(turn)
         return
     turn.said, turn.words = said, turn.options.resume_message
     if said.is_certain:
@@ -75,27 +77,23 @@ def joined(turn: Progress, said: Said, format_: Literal["ndjson", "text"], now: 
 def answered(turn: Progress, head: Head, now: float) -> None:
     """The service has taken what was sent."""
     turn.head = head
-    _take_name(turn, head.run_id, now)
+    run, run_id = turn.run, head.run_id
+    run.is_nameless = run_id is None and run.run_id is None
+    if run_id is not None:  # an answer without one keeps the old
+        if run.run_id is None:
+            run.begun = now
+        run.run_id = run_id
     if head.job_id is not None:
-        turn.run.resumed.pop(head.job_id, None)  # a job that was over before: its id comes again
+        run.resumed.pop(head.job_id, None)  # a job that was over before: its id comes again
     turn.answering = Answering(turn.format, turn.rules.decoder, turn.rules.max_line, turn.fold)
     turn.accept()
     turn.conflicts = turn.patience = None
     turn.not_before = 0.0
     turn.is_whole = False
     turn.go(Signal.ANSWERED)
-    turn.note(Note.ANSWERED)
+    if turn.notes is not None:
+        turn.notes.append(Note.ANSWERED)
     turn.todo = READ
-
-
-def _take_name(turn: Progress, run_id: str | None, now: float) -> None:
-    """Take the run id that an answer brought; one without keeps the old."""
-    run = turn.run
-    run.is_nameless = run_id is None and run.run_id is None
-    if run_id is not None:
-        if run.run_id is None:
-            run.begun = now
-        run.run_id = run_id
 
 
 def refused(turn: Progress, conflict: ConflictError, now: float) -> None:

@@ -12,7 +12,7 @@ from .reading import Sight
 from .table import Signal
 
 if TYPE_CHECKING:
-    from .._results import JobStatus
+    from .._values.results import JobStatus
     from ..errors import ToolhouseError
     from .answering import Answering
     from .progress import Progress

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from .._results import Message
+from .._values.results import Message
 from .._wire.entries import is_of_a_turn
 from .heard import EMPTY, NOTHING_HEARD, NOTHING_YET, Heard, Said, key_of, squeezed
 from .reading import Reply, Segment, Sight, fingerprint, segments_of, why_moved

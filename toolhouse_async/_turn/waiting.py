@@ -11,7 +11,7 @@ from .progress import nameless
 from .table import Signal, State
 
 if TYPE_CHECKING:
-    from .._results import Message
+    from .._values.results import Message
     from ..errors import StreamInterruptedError
     from .polls import Report
     from .progress import Progress

@@ -148,9 +148,9 @@ def is_framed(headers: HeaderLookup, http_version: tuple[int, int], status: int)
     """Whether the end of the body is proven by its framing, not only by the connection's end."""
     if status == 204 or headers.getall("Content-Length", []):
         return True
-    return http_version >= (1, 1) and any(
-        "chunked" in value.lower() for value in headers.getall("Transfer-Encoding", [])
-    )
+    if http_version < (1, 1):
+        return False
+    return "chunked" in ",".join(headers.getall("Transfer-Encoding", [])).lower()
 
 
 def check_framing(headers: HeaderLookup) -> None:
@@ -172,8 +172,8 @@ def check_content(headers: HeaderLookup, run_id: str | None) -> None:
     Raises:
         UnexpectedContentError: A content encoding nobody asked for, or HTML without a run id (a captive portal).
     """
-    encodings = [v for v in headers.getall("Content-Encoding", []) if v.strip().lower() not in ("", "identity")]
-    if encodings:
+    encodings = headers.getall("Content-Encoding", [])
+    if encodings and (encodings := [v for v in encodings if v.strip().lower() not in ("", "identity")]):
         raise UnexpectedContentError(
             f"the answer is {encodings[0]!r:.40}-encoded although only identity was accepted", run_id=run_id
         )

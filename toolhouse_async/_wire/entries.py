@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from enum import Enum, unique
 from typing import Any, Final
 
-from .._results import Message
+from .._values.results import Message
 
 _CALLS: Final = frozenset({"tool_call", "tool_use", "server_tool_use", "function_call", "tool_invocation"})
 _RESULTS: Final = frozenset({"tool_result", "tool_response", "tool_output", "function_call_output", "tool_call_result"})

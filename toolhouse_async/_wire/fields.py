@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
-from .._nested import short
+from .._values.nested import short
 from ..events import ErrorEvent, TextDelta, ToolCall, ToolResult
 from .jsontext import loads
 from .words import is_thought

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._results import Message
+from .._values.results import Message
 from ..errors import UnexpectedContentError
 from .jsontext import loads
 

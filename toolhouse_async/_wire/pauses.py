@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .._settings import PollingPolicy, RetryPolicy
+from .._values.settings import PollingPolicy, RetryPolicy
 
 RETRY_AFTER_CAP: Final = 60.0
 """Seconds that a poll waits at most because the service asks for it."""

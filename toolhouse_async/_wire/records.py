@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import orjson
 
-from .._results import JobToken
+from .._values.results import JobToken
 from ..errors import StoreError
 from .ids import check_id
 

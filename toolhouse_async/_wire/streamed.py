@@ -64,6 +64,8 @@ class StreamedCalls:
 
     def finish(self, line: bytes | None = None) -> list[Event]:
         """The calls that are whole because nothing more can come, or because ``line`` says so."""
+        if not self._begun:
+            return []
         calls, self._begun = self._begun, {}
         for call in calls.values():
             call.line = call.line if line is None else line

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from .. import events as ev
-from .._eventjson import json_text
+from .._values.eventjson import json_text
 from ..errors import ConfigurationError
 from ._failures import WORKER, failure, safe_code
 from ._streams import HEARTBEAT, ByteStream

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from .. import errors as er
-from .._eventjson import event_json
+from .._values.eventjson import event_json
 from ..events import ErrorEvent, Event, MalformedLine, TurnCompleted
 
 __all__ = ["browser_json", "failure"]

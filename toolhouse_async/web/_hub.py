@@ -12,8 +12,8 @@ from uuid import uuid4
 
 from .._held import EventReader, Turn
 from .._log import log
-from .._results import TurnResult
 from .._session import BackgroundJobWaiter
+from .._values.results import TurnResult
 from ..errors import ClosedError, ConfigurationError, EventsDroppedError, SessionBusyError, ToolhouseError
 from ..events import Event
 from ._replay import Replay

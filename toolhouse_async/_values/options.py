@@ -8,8 +8,8 @@ from typing import Any, Literal, TypedDict
 
 from attrs import frozen
 
-from ._wire.writing import dumps
-from .errors import ConfigurationError
+from .._wire.writing import dumps
+from ..errors import ConfigurationError
 
 
 class TurnOptions(TypedDict, total=False):

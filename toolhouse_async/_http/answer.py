@@ -8,35 +8,31 @@ from typing import Final
 
 import aiohttp
 
-from ._wire.answers import HeaderLookup, Headers, is_framed
-from .errors import BodyTooLargeError
+from .._wire.answers import HeaderLookup, Headers, is_framed
+from ..errors import BodyTooLargeError
+from .port import Cut
 
 PIECE: Final = 32 * 1024
 """Bytes of a body that are handed out at once: what they hold must be dealt with in one step of the event loop."""
 
 
-class Cut(Exception):  # noqa: N818 - a signal inside the library, never seen outside
-    """An answer's body ended before its framing said so."""
-
-
-class Answer:
-    """An answer whose body is still to be read.
+class AiohttpAnswer:
+    """An answer by aiohttp; what ``library.Response`` asks for.
 
     Attributes:
         status: The HTTP status.
-        lookup: The headers, as the HTTP library has them.
+        lookup: The headers, as aiohttp has them.
         framed: Whether the end of the body will be proven by its framing.
-        run_id: The run id in its headers, if there is one.
-        job_id: The job in its headers, if there is one.
-        redactor: What blacks the key out of a text.
+        run_id: The run id in its headers, once it is identified.
+        job_id: The job in its headers, once it is identified.
         received: Bytes of the body read so far.
         waiting_since: The loop's time at which the reader began to wait for bytes, ``None`` while it does not.
     """
 
     __slots__ = (
         "_connection_closed", "_content", "_failure", "_is_behind", "_is_closed", "_max_body", "_on_close", "_reason",
-        "_response", "_time",
-        "framed", "job_id", "lookup", "received", "redactor", "run_id", "status", "waiting_since",
+        "_redact", "_response", "_time",
+        "framed", "job_id", "lookup", "received", "run_id", "status", "waiting_since",
     )  # fmt: skip
 
     def __init__(
@@ -56,6 +52,7 @@ class Answer:
         self._connection_closed: asyncio.Future[None] | None = None
         self._is_behind = False
         self._is_closed = False
+        self._redact: Callable[[str], str] | None = None
         self.status: int = response.status
         self.lookup: HeaderLookup = response.headers
         version = response.version
@@ -64,7 +61,6 @@ class Answer:
         )
         self.run_id: str | None = None
         self.job_id: str | None = None
-        self.redactor: Callable[[str], str] | None = None
         self.received: int = 0
         self.waiting_since: float | None = None
         connection = response.connection
@@ -94,9 +90,15 @@ class Answer:
         """The headers as an independent mapping."""
         return Headers(self._response.headers.items())
 
+    def identify(self, run_id: str | None, job_id: str | None, redact: Callable[[str], str]) -> None:
+        """Note what the headers say, and what blacks the key out of a text."""
+        self.run_id = run_id
+        self.job_id = job_id
+        self._redact = redact
+
     def redact(self, text: str) -> str:
         """Black the key out of what the answer said."""
-        return text if self.redactor is None else self.redactor(text)
+        return text if self._redact is None else self._redact(text)
 
     async def read(self) -> bytes:
         """Return the next bytes of the body; ``b""`` at its end.

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
-from toolhouse_async._settings import Limits, PollingPolicy, RecoveryPolicy, RetryPolicy, Timeouts
+from toolhouse_async._values.settings import Limits, PollingPolicy, RecoveryPolicy, RetryPolicy, Timeouts
 from toolhouse_async.errors import ConfigurationError
 
 DEFAULTS: list[tuple[type, dict[str, Any]]] = [

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolhouse_async import events as ev
-from toolhouse_async._eventjson import event_json, json_text
-from toolhouse_async._results import ToolExchange, TurnResult
+from toolhouse_async._values.eventjson import event_json, json_text
+from toolhouse_async._values.results import ToolExchange, TurnResult
 
 anything = st.recursive(
     st.none()

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from toolhouse_async._watch import Watch
+from toolhouse_async._http.watch import Watch
 
 
 def now() -> float:

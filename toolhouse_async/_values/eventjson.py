@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import orjson
 
-from . import events as ev
+from .. import events as ev
 
 __all__ = ["event_json", "json_text"]
 

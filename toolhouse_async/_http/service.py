@@ -7,18 +7,15 @@ import random
 import time
 from typing import Final
 
-from ._answer import Answer, Cut
-from ._credentials import Credentials, Secret
-from ._log import log
-from ._results import JobStatus, Message
-from ._settings import Limits, RetryPolicy, Timeouts
-from ._transport import Dispatch, Transport
-from ._wire import requests
-from ._wire.answers import check_content, job_id_of, retry_after_of, run_id_of, status_error
-from ._wire.history import parse_history
-from ._wire.pauses import next_attempt
-from ._wire.requests import Request
-from .errors import (
+from .._log import log
+from .._values.results import JobStatus, Message
+from .._values.settings import Limits, RetryPolicy, Timeouts
+from .._wire import requests
+from .._wire.answers import check_content, job_id_of, retry_after_of, run_id_of, status_error
+from .._wire.history import parse_history
+from .._wire.pauses import next_attempt
+from .._wire.requests import Request
+from ..errors import (
     APIStatusError,
     BodyTooLargeError,
     NotSentError,
@@ -30,6 +27,9 @@ from .errors import (
     ToolhouseError,
     UnexpectedContentError,
 )
+from .credentials import Credentials, Secret
+from .library import Response, Transport
+from .port import Cut, Dispatch
 
 SMALL_BODY: Final = 64 * 1024
 """Bytes of a body that are read only to keep the connection; a larger one is dropped with it."""
@@ -57,8 +57,8 @@ def may_retry(error: ToolhouseError, *, reads_only: bool) -> bool:
     return isinstance(error, OutcomeUnknownError | StreamInterruptedError)
 
 
-class Service:
-    """Calls one Workers API with one set of credentials and policies."""
+class HTTPService:
+    """Calls one Workers API with one set of credentials and policies; what ``port.Service`` asks for."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Service:
         request: Request,
         deadline: float | None = None,
         dispatch: Dispatch | None = None,
-    ) -> Answer:
+    ) -> Response:
         """Send a message and return the answer with its body still to be read.
 
         Args:
@@ -110,7 +110,7 @@ class Service:
         *,
         response_timeout: float | None = None,
         dispatch: Dispatch | None = None,
-    ) -> Answer:
+    ) -> Response:
         secret = await self._credentials.secret()
         try:
             answer = await self._transport.send(
@@ -126,23 +126,23 @@ class Service:
             raise
         return answer
 
-    async def _check(self, request: Request, answer: Answer, secret: Secret) -> None:
+    async def _check(self, request: Request, answer: Response, secret: Secret) -> None:
         """Refuse an answer that is not a success, or not of this service."""
         if not 200 <= answer.status < 300:
             raise await self._refused(request, answer, secret)
         reads = request.method == "GET"
-        answer.job_id = job_id_of(answer.lookup)
-        answer.redactor = secret.redact
+        job_id = job_id_of(answer.lookup)
         try:
-            answer.run_id = request.run_id if reads else run_id_of(answer.lookup)
+            run_id = request.run_id if reads else run_id_of(answer.lookup)
         except ProtocolError as error:
             error.safe_to_retry = False  # the service took the message
             raise
-        if secret.is_in(answer.run_id) or secret.is_in(answer.job_id):
+        if secret.is_in(run_id) or secret.is_in(job_id):
             raise ProtocolError("the answer has the API key in place of an id", safe_to_retry=reads)
-        check_content(answer.lookup, answer.run_id)
+        check_content(answer.lookup, run_id)
+        answer.identify(run_id, job_id, secret.redact)
 
-    async def _refused(self, request: Request, answer: Answer, secret: Secret) -> APIStatusError:
+    async def _refused(self, request: Request, answer: Response, secret: Secret) -> APIStatusError:
         most = self._limits.max_error_body
         try:
             async with self._transport.within(self._timeouts.idle):
@@ -245,7 +245,7 @@ class Service:
                 raise
             return None
 
-    async def _body(self, request: Request, answer: Answer) -> bytes:
+    async def _body(self, request: Request, answer: Response) -> bytes:
         """The whole body of a read."""
         parts: list[bytes] = []
         try:
@@ -261,7 +261,7 @@ class Service:
             f"{request}: the history was cut: {reason}", run_id=request.run_id, safe_to_retry=True
         )
 
-    async def _drain(self, answer: Answer) -> None:
+    async def _drain(self, answer: Response) -> None:
         """Read a body that nobody needs, to keep the connection, if it is small and comes at once."""
         if answer.is_received:
             return

@@ -11,7 +11,7 @@ import attrs
 import pydantic
 import pytest
 
-from toolhouse_async._results import TurnResult
+from toolhouse_async._values.results import TurnResult
 from toolhouse_async.errors import ConfigurationError
 
 
@@ -136,7 +136,7 @@ def test_without_cattrs_the_error_says_what_to_install() -> None:
 import sys
 sys.modules["cattrs"] = None
 import attrs, pydantic
-from toolhouse_async._results import TurnResult
+from toolhouse_async._values.results import TurnResult
 from toolhouse_async.errors import ConfigurationError
 @attrs.define
 class Point:

@@ -18,7 +18,7 @@ from aiohttp.client_proto import ResponseHandler
 
 from tests.support.answers import greeting, refused_handshakes, unused_port
 from tests.support.raw_server import RawServer, Request, chunk, fin, response, rst, silence
-from toolhouse_async._transport import _Dropped, _never_resend
+from toolhouse_async._http.transport import _Dropped, _never_resend
 
 OPEN = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.wire.strategies import json_values
-from toolhouse_async._results import JobRecord, JobStatus, JobToken, MapItem, Message, ToolExchange, TurnResult
+from toolhouse_async._values.results import JobRecord, JobStatus, JobToken, MapItem, Message, ToolExchange, TurnResult
 from toolhouse_async.errors import ConfigurationError
 from toolhouse_async.events import ToolCall, ToolResult
 

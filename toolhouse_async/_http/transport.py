@@ -1,4 +1,4 @@
-"""HTTP by aiohttp: the only module of the client that knows it. See the architecture page for each choice."""
+"""Requests by aiohttp. See the architecture page for each choice."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ from aiohttp import hdrs
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.tracing import Trace
 
-from ._answer import Answer
-from ._log import log
-from ._settings import Limits, Timeouts
-from ._watch import Watch
-from ._wire.answers import HeaderLookup, check_framing
-from ._wire.requests import Request
-from .errors import (
+from .._log import log
+from .._values.settings import Limits, Timeouts
+from .._wire.answers import HeaderLookup, check_framing
+from .._wire.requests import Request
+from ..errors import (
     ConnectTimeoutError,
     NotSentError,
     OutcomeUnknownError,
@@ -30,6 +28,9 @@ from .errors import (
     TLSError,
     ToolhouseError,
 )
+from .answer import AiohttpAnswer
+from .port import Dispatch
+from .watch import Watch
 
 MESSAGES_IDLE: Final = 2.0
 """Seconds that a connection may have idled before a POST or PUT uses it: a longer idle one may just be closing."""
@@ -38,24 +39,8 @@ READS_IDLE: Final = 15.0
 SLICE: Final = 256 * 1024
 """Bytes of a request body that are written at once."""
 
-
 _NO_CONTENT_TYPE: Final = (hdrs.CONTENT_TYPE,)
 """What aiohttp is not to add where there is no body."""
-
-
-class Dispatch:
-    """How far one message has come: what proves that it was not sent, or was answered.
-
-    Attributes:
-        in_flight: Whether it was sent and its fate is not known.
-        head: The headers of a good answer, where the sender was cancelled in the very moment that they came.
-    """
-
-    __slots__ = ("head", "in_flight")
-
-    def __init__(self) -> None:
-        self.in_flight: bool = False
-        self.head: HeaderLookup | None = None
 
 
 _REQUEST: Final[ContextVar[tuple[Dispatch, Watch, float | None]]] = ContextVar("toolhouse_async.request")
@@ -86,8 +71,10 @@ class _Response(aiohttp.ClientResponse):
             watch.drop(dispatch)
 
     def __del__(self, *context: Any) -> None:
-        with suppress(RuntimeError):  # the event loop was closed under it
+        try:  # noqa: SIM105 - suppress() takes its time, and this is done for every request
             super().__del__(*context)
+        except RuntimeError:
+            pass  # the event loop was closed under it
 
 
 class _SpeaksHTTP2(Exception):  # noqa: N818 - a signal
@@ -153,8 +140,8 @@ _MIDDLEWARES: Final = {"GET": (_never_resend,), "PUT": (_never_resend,)}
 """By method: aiohttp sends those again that it takes for idempotent."""
 
 
-class Transport:
-    """Connections to one origin, in two pools, so that polls never queue behind streams.
+class AiohttpTransport:
+    """Connections to one origin by aiohttp, in two pools, so that polls never queue behind streams.
 
     Messages (POST, PUT) share ``Limits.max_connections``; reads (GET) are bounded by who issues them. It belongs
     to the event loop that first uses it.
@@ -212,7 +199,7 @@ class Transport:
         *,
         response_timeout: float | None = None,
         dispatch: Dispatch | None = None,
-    ) -> Answer:
+    ) -> AiohttpAnswer:
         """Send a request once and return the answer as soon as its headers are there.
 
         Args:
@@ -236,7 +223,7 @@ class Transport:
         try:
             limit = response_timeout or self._timeouts.response
             response = await self._request(request, authorization, dispatch, limit)
-            answer = Answer(response, self._limits.max_body, self._watch.time, release)
+            answer = AiohttpAnswer(response, self._limits.max_body, self._watch.time, release)
         except BaseException:
             if release is not None:
                 release()
@@ -299,8 +286,10 @@ class Transport:
         except RuntimeError as failure:  # where the loop is closed this is collected as garbage
             raise (GeneratorExit() if loop.is_closed() else failure) from None
         finally:
-            with suppress(ValueError):  # collected as garbage, in whatever context: its own went before
+            try:  # noqa: SIM105 - suppress() takes its time, and this is done for every request
                 _REQUEST.reset(mark)
+            except ValueError:
+                pass  # collected as garbage, in whatever context: its own went before
         # Raised here, out of the except blocks, since aiohttp's exceptions hold the request's headers.
         if request.method == "GET":
             error.safe_to_retry = True

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from tests.wire.strategies import json_values, nested
-from toolhouse_async._nested import flatten, short, unflatten
+from toolhouse_async._values.nested import flatten, short, unflatten
 
 
 @given(json_values)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from attrs import Attribute, field, frozen
 
-from .errors import ConfigurationError
+from ..errors import ConfigurationError
 
 __all__ = ["Limits", "PollingPolicy", "RecoveryPolicy", "RetryPolicy", "Timeouts"]
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Hashable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
 PASSES: Final = 6
 """Passes of the event loop between a limit's time and its function.
@@ -17,10 +17,8 @@ on; then, by a few futures more, whoever waits for them.
 """
 
 
-class _Limit(NamedTuple):
-    when: float
-    function: Callable[[], None]
-    may_read: Callable[[], bool]
+_Limit: TypeAlias = tuple[float, Callable[[], None], Callable[[], bool]]
+"""When it is reached, what is called then, and whether what it waits for may be in a socket by then."""
 
 
 def _always() -> bool:
@@ -39,22 +37,22 @@ class Watch:
 
     Times are compared with the loop's clock alone. A timer may ring early or late, and the handles of some loops do
     not tell their time.
+
+    Attributes:
+        time: The clock of the event loop that asks for it first.
     """
 
-    __slots__ = ("_limits", "_loop", "_timer", "_timer_at")
+    __slots__ = ("_limits", "_timer", "_timer_at", "time")
 
     def __init__(self) -> None:
         self._limits: dict[Hashable, _Limit] = {}
         self._timer: asyncio.Handle | None = None
         self._timer_at = 0.0
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.time: Callable[[], float] = self._first_time
 
-    @property
-    def time(self) -> Callable[[], float]:
-        """The clock of the event loop that uses it first."""
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-        return self._loop.time
+    def _first_time(self) -> float:
+        self.time = asyncio.get_running_loop().time
+        return self.time()
 
     def at(
         self, key: Hashable, when: float, function: Callable[[], None], *, may_read: Callable[[], bool] = _always
@@ -67,7 +65,7 @@ class Watch:
             function: What is called.
             may_read: Whether what it waits for may be in a socket by then; else it is called at once.
         """
-        self._limits[key] = _Limit(when, function, may_read)
+        self._limits[key] = (when, function, may_read)
         if self._timer is None or when < self._timer_at:
             self._set_timer(when)
 
@@ -105,23 +103,24 @@ class Watch:
 
     def _call(self, until: float, passes: int) -> None:
         """Call what was to be called until then; what may have something to read, so many passes later."""
-        reached = [(key, limit) for key, limit in self._limits.items() if limit.when <= until]
+        reached = [(key, limit) for key, limit in self._limits.items() if limit[0] <= until]
         reads_on = False
         try:
-            for key, limit in sorted(reached, key=lambda each: each[1].when):
+            for key, limit in sorted(reached, key=lambda each: each[1][0]):
                 if self._limits.get(key) is not limit:
                     continue  # dropped or moved by one before
-                if passes and limit.may_read():
+                _, function, may_read = limit
+                if passes and may_read():
                     reads_on = True
                 else:
                     del self._limits[key]
-                    limit.function()
+                    function()
         finally:  # the loop reports one that fails; the others have their time all the same
             self._timer = None
             if reads_on:
                 self._timer = asyncio.get_running_loop().call_soon(self._call, until, passes - 1)
             elif self._limits:
-                self._set_timer(min(limit.when for limit in self._limits.values()))
+                self._set_timer(min(when for when, _, _ in self._limits.values()))
 
 
 class _Within(AbstractAsyncContextManager[None]):

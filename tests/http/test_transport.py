@@ -32,8 +32,9 @@ from toolhouse_async import (
     TLSError,
     ToolhouseError,
 )
-from toolhouse_async._answer import Answer, Cut
-from toolhouse_async._transport import SLICE, Transport
+from toolhouse_async._http.answer import AiohttpAnswer
+from toolhouse_async._http.port import Cut
+from toolhouse_async._http.transport import SLICE, AiohttpTransport
 from toolhouse_async._wire import requests
 
 POST = requests.send("a", None, "ndjson", {"message": "hello"})
@@ -46,7 +47,7 @@ Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter, Request], Any]
 
 
 @asynccontextmanager
-async def transport_to(url: str, **options: Any) -> AsyncIterator[Transport]:
+async def transport_to(url: str, **options: Any) -> AsyncIterator[AiohttpTransport]:
     options = {
         "timeouts": Timeouts(),
         "limits": Limits(),
@@ -54,21 +55,21 @@ async def transport_to(url: str, **options: Any) -> AsyncIterator[Transport]:
         "proxy": None,
         "ssl_context": None,
     } | options
-    transport = Transport(url, **options)
+    transport = AiohttpTransport(url, **options)
     try:
         yield transport
     finally:
         await transport.aclose()
 
 
-async def whole(answer: Answer) -> bytes:
+async def whole(answer: AiohttpAnswer) -> bytes:
     try:
         return await answer.read_all()
     finally:
         answer.close()
 
 
-async def until_cut(answer: Answer) -> tuple[bytes, str]:
+async def until_cut(answer: AiohttpAnswer) -> tuple[bytes, str]:
     """What is read until the cut, and its reason."""
     received = b""
     try:
@@ -676,7 +677,7 @@ async def test_a_broken_body_on_a_kept_connection_is_noticed_too() -> None:
 async def test_messages_wait_their_turn_for_a_connection_and_reads_do_not() -> None:
     order: list[str] = []
 
-    async def say(transport: Transport, agent: str) -> None:
+    async def say(transport: AiohttpTransport, agent: str) -> None:
         answer = await transport.send(requests.send(agent, None, "text", {}), {})
         order.append(agent)
         answer.close()
@@ -775,7 +776,9 @@ async def test_closing_may_be_cancelled(authority: trustme.CA, passes: int, all_
     """By its caller, or with every other task, as at the end of ``asyncio.run``: the connections are closed."""
     options = {"ssl_context": trusting(authority)}
     async with RawServer(_silent, tls=server_tls(authority, "127.0.0.1")) as server:
-        transport = Transport(server.url, timeouts=Timeouts(), limits=Limits(), headers={}, proxy=None, **options)
+        transport = AiohttpTransport(
+            server.url, timeouts=Timeouts(), limits=Limits(), headers={}, proxy=None, **options
+        )
         answer = await transport.send(POST, {})
         before = asyncio.all_tasks()
         closing = asyncio.ensure_future(transport.aclose())

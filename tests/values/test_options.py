@@ -6,7 +6,7 @@ from typing import Any, get_type_hints
 import attrs
 import pytest
 
-from toolhouse_async._options import Options, TurnOptions, check_message, check_timeout
+from toolhouse_async._values.options import Options, TurnOptions, check_message, check_timeout
 from toolhouse_async.errors import ConfigurationError
 
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import orjson
 from attrs import field, frozen
 
-from ._nested import flatten, short, unflatten
-from ._wire.ids import check_id
-from ._wire.prose import find_json
-from ._wire.words import block_text
-from .errors import ConfigurationError
+from .._wire.ids import check_id
+from .._wire.prose import find_json
+from .._wire.words import block_text
+from ..errors import ConfigurationError
+from .nested import flatten, short, unflatten
 
 if TYPE_CHECKING:
-    from .events import ToolCall, ToolResult
+    from ..events import ToolCall, ToolResult
 
 __all__ = ["JobRecord", "JobStatus", "JobToken", "MapItem", "Message", "ToolExchange", "TurnResult"]
 
@@ -206,7 +206,7 @@ class TurnResult:
             ValueError: There is no JSON, or it does not fit ``type``.
             ConfigurationError: cattrs is not installed.
         """
-        from ._parse import structure  # here, since it imports what only its users have installed
+        from .parse import structure  # here, since it imports what only its users have installed
 
         return structure(self.json(), type)
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from toolhouse_async._credentials import Credentials, Secret
+from toolhouse_async._http.credentials import Credentials, Secret
 from toolhouse_async.errors import ConfigurationError
 
 KEY = "th-canary/0123456789&<'\"\\%"
