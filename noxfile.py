@@ -115,7 +115,9 @@ def tests(session: nox.Session) -> None:
 def thorough(session: nox.Session) -> None:
     """The tests that the everyday ones leave out: browsers, nginx, web frameworks, killed processes, a short soak."""
     session.install("-e", ".[test]")
-    session.run("pytest", "-n", "auto", "-m", "thorough", *session.posargs)
+    session.run("pytest", "-n", "auto", "-m", "thorough", *without("benchmarks"), *session.posargs)
+    # By themselves, one at a time, and not while lines are counted: they measure.
+    session.run("pytest", "-m", "thorough", "tests/benchmarks", env={"COVERAGE_PROCESS_START": None})
 
 
 @nox.session(default=False)

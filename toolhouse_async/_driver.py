@@ -115,10 +115,12 @@ class Driver:
                     await self._reader.read()
                 else:
                     await self._do(turn.todo)
-                if turn.notes or type(turn.todo) is Over:
-                    await self._follow()
-                    if self.is_over:
-                        break
+                if turn.notes:
+                    await self.conversation.write_down(turn)
+                if type(turn.todo) is Over:
+                    self.result = turn.todo.result
+                    self.close()
+                    break
                 if self._stopping:  # and it was done in the very moment
                     break
         except BaseException as error:
@@ -162,32 +164,34 @@ class Driver:
         """Begin a step, and before the first one everything."""
         if self._busy:
             raise SessionBusyError("another task is reading this turn")
-        if self.begun:
-            self._core.check_loop()
-        else:
-            self._core.check_usable()
-        task = asyncio.current_task()
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:
+            task = None
         if task is None:
             raise ConfigurationError("a turn is read in a task of asyncio")
         if not self.begun:
+            self._core.check_usable()
             self._begin()
+        elif task.get_loop() is not self._core.loop:
+            self._core.check_loop()
         self._participant.stepped_by = task
         self._busy = True
         return task
 
     def _begin(self) -> None:
         conversation, turn = self.conversation, self.turn
-        is_waiter = turn.state is State.WAITING
-        if not is_waiter:
+        state = turn.state
+        if state is not State.WAITING:
             conversation.check_open()
             conversation.open_turns.add(self)
         if conversation.journal is not None:
             turn.notes = []
         if self._timeout is not None:
             self._deadline = self._core.time() + self._timeout
-        if turn.state is not State.SENDING:
+        if state is not State.SENDING:
             turn.drift = self._core.drift()  # for the token of a job that was left
-            left = turn.token if is_waiter else None
+            left = turn.token if state is State.WAITING else None
             elapsed = 0.0 if left is None else max(0.0, time.time() - left.started)
             self.machine.begin(self._core.time(), elapsed=elapsed, until=self._deadline)
         self._core.live.add(self)
@@ -198,8 +202,6 @@ class Driver:
         if self._deadline is not None and not self._is_armed:
             self._arm_deadline(self._deadline)
         match todo:
-            case Read():
-                return self._reader.read()
             case Send():
                 return self._send(todo)
             case Enter():
@@ -208,17 +210,10 @@ class Driver:
                 return self._look(todo)
             case Poll():
                 return self._await_poll(todo)
+            case Read():  # pragma: no cover - is done at once
+                return self._reader.read()
             case Over():  # pragma: no cover - nobody steps a turn that is over
                 raise AssertionError("the turn is over")
-
-    async def _follow(self) -> None:
-        """Write down what the turn wants written, and end with it."""
-        turn = self.turn
-        if turn.notes:
-            await self.conversation.write_down(turn)
-        if type(turn.todo) is Over:
-            self.result = turn.todo.result
-            self.close()
 
     # Waiting for the run
 

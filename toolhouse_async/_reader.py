@@ -65,18 +65,18 @@ class Reader:
         try:
             data = await answer.read()
         except Cut as cut:
-            self._end()
+            self._end(answer)
             self._machine.cut(str(cut), self._core.time(), is_idle=self._is_silent)
         else:
             if data:
                 self._machine.received(data)
                 if not answer.at_end:
                     return
-            self._end()
+            self._end(answer)
             self._machine.ended(self._core.time(), proven=answer.framed)
 
-    def _end(self) -> None:
-        if self._turn.head is not None and self._turn.head.job_id is not None:
+    def _end(self, answer: Answer) -> None:
+        if answer.job_id is not None:
             self._turn.drift = self._core.drift()  # for a token
         self.warn()
         self.close()

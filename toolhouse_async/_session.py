@@ -68,8 +68,7 @@ class Session:
         check_message(message)
         options = make_options(turn_options)
         conversation = self._conversation
-        turn = conversation.turn(options, message=message)
-        return Turn(Driver(conversation, turn, timeout=options.timeout))
+        return Turn(Driver(conversation, conversation.turn(options, message=message), timeout=options.timeout))
 
     async def send(self, message: str | None = None, **turn_options: Unpack[TurnOptions]) -> TurnResult:
         """Make a whole turn and return its result. Arguments as for :meth:`stream`.

@@ -137,7 +137,7 @@ class HTTPService:
         except ProtocolError as error:
             error.safe_to_retry = False  # the service took the message
             raise
-        if secret.is_in(run_id) or secret.is_in(job_id):
+        if secret.is_in(run_id) or (job_id is not None and secret.is_in(job_id)):
             raise ProtocolError("the answer has the API key in place of an id", safe_to_retry=reads)
         check_content(answer.lookup, run_id)
         answer.identify(run_id, job_id, secret.redact)

@@ -66,7 +66,8 @@ class Participant:
     async def enter(self) -> SharedResume | None:
         """Wait for the turns before it on the run; or for a resume that it can take part in, which is returned."""
         if self._turn.is_unsent:
-            await self._shared.queue.acquire(self)
+            if not self._shared.queue.take(self):
+                await self._shared.queue.acquire(self)
             return None
         self._look_for_others()
         if self._tap is None:

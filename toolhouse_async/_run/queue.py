@@ -28,6 +28,12 @@ class Queue:
         """Whether ``holder`` has the run."""
         return self._holder is holder
 
+    def take(self, holder: Holder) -> bool:
+        """Take the run if nobody else has it; whether ``holder`` has it now."""
+        if self._holder is None:
+            self._holder = holder
+        return self._holder is holder
+
     async def acquire(self, holder: Holder) -> None:
         """Wait for the turns that came before; not at all if ``holder`` has the run already.
 
@@ -37,10 +43,9 @@ class Queue:
         Raises:
             SessionBusyError: The turn to wait for is the caller's own, which could never go on.
         """
-        if self._holder is None or self._holder is holder:
-            self._holder = holder
+        if self.take(holder):
             return
-        if self._holder.stepped_by is asyncio.current_task():
+        if self._holder is not None and self._holder.stepped_by is asyncio.current_task():
             raise SessionBusyError(
                 "this task has another turn open on the same run; finish or close that one first "
                 "(async with session.stream(...) as turn)"

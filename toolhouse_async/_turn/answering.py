@@ -78,7 +78,8 @@ class Answering:
             self._add_lines(lines, events)
             self.odd_end = self._fold.malformed != malformed
         if calls := self._calls.finish():
-            self._add(calls, events)
+            self._fold.add(calls)
+            events.extend(calls)
 
     def cut(self, events: deque[Event]) -> None:
         """The body was cut: add a last line that is complete but for its newline; half an object is no event."""
@@ -91,8 +92,5 @@ class Answering:
         try:
             self._decoder.extend(added, lines, self._splitter.lines - len(lines) + 1, self._calls)
         finally:
-            self._add(added, events)
-
-    def _add(self, added: list[Event], events: deque[Event]) -> None:
-        self._fold.add(added)
-        events.extend(added)
+            self._fold.add(added)
+            events.extend(added)

@@ -76,8 +76,8 @@ class Progress:
         jobs: How many jobs there were.
         has_job: Whether a job has followed an answer that is still to be healed.
         missed: What was said before a job that was over before anybody looked.
-        conflicts: The refusals with 409 of what is to be said next.
-        patience: With what else fails before that is accepted.
+        conflicts: The refusals with 409 of what is to be said next, since something was accepted.
+        patience: With what else fails before that.
         not_before: The time before which it is not sent.
     """
 
@@ -301,11 +301,14 @@ class Progress:
             raise self._failure(fold.error)
         result = fold.result(self.agent_id, run.run_id, status=status, token=token)
         run.transcript.hear(said, result.rounds[-1], whole=self.is_whole)
-        whole = result if self.before is None else _joined(self.before, result)
-        if self.began is not State.WAITING or not self.leaves_more_open:
-            run.unfinished, run.ended = None, whole
-        if self.began is State.FINDING:
-            result = whole
+        if self.began is State.SENDING:
+            run.unfinished, run.ended = None, result
+        else:
+            whole = result if self.before is None else _joined(self.before, result)
+            if not self.leaves_more_open:
+                run.unfinished, run.ended = None, whole
+            if self.began is State.FINDING:
+                result = whole
         self.go(signal)
         if self.notes is not None and signal is not Signal.LEFT:
             self.notes.append(Note.COMPLETED)

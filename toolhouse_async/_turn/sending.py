@@ -88,8 +88,7 @@ def answered(turn: Progress, head: Head, now: float) -> None:
     turn.answering = Answering(turn.format, turn.rules.decoder, turn.rules.max_line, turn.fold)
     turn.accept()
     turn.conflicts = turn.patience = None
-    turn.not_before = 0.0
-    turn.is_whole = False
+    turn.not_before, turn.is_whole = 0.0, False
     turn.go(Signal.ANSWERED)
     if turn.notes is not None:
         turn.notes.append(Note.ANSWERED)
