@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 import toolhouse_async
 from tests.support.imports import check_acyclic, read_imports
@@ -41,6 +42,9 @@ ONLY_IN = {
 }
 """… and those that only some may, with what lies below them; multidict and yarl are part of aiohttp's API."""
 
+UNDER_VALUES = ("_wire.ids", "_wire.prose", "_wire.words", "_wire.writing")
+"""What values need of the API's words: leaves that know no value."""
+
 KNOWN_OF_HTTP = ("_http.port", "_http.watch")
 """What the rest may know of HTTP; the client, which makes what it needs, knows more."""
 
@@ -72,6 +76,16 @@ def test_a_library_is_imported_only_where_the_table_says(library: str) -> None:
     assert strays == []
 
 
+def test_values_import_one_another_and_leaves_alone() -> None:
+    ours = [each for each in IMPORTS if each.library == PACKAGE]
+    of_values = [each for each in ours if lies_below(each.importer, ("_values",))]
+    assert [
+        each for each in of_values if not lies_below(each.target, ("_values", "errors", "events", *UNDER_VALUES))
+    ] == []
+    of_leaves = [each for each in ours if lies_below(each.importer, UNDER_VALUES)]
+    assert [each for each in of_leaves if not lies_below(each.target, ("_wire.jsontext", "errors"))] == []
+
+
 def test_the_rest_knows_http_by_its_port() -> None:
     outside = [each for each in IMPORTS if not lies_below(each.importer, ("_http",))]
     known = [each for each in outside if lies_below(each.target, KNOWN_OF_HTTP)]
@@ -92,6 +106,13 @@ def test_errors_import_nothing_of_ours() -> None:
 
 def test_no_modules_need_one_another() -> None:
     check_acyclic(IMPORTS, PACKAGE)
+
+
+def test_no_modules_need_one_another_for_types() -> None:
+    """But errors and events, which hold results."""
+    holders = {f"{PACKAGE}.errors", f"{PACKAGE}.events"}
+    others = [evolve(each, for_types_only=False) for each in IMPORTS if each.importer not in holders]
+    check_acyclic(others, PACKAGE)
 
 
 def test_importing_the_package_loads_no_extra() -> None:
