@@ -169,6 +169,7 @@ class Driver:
         except RuntimeError:
             task = None
         if task is None:
+            self._core.check_loop()  # which says so, if there is none
             raise ConfigurationError("a turn is read in a task of asyncio")
         if not self.begun:
             self._core.check_usable()
