@@ -509,6 +509,21 @@ def test_a_turn_that_was_stopped_is_taken_up_where_it_was_left() -> None:
     assert [job.job_id for job in again.todo.result.jobs] == ["j1"]
 
 
+def test_a_turn_that_was_stopped_behind_a_job_that_nobody_saw_resumes_the_run_after_that() -> None:
+    """The resume before it followed another job, and its answer is known already."""
+    one = Telling(settle=True).enter().answer("one", head=Answer(job_id="j1")).end()
+    one.look_on(ASKED, ANSWERED, job="j1").poll(ASKED, ANSWERED, ("tool", "7")).enter().answer("two").end()
+    history = (ASKED, ANSWERED, ("tool", "7"), ("user", ""), ("assistant", "two"), ("tool", "8"))
+    one.look_on(*history).enter().machine.refused(ConflictError("busy", status=409, safe_to_retry=True), one.now)
+    with pytest.raises(ServerError) as caught:
+        one.machine.blind(ServerError("failed", status=503), one.now, 0.5)
+    one.stop(caught.value)
+    again = Telling(one.run, state=State.FINDING, at=one.now).enter()
+    assert again.todo.resumes
+    again.answer("three").end()
+    assert again.todo.result.text == "onetwothree"
+
+
 def test_what_is_over_is_not_stopped() -> None:
     one = whole()
     todo = one.todo

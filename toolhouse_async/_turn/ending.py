@@ -78,6 +78,7 @@ def _leave_open(turn: Progress, error: ToolhouseError, now: float, *, is_unknown
         job,
         bars=stage is Stage.MESSAGE and isinstance(error, OutcomeUnknownError | ProtocolError),
         before=turn.before,
+        missed=turn.missed,
     )
 
 

@@ -75,6 +75,7 @@ class Unfinished:
             the user gave it up (cancelled, closed, timed out) or was told of a refusal (5xx).
         told: Whether anybody was told; not where the process died that was sending it.
         before: What another turn has brought of the same message, which was left to its job.
+        missed: What was said before a job that was over before anybody looked, after which the run is to be resumed.
     """
 
     stage: Stage
@@ -90,6 +91,7 @@ class Unfinished:
     bars: bool = False
     told: bool = True
     before: TurnResult | None = None
+    missed: Said | None = None
 
     @property
     def is_uncertain(self) -> bool:

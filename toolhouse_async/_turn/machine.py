@@ -97,7 +97,7 @@ class TurnMachine:
         turn.fold, turn.format = left.fold, left.options.format
         turn.said, turn.words, turn.since = left.said, left.words, left.since
         turn.head, turn.before = left.head, left.before
-        turn.round, turn.has_job = left.round, left.has_job
+        turn.round, turn.has_job, turn.missed = left.round, left.has_job, left.missed
         turn.is_accepted = not left.is_uncertain
         if left.job is not None:
             turn.job = Job(turn.polling, left.job[0], left.job[1], until=None)
