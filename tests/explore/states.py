@@ -1,201 +1,276 @@
-"""What makes two states of an exploration the same, and how a state is taken twice.
+"""What makes two states of an exploration the same.
 
-Both walk all that a state holds, by the type of each part; what is done with a type is found out once.
+A state is all that its objects hold, times being relative to now. Of that the table :data:`REDUCED` leaves out what no
+later step and no judgement depends on. Whether it leaves out too much is checked by
+:func:`tests.explore.courses.check`: states that are taken for one must go on in the same way, whatever happens.
+
+What is done with a class is made up once, when the first of its objects comes along, as a function with a line for each
+of its slots: a slot that the table does not know is part of the state.
 """
 
 from __future__ import annotations
 
+import marshal
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from enum import Enum
-from types import FunctionType, MethodType
-from typing import Any, Final, TypeAlias
+from hashlib import blake2b
+from types import MethodType
+from typing import Any, Final, Literal, TypeAlias
 
-from toolhouse_async import EventDecoder, JobFinished, JobProgress, TurnStarted
+from attrs import define, field
 
-from .choices import Choices
+from toolhouse_async._turn.fold import Fold
+from toolhouse_async._turn.table import State
+
+from .clock import EPOCH
+from .copies import NO_STATE, SETTINGS, compiled, is_shared, slots_of
+from .truth import Sending
 from .world import LAG, Entry
 
-EPOCH: Final = 1000.0
-LONG_AGO: Final = 14.0
-"""Seconds beyond which nothing depends on how long ago something was."""
+LONG_AGO: Final = 16.0
+"""Seconds beyond which nothing depends on how long ago something was: the longest wait is a search's, 12 + 3."""
+NEVER: Final = 600.0
+"""Seconds after which nothing happens any more: a course has 150 requests at most, mostly a second apart."""
+
+_Key: TypeAlias = "Callable[[Any, View], Hashable]"
 
 
-class Clock:
-    """The time of the state that is being advanced."""
+@define(eq=False)
+class View:
+    """From where a state is looked at.
 
-    def __init__(self) -> None:
-        self.now = EPOCH
+    Attributes:
+        now: The time.
+        keys: How objects of a class are looked at.
+        state: What the turn is doing, if there is one.
+    """
 
-    def time(self) -> float:
-        """The time."""
-        return self.now
-
-
-CLOCK: Final = Clock()
-
-_PLAIN: Final = frozenset({str, int, float, bool, bytes, type(None)})
-_SHARED: Final = (Enum, FunctionType, type, BaseException, EventDecoder, Choices, Clock)
-"""What no step of a turn changes, besides what is frozen."""
-_TELL_NOTHING: Final = (JobProgress, JobFinished, TurnStarted)
-_IRRELEVANT: Final = frozenset(
-    {
-        # texts for reports, and what is the same in all states of one exploration
-        *("choices", "requests", "heard", "options", "switches", "stops", "agent_id", "to_do"),
-        *("_time", "_policy", "_polling", "polling", "fields", "_max_line", "_decoder"),
-        # how often something was done, and how old jobs are: the cadence here is even
-        *("elapsed", "drift", "next_poll", "line", "started", "_started", "begun", "polls", "number"),
-        # readings that were dealt with
-        *("status", "_known", "_until"),
-    }
-)
-
-_Slots: TypeAlias = tuple[str, ...]
-_SLOTS: Final[dict[type, _Slots]] = {}
-_RELEVANT: Final[dict[type, _Slots]] = {}
-_FROZEN: Final[dict[type, bool]] = {}
-
-
-def _slots(kind: type) -> _Slots:
-    names = _SLOTS.get(kind)
-    if names is None:
-        found = [name for each in kind.__mro__ for name in getattr(each, "__slots__", ())]
-        names = _SLOTS[kind] = tuple(name for name in found if name != "__weakref__")
-        _RELEVANT[kind] = tuple(name for name in names if name not in _IRRELEVANT)
-    return names
-
-
-def _is_shared(kind: type) -> bool:
-    shared = _FROZEN.get(kind)
-    if shared is None:
-        setter: Any = kind.__setattr__
-        is_frozen = hasattr(kind, "__attrs_attrs__") and setter is not object.__setattr__
-        shared = _FROZEN[kind] = kind in _PLAIN or is_frozen or issubclass(kind, _SHARED)
-    return shared
-
-
-# The same state once more
-
-
-class _Copier:
-    def __init__(self) -> None:
-        self._done: dict[int, Any] = {}
-
-    def copy(self, value: Any) -> Any:
-        kind = type(value)
-        if _is_shared(kind):
-            return value
-        if id(value) in self._done:
-            return self._done[id(value)]
-        return _COPIES.get(kind, _Copier._other)(self, value)
-
-    def _tuple(self, value: tuple[Any, ...]) -> Any:
-        return tuple(map(self.copy, value))
-
-    def _extendable(self, value: Any) -> Any:
-        new = self._done[id(value)] = type(value)()
-        new.extend(map(self.copy, value))
-        return new
-
-    def _dict(self, value: dict[Any, Any]) -> Any:
-        new: dict[Any, Any] = {}
-        self._done[id(value)] = new
-        for name, each in value.items():
-            new[self.copy(name)] = self.copy(each)
-        return new
-
-    def _method(self, value: MethodType) -> Any:
-        return MethodType(value.__func__, self.copy(value.__self__))
-
-    def _entry(self, value: Entry) -> Any:
-        new = self._done[id(value)] = Entry(value.data, value.at)  # its data never change
-        return new
-
-    def _other(self, value: Any) -> Any:
-        kind: Any = type(value)
-        if issubclass(kind, tuple):
-            return kind(*map(self.copy, value))
-        new = self._done[id(value)] = kind.__new__(kind)
-        for name in _slots(kind):
-            if hasattr(value, name):
-                setattr(new, name, self.copy(getattr(value, name)))
-        for name, each in getattr(value, "__dict__", {}).items():
-            new.__dict__[name] = self.copy(each)
-        return new
-
-
-_COPIES: Final[dict[type, Callable[[_Copier, Any], Any]]] = {
-    tuple: _Copier._tuple,
-    list: _Copier._extendable,
-    deque: _Copier._extendable,
-    dict: _Copier._dict,
-    MethodType: _Copier._method,
-    Entry: _Copier._entry,
-}
-
-
-def fork(state: Any) -> Any:
-    """The same state once more; what never changes is shared."""
-    return _Copier().copy(state)
-
-
-# What a state is
-
-
-class _Key:
-    def __init__(self, now: float) -> None:
-        self._now = now
-        self._seen: dict[int, int] = {}
+    now: float
+    keys: Keys
+    state: State | None = None
+    seen: dict[int, int] = field(factory=dict[int, int])
 
     def of(self, value: Any) -> Hashable:
-        kind = type(value)
-        if kind is float:
-            moment: float = value
-            return moment if moment < EPOCH / 2 else round(max(moment - self._now, -LONG_AGO), 3)
-        if kind in _PLAIN:
-            plain: Hashable = value
-            return plain
-        number = self._seen.get(id(value))
-        if number is not None:
-            return number
-        self._seen[id(value)] = len(self._seen)
-        return _KEYS.get(kind, _Key._other)(self, value)
-
-    def _sequence(self, value: Any) -> Hashable:
-        return tuple(map(self.of, value))
-
-    def _events(self, value: deque[Any]) -> Hashable:
-        return tuple(self.of(each) for each in value if type(each) not in _TELL_NOTHING)
-
-    def _dict(self, value: dict[Any, Any]) -> Hashable:
-        return tuple((self.of(name), self.of(each)) for name, each in value.items())
-
-    def _entry(self, value: Entry) -> Hashable:
-        return repr(value.data), round(max(value.at - self._now, -LAG), 3)
-
-    def _other(self, value: Any) -> Hashable:
-        kind = type(value)
-        if issubclass(kind, tuple):
-            return tuple(map(self.of, value))
-        if issubclass(kind, Enum):
-            return str(value.name)
-        if issubclass(kind, BaseException):
-            return kind.__name__, getattr(value, "safe_to_retry", None), self.of(getattr(value, "partial", None))
-        _slots(kind)
-        own = {name: each for name, each in getattr(value, "__dict__", {}).items() if name not in _IRRELEVANT}
-        parts = (*(getattr(value, name, None) for name in _RELEVANT[kind]), *own.values())
-        return (kind.__name__, *map(self.of, parts))
+        """What a value is."""
+        how = self.keys[type(value)]
+        plain: Hashable = value
+        return plain if how is None else how(value, self)
 
 
-_KEYS: Final[dict[type, Callable[[_Key, Any], Hashable]]] = {
-    tuple: _Key._sequence,
-    list: _Key._sequence,
-    deque: _Key._events,
-    dict: _Key._dict,
-    Entry: _Key._entry,
+# What is left out, and why
+
+
+def _is_there(value: Any, _: View) -> Hashable:
+    """Its words go into texts for people alone."""
+    return value is not None
+
+
+def _to_come(value: float, view: View) -> Hashable:
+    """A bound for the time of a request: one that has passed binds no more."""
+    return max(_ticks(value, view), 0)
+
+
+def _while_reading(value: Any, view: View) -> Hashable:
+    """What reads an answer is made anew with each answer."""
+    return view.of(value) if view.state is State.STREAMING else None
+
+
+def _while_looking(value: Any, view: View) -> Hashable:
+    """A search is begun anew in any other state."""
+    return view.of(value) if view.state in _LOOKING else None
+
+
+def _until_settled(value: Any, view: View) -> Hashable:
+    """That an answer told of a job is asked until it has ended and was settled; then the job itself is known."""
+    return view.of(value) if view.state in (State.STREAMING, State.SETTLING) else None
+
+
+def _first(value: Any, _: View) -> Hashable:
+    """A job's start decides about its deadline alone, which no course comes near."""
+    return None if value is None else value[0]
+
+
+_LOOKING: Final = (State.CHECKING, State.SETTLING, State.HEALING, State.RESUMING, State.FINDING)
+_FIXED: Final = ("choices", "_time", "decoder", "_decoder", "requests", "stops", "now")
+"""The same in all states of one exploration, or for reports; times are relative to now."""
+UNREDUCED: Final[Mapping[str, _Key | None]] = dict.fromkeys(_FIXED)
+"""How slots are looked at that are not part of the state as they are, by ``slot`` or ``Class.slot``; ``None``: not."""
+REDUCED: Final[Mapping[str, _Key | None]] = {
+    **UNREDUCED,
+    "_answering": _while_reading,
+    "_search": _while_looking,
+    "_cut": _is_there,
+    "_conflict": _is_there,
+    "_not_before": _to_come,
+    "Head.job_id": _until_settled,
+    "Unfinished.job": _first,
+    # the start of a job or of a run: see _first; the deadline for refusals is the same
+    **dict.fromkeys(("Job.started", "JobToken.started", "Polls._started", "Polls._run_begun", "Run.begun")),
+    "_refused_at": _is_there,
+    # for users alone: counts and times in results and events, and what was read last
+    **dict.fromkeys(("JobRecord.elapsed", "JobRecord.polls", "Job.polls", "Polls.latest", "status", "drift")),
+    "TurnResult.status": lambda value, view: view.of(value),
+    **dict.fromkeys(
+        f"TurnResult.{name}" for name in ("recovered", "unknown", "malformed", "tool_calls", "rounds", "jobs")
+    ),
+    # the same in all states, or wherever the others are the same
+    **dict.fromkeys(("agent_id", "notes", "_fields", "_max_line", "polling", "_polling", "_policy", "switches")),
+    **dict.fromkeys(("World.resumes", "World.open", "World._jobs", "Judge._world", "Course.polled")),
+    **dict.fromkeys(("Reply.world", "Reply.status", "Reply.headers", "Polls._run_id")),
+    "World.heard": None,  # asked for when a turn is over, see courses._Next
+    "Course.to_do": lambda value, _: len(value),
 }
 
 
-def key_of(state: Any, now: float) -> int:
-    """What stands for all that a state is; times are relative to ``now``."""
-    return hash(_Key(now).of(state))
+def _fold(fold: Fold, view: View) -> Hashable:
+    """No judgement depends on calls, nor on what of the words was healed: the same words are the same state."""
+    result = fold.result("", None)
+    jobs = result.jobs
+    text = "".join(result.rounds[:-1])
+    open_call = (fold.unanswered_call, fold.round_has_call)
+    return text, result.rounds[-1], open_call, view.of(fold.error), jobs[-1].job_id if jobs else None
+
+
+def _sending(sending: Sending, view: View) -> Hashable:
+    """Of one that is over nobody asks any more but whether, and how; the events are summed up by :func:`brief`."""
+    error = sending.error
+    told = None if error is None else (type(error).__name__, error.safe_to_retry)
+    events = view.of(sending.events) if sending.last is None else bool(sending.events)
+    return sending.words, sending.first, sending.last, events, sending.result is None, told, sending.is_settled
+
+
+# How a value is looked at
+
+
+def _ticks(value: float, view: View) -> int:
+    return round((value - view.now) * 1000)
+
+
+def _float(value: float, view: View) -> Hashable:
+    if value < EPOCH / 2:
+        return value  # no moment, but some seconds
+    return min(max(_ticks(value, view), round(-LONG_AGO * 1000)), round(NEVER * 1000))
+
+
+def _sequence(value: Any, view: View) -> Hashable:
+    keys = view.keys
+    return tuple([each if (how := keys[type(each)]) is None else how(each, view) for each in value])
+
+
+def _dict(value: dict[Any, Any], view: View) -> Hashable:
+    return tuple([(view.of(name), view.of(each)) for name, each in value.items()])
+
+
+def _set(value: set[Any], _: View) -> Hashable:
+    return tuple(sorted(value))
+
+
+def _bytes(value: bytearray, _: View) -> Hashable:
+    return bytes(value)
+
+
+def _name(value: Enum, _: View) -> Hashable:
+    return str(value._name_)
+
+
+def _nothing(value: Any, _: View) -> Hashable:
+    return None
+
+
+_REPRS: Final[dict[int, tuple[Any, str]]] = {}
+
+
+def _settings(value: Any, _: View) -> Hashable:
+    """What never changes is written out once."""
+    known = _REPRS.get(id(value))
+    if known is None:
+        known = _REPRS[id(value)] = (value, repr(value))
+    return known[1]
+
+
+def _entry(value: Entry, view: View) -> Hashable:
+    number = view.seen.get(id(value))
+    if number is not None:
+        return number
+    view.seen[id(value)] = len(view.seen)
+    return _settings(value.data, view), max(_ticks(value.at, view), round(-LAG * 1000))
+
+
+def _error(value: BaseException, view: View) -> Hashable:
+    parts = [view.of(getattr(value, name, None)) for name in ("safe_to_retry", "partial", "token")]
+    return type(value).__name__, *parts
+
+
+_KINDS: Final[tuple[tuple[type | tuple[type, ...], _Key], ...]] = (
+    (Enum, _name),
+    (float, _float),
+    ((list, tuple, deque), _sequence),
+    (dict, _dict),
+    (set, _set),
+    (bytearray, _bytes),
+    (BaseException, _error),
+    (Entry, _entry),
+    (SETTINGS, _settings),
+    ((MethodType, *NO_STATE), _nothing),
+)
+
+
+class Keys(dict[type, "_Key | None"]):
+    """How objects of a class are looked at; ``None`` where they are what they are."""
+
+    def __init__(self, parts: Mapping[str, _Key | None], further: Mapping[type, _Key]) -> None:
+        super().__init__(dict.fromkeys((str, int, bool, bytes, type(None))))
+        self.update(further)
+        self._parts = parts
+
+    def __missing__(self, kind: type) -> _Key | None:
+        how = next((how for kinds, how in _KINDS if issubclass(kind, kinds)), None) or self._made(kind)
+        self[kind] = how
+        return how
+
+    def _how(self, kind: type, name: str) -> _Key | Literal["as it is"] | None:
+        for each in (f"{kind.__name__}.{name}", name):
+            if each in self._parts:
+                return self._parts[each]
+        return "as it is"
+
+    def _made(self, kind: type) -> _Key:
+        lines, parts, known = ["def key(value, view):"], [repr(kind.__name__)], dict[str, Any](keys=self)
+        if not is_shared(kind):  # else it is equal wherever it is
+            lines += [" seen = view.seen", " number = seen.get(id(value))", " if number is not None: return number"]
+            lines += [" seen[id(value)] = len(seen)"]
+        for name in slots_of(kind):
+            how = self._how(kind, name)
+            if how == "as it is":
+                lines += [f" of_{name} = value.{name}", f" how = keys[type(of_{name})]"]
+                lines += [f" if how is not None: of_{name} = how(of_{name}, view)"]
+                parts.append(f"of_{name}")
+            elif how is not None:
+                known[f"how_{name}"] = how
+                parts.append(f"how_{name}(value.{name}, view)")
+        if kind.__dictoffset__:
+            known["parts"] = lambda own: [name for name in own if self._how(kind, name) == "as it is"]
+            lines += [" own = value.__dict__"]
+            parts.append("tuple([view.of(own[name]) for name in parts(own)])")
+        made: _Key = compiled("key", [*lines, f" return ({', '.join(parts)},)"], **known)
+        return made
+
+
+_ALL: Final = Keys(UNREDUCED, {})
+SUMMED_UP: Final[Mapping[type, _Key]] = {Fold: _fold, Sending: _sending}
+ENOUGH: Final = Keys(REDUCED, SUMMED_UP)
+
+
+def key_of(whole: Any, now: float, state: State | None = None, *, reduces: bool = True) -> bytes:
+    """What stands for all that a state is.
+
+    Args:
+        whole: The state.
+        now: The time.
+        state: What the turn is doing, if there is one.
+        reduces: Whether to leave out what nothing depends on.
+    """
+    view = View(now, ENOUGH if reduces else _ALL, state)
+    parts: Any = view.of(whole)
+    return blake2b(marshal.dumps(parts, 2), digest_size=16).digest()  # version 2 tells values, not objects

@@ -17,10 +17,7 @@ from toolhouse_async import (
     ToolhouseError,
     TurnResult,
 )
-from toolhouse_async._turn import waiting
-from toolhouse_async._turn.table import Signal
 
-from . import courses
 from .__main__ import main, switches_of
 from .choices import Choices
 from .explorer import explore
@@ -28,7 +25,6 @@ from .loop import Deadlock, TimerLoop
 from .programs import PROGRAMS
 from .scene import Scene
 from .seam import client_of
-from .states import key_of
 from .switches import Switches
 from .truth import Judge, Sending, Violation
 from .world import AGENT, Lost, NotSent, Reply, World
@@ -375,39 +371,3 @@ def test_what_must_be_clean_is(program: str, faults: int, jobs: int, switches: s
     report = explore(PROGRAMS[program], faults=faults, jobs=jobs, switches=switches_of(switches.split())[0])
     assert report.is_complete
     assert not report.found, "\n".join(f"{each.kind}: {each.story}\n    {each.detail}" for each in report.found)
-
-
-# The explorer of the machine alone
-
-
-def test_a_course_is_played_to_its_end() -> None:
-    tally = courses.explore(courses.PROGRAMS["first"], faults=0, jobs=1)
-    assert tally.is_complete
-    assert tally.found == {}
-    assert tally.ends == {"ok": tally.ends.total()}
-
-
-@pytest.mark.parametrize("program", courses.PROGRAMS)
-def test_no_course_with_one_fault_is_wrong(program: str) -> None:
-    tally = courses.explore(courses.PROGRAMS[program], faults=1, jobs=1)
-    assert tally.is_complete
-    assert tally.found == {}
-
-
-def test_a_machine_that_forgets_its_resume_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A turn that takes an answer for whole although a job follows it."""
-    monkeypatch.setattr(waiting, "follow", lambda turn, job_id, now: turn.complete(Signal.ENDED))
-    tally = courses.explore(courses.PROGRAMS["first"], faults=0, jobs=1)
-    story, _ = tally.found["success, and a job was left without its resume"]
-    assert story == "jobs: 1"
-
-
-def test_states_that_differ_by_their_time_alone_are_the_same() -> None:
-    early, late = {"at": 1001.0, "long ago": 1000.5}, {"at": 2001.0, "long ago": 2000.5}
-    assert key_of(early, 1003.0) == key_of(late, 2003.0)
-    assert key_of(early, 1003.0) != key_of(late, 2004.0)
-
-
-def test_the_command_of_the_machine_prints_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert courses.main(["first", "0", "0"]) == 0
-    assert capsys.readouterr().out.startswith("first faults<=0 jobs<=0: ")

@@ -76,6 +76,8 @@ class Judge:
         heals: Whether turns are to be healed from the history.
     """
 
+    __slots__ = ("_world", "heals", "noted", "sendings")
+
     def __init__(self, world: World) -> None:
         self._world = world
         self.sendings: list[Sending] = []
@@ -126,7 +128,7 @@ class Judge:
                 raise Violation("a turn was left to a job, and none waits", repr(result))
         else:
             self._is_whole(took, result.text, "success")
-        told = _text_of(sending.events)
+        told = text_of(sending.events)
         if told != result.text:
             raise Violation("the events add up to another text than the result", f"{told!r}, {result.text!r}")
 
@@ -154,8 +156,8 @@ class Judge:
             if not _squeezed(truth).startswith(_squeezed(partial.text)):
                 said = f"{partial.text!r}, truth {truth!r}"
                 raise Violation(f"the partial text is not the beginning of the truth ({name})", said)
-        if any(isinstance(event, JobStarted) for event in events):
-            self._has_token(error, took)
+        if any(isinstance(event, JobStarted) and event.job_id == self._world.latest_job for event in events):
+            self._has_token(error, took)  # there can be none for a job whose id was never told
 
     def _can_tell(self, error: ToolhouseError, took: Accepted | None) -> None:
         """A turn gives up only where the history does not show what became of it; here it does, in time."""
@@ -263,17 +265,41 @@ def _squeezed(text: str) -> str:
     return "".join(text.split())
 
 
-def _text_of(events: Iterable[Event]) -> str:
+def brief(events: Iterable[Event]) -> list[Event]:
+    """A few events from which the judge concludes the same: whether there were any, the latest job, and the words.
+
+    The words of the latest round stand apart, since a recovered answer would take their place.
+    """
+    before, latest, jobs, is_any = "", "", list[Event](), False
+    for event in events:
+        is_any = True
+        match event:
+            case TurnResumed():
+                before, latest = before + latest, ""
+            case JobStarted():
+                jobs = [event]
+            case _:
+                latest = _with(latest, event)
+    return [*jobs, TextDelta(before), TurnResumed("", 0), TextDelta(latest)] if is_any else []
+
+
+def _with(text: str, event: Event) -> str:
+    """The words of a round, and what an event makes of them."""
+    match event:
+        case TextDelta(text=more):
+            return text + more
+        case StreamRecovered(text=whole, missing=missing):
+            return whole.removesuffix(missing)
+        case _:
+            return text
+
+
+def text_of(events: Iterable[Event]) -> str:
     """What a reader of the events has in the end, who lets a recovered answer stand for its round."""
     rounds = [""]
     for event in events:
-        match event:
-            case TextDelta(text=text):
-                rounds[-1] += text
-            case StreamRecovered(text=text, missing=missing):
-                rounds[-1] = text.removesuffix(missing)
-            case TurnResumed():
-                rounds.append("")
-            case _:
-                pass
+        if isinstance(event, TurnResumed):
+            rounds.append("")
+        else:
+            rounds[-1] = _with(rounds[-1], event)
     return "".join(rounds)

@@ -116,6 +116,11 @@ class World:
         resume: What an automatic resume says; the program sends no such message.
     """
 
+    __slots__ = (
+        "_history", "_jobs", "_refusals", "_runs", "_started", "_time", "accepted", "calm", "choices", "heard", "job",
+        "open", "requests", "resume", "resumes", "strays", "switches",
+    )  # fmt: skip
+
     def __init__(self, choices: Choices, time: Callable[[], float], switches: Switches, jobs: int) -> None:
         self.choices = choices
         self.switches = switches
@@ -134,6 +139,11 @@ class World:
         self._refusals = 0
         self._time = time
         self._history: list[Entry] = []
+
+    @property
+    def latest_job(self) -> str:
+        """The id of the job that was started last."""
+        return f"j{self._started}"
 
     def words(self, name: str) -> str:
         """A message of this name, such that this service stores it in its own way; an empty one without a name."""
