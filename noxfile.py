@@ -39,16 +39,26 @@ UNLIMITED = ("-o", "faulthandler_timeout=0")
 """For single tests that take many minutes."""
 EXPLORED = (
     # every state of the machine, up to so many faults and jobs; with "stops" the user may end the turn at any step
+    ("tests.explore.courses", "first,second", "3", "2"),
     ("tests.explore.courses", "all", "2", "1"),
-    ("tests.explore.courses", "second", "3", "1"),
     ("tests.explore.courses", "first,second", "2", "1", "stops"),
     ("tests.explore.courses", "second", "2", "1", "window=3"),
+    # that no violation is lost where states are taken for one
+    ("tests.explore.courses", "first,second", "1", "1", "checked"),
     # every run of the real client: those that wait together, and those that are ended from outside
     ("tests.explore", "waiting-together,waiting-with-a-token,waiting-in-two-sessions", "1", "1"),
     ("tests.explore", "second,straight", "2", "1"),
     ("tests.explore", "closed,timed-out,queued", "1", "1"),
 )
 """What the session ``explore`` plays: the explorer, its programs, the most faults and jobs, and further words."""
+EXPLORED_FURTHER = (
+    ("tests.explore.courses", "first,second,same-words,settled", "3", "2"),
+    ("tests.explore.courses", "first,second", "4", "1"),
+    ("tests.explore.courses", "all", "2", "2"),
+    ("tests.explore.courses", "first,second", "2", "1", "checked"),
+    ("tests.explore.courses", "first,second", "1", "2", "checked"),
+)
+"""What the session ``explore_further`` plays."""
 EXTRAS_NOBODY_NEEDS = (
     "ag_ui",
     "aiosqlite",
@@ -186,6 +196,14 @@ def explore(session: nox.Session) -> None:
         session.run("python", "-m", module, *(told[1:] if told[0] == "courses" else told))
         return
     for explored in EXPLORED:
+        session.run("python", "-m", *explored)
+
+
+@nox.session(default=False)
+def explore_further(session: nox.Session) -> None:
+    """The same up to more faults and jobs; it takes some ten minutes."""
+    session.install("-e", ".[test]")
+    for explored in EXPLORED_FURTHER:
         session.run("python", "-m", *explored)
 
 

@@ -15,6 +15,8 @@ from typing import Any, Final, TypeAlias
 
 from toolhouse_async import EventDecoder, PollingPolicy, RecoveryPolicy
 from toolhouse_async._options import Options
+from toolhouse_async._turn.heard import Heard
+from toolhouse_async._turn.transcript import Found
 
 from .choices import Choices
 from .clock import Clock
@@ -25,6 +27,8 @@ PLAIN: Final = frozenset({str, int, float, bool, bytes, type(None)})
 SETTINGS: Final = (Options, PollingPolicy, RecoveryPolicy, Switches)
 NO_STATE: Final = (FunctionType, type, EventDecoder, Choices, Clock)
 """What is the same in all states of one exploration."""
+_VALUES: Final = (Heard, Found)
+"""Tuples of which no part ever changes."""
 
 _Memo: TypeAlias = dict[int, Any]
 _Copy: TypeAlias = Callable[[Any, _Memo], Any]
@@ -34,7 +38,7 @@ def is_shared(kind: type) -> bool:
     """Whether no step of a turn changes an object of this class."""
     setter: Any = kind.__setattr__
     is_frozen = hasattr(kind, "__attrs_attrs__") and setter is not object.__setattr__
-    return kind in PLAIN or is_frozen or issubclass(kind, (Enum, *NO_STATE, *SETTINGS))
+    return kind in PLAIN or is_frozen or issubclass(kind, (Enum, *NO_STATE, *SETTINGS, *_VALUES))
 
 
 def slots_of(kind: type) -> tuple[str, ...]:
@@ -81,6 +85,12 @@ def _dict(value: dict[Any, Any], memo: _Memo) -> Any:
 
 def _whole(value: Any, memo: _Memo) -> Any:
     if id(value) not in memo:
+        memo[id(value)] = value.copy()
+    return memo[id(value)]
+
+
+def _error(value: BaseException, memo: _Memo) -> Any:
+    if id(value) not in memo:
         memo[id(value)] = copy.copy(value)
     return memo[id(value)]
 
@@ -105,7 +115,8 @@ _KINDS: Final[tuple[tuple[tuple[type, ...], _Copy], ...]] = (
     ((deque,), _deque),
     ((dict,), _dict),
     ((tuple,), _tuple),
-    ((set, bytearray, BaseException), _whole),  # a set of plain values; an error is told of its turn when that ends
+    ((set, bytearray), _whole),  # a set of plain values
+    ((BaseException,), _error),  # it is told of its turn when that ends
     ((MethodType,), _method),
     ((Entry,), _entry),
 )

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from toolhouse_async import (
+    JobStarted,
     NotSentError,
     OutcomeUnknownError,
+    ServerError,
     StreamInterruptedError,
     TextDelta,
     ToolhouseError,
@@ -232,6 +234,23 @@ def test_what_was_accepted_and_said_not_to_be_is_noted() -> None:
         "safe_to_retry is False, and the message was not accepted (OutcomeUnknownError)",
         "safe_to_retry is not True, and the message was never sent (OutcomeUnknownError)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("job_id", "kinds"), [("j1", ["an error behind a job has no token (ServerError)"]), ("j0", [])]
+)
+def test_an_error_behind_a_job_that_was_told_of_has_a_token(job_id: str, kinds: list[str]) -> None:
+    choices = Choices(0)
+    choices.begin()
+    world = World(choices, lambda: 1000.0, Switches(), 1)
+    judge = Judge(world)
+    sending = judge.sends("a")
+    choices._prefix = [0, 1]  # the message is taken, and starts a job
+    world.exchange("POST", b'{"message": "a"}')
+    sending.events.append(JobStarted(job_id))
+    sending.error = ServerError("failed", status=503, safe_to_retry=False)
+    judge.is_over(sending)
+    assert [each.kind for each in judge.noted] == kinds
 
 
 @pytest.mark.parametrize(

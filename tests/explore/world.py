@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
+import orjson
 from attrs import define, field
 
 from .choices import Choices
@@ -333,7 +334,7 @@ class World:
             shown[-1] = {"role": "assistant", "content": text[: len(text) // 2]}
         shown = shown[-self.switches.window :]
         headers = {"x-toolhouse-job-id": job.id} if job is not None and how != "lacks the job header" else {}
-        return Reply(self, 200, [json.dumps(shown).encode()], headers)
+        return Reply(self, 200, [orjson.dumps(shown)], headers)
 
     def told(self, headers: dict[str, str]) -> None:
         """The client gets an answer with these headers."""
