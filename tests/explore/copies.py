@@ -14,9 +14,9 @@ from types import FunctionType, MethodType
 from typing import Any, Final, TypeAlias
 
 from toolhouse_async import EventDecoder, PollingPolicy, RecoveryPolicy
-from toolhouse_async._options import Options
 from toolhouse_async._turn.heard import Heard
 from toolhouse_async._turn.transcript import Found
+from toolhouse_async._values.options import Options
 
 from .choices import Choices
 from .clock import Clock

@@ -27,13 +27,13 @@ from toolhouse_async import (
     ToolhouseError,
     TurnResult,
 )
-from toolhouse_async._options import Options
 from toolhouse_async._turn.commands import Enter, Look, Over, Poll, Read, Send
 from toolhouse_async._turn.job import Job
 from toolhouse_async._turn.knowledge import Rules, Run
 from toolhouse_async._turn.machine import TurnMachine
 from toolhouse_async._turn.polls import Polls
 from toolhouse_async._turn.table import State
+from toolhouse_async._values.options import Options
 from toolhouse_async._wire.history import parse_history
 
 from . import world
@@ -135,20 +135,20 @@ def rest(course: Course) -> None:
     while course.turn is None and course.to_do and not course.world.calm:
         advance(course)
     turn = course.turn
-    while turn is not None and type(turn.todo) is Enter and not course.stops:
+    while turn is not None and type(turn.progress.todo) is Enter and not course.stops:
         advance(course)
         turn = course.turn
-    todo = None if turn is None else turn.todo
+    todo = None if turn is None else turn.progress.todo
     if type(todo) is not Read:
         course.reply = None
-    if turn is None or course.polled is not turn.job:
+    if turn is None or course.polled is not turn.progress.job:
         course.polls = course.polled = None
     if isinstance(todo, Send | Look) and not course.stops:
         course.now = max(course.now, todo.at)
-    if turn is not None and turn.events:
+    if turn is not None and turn.progress.events:
         if course.sending is not None:
-            course.sending.events = brief([*course.sending.events, *turn.events])
-        turn.events.clear()
+            course.sending.events = brief([*course.sending.events, *turn.progress.events])
+        turn.progress.events.clear()
 
 
 def advance(course: Course) -> None:
@@ -163,8 +163,8 @@ def advance(course: Course) -> None:
         except ToolhouseError as error:
             turn.stopped(_alone(error), CLOCK.now, in_flight=_in_flight(error))
         assert course.sending is None or course.turn is turn
-        if type(turn.todo) is Over:
-            _end(course, turn, turn.todo)
+        if type(turn.progress.todo) is Over:
+            _end(course, turn, turn.progress.todo)
     course.now = CLOCK.now
 
 
@@ -212,7 +212,7 @@ def _end(course: Course, turn: TurnMachine, over: Over) -> None:
     if sending is None:
         _found(course, over.error or over.result)
         return
-    sending.events = brief([*sending.events, *turn.events])
+    sending.events = brief([*sending.events, *turn.progress.events])
     sending.result, sending.error = over.result, over.error
     course.judge.is_over(sending)
     del sending.events[1:]  # they were judged
@@ -235,7 +235,7 @@ def _judge_last(course: Course) -> None:
 
 
 def _do(course: Course, turn: TurnMachine) -> None:
-    todo, service = turn.todo, course.world
+    todo, service = turn.progress.todo, course.world
     if course.stops and service.pick("turn", ("goes on", 0), ("is stopped", 1)) == "is stopped":
         turn.stopped(ClosedError("closed"), CLOCK.now, in_flight=False)
         return
@@ -320,7 +320,7 @@ def _status(course: Course) -> JobStatus | ToolhouseError:
 
 
 def _poll(course: Course, turn: TurnMachine, todo: Poll) -> None:
-    job = turn.job
+    job = turn.progress.job
     assert job is not None
     if course.polls is None or course.polled is not job:
         elapsed = CLOCK.now - job.started

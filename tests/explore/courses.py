@@ -75,7 +75,7 @@ class _Next:
         turn, sending = self.course.turn, self.course.sending
         # Of all that got to the service, the judge asks for this message.
         got_there = sending is not None and sending.words in self.course.world.heard[sending.heard :]
-        state = None if turn is None else turn.state
+        state = None if turn is None else turn.progress.state
         key = key_of((self.course, got_there), self.course.now, state, reduces=reduces)
         return key if reduces else key + bytes([self.left])
 

@@ -9,12 +9,12 @@ import pytest
 from attrs import evolve
 
 from toolhouse_async import NotSentError, ToolhouseError
-from toolhouse_async._turn import settling
+from toolhouse_async._turn import comparison
+from toolhouse_async._turn.comparison import Verdict
 from toolhouse_async._turn.fold import Fold
 from toolhouse_async._turn.machine import TurnMachine
 from toolhouse_async._turn.reading import Sight
 from toolhouse_async._turn.search import Search
-from toolhouse_async._turn.settling import Verdict
 from toolhouse_async._turn.transcript import Transcript
 
 Defect: TypeAlias = Callable[[pytest.MonkeyPatch], None]
@@ -57,7 +57,7 @@ def sends_what_was_lost_again(patch: pytest.MonkeyPatch) -> None:
     failed = TurnMachine.failed
 
     def blind(self: TurnMachine, error: ToolhouseError, now: float, draw: float, *, in_flight: bool) -> None:
-        if in_flight and error.safe_to_retry is None and self.behind is not None:
+        if in_flight and error.safe_to_retry is None and self.progress.behind is not None:
             error = NotSentError("so it thinks")
         failed(self, error, now, draw, in_flight=in_flight and error.safe_to_retry is None)
 
@@ -89,7 +89,7 @@ def forgets_what_it_heard(patch: pytest.MonkeyPatch) -> None:
 
 def takes_a_difference_for_the_same(patch: pytest.MonkeyPatch) -> None:
     """An answer that differs from the history is taken for whole."""
-    patch.setattr(settling, "_differing", lambda answer, reply, *, patient: Verdict.SAME)
+    patch.setattr(comparison, "_differing", lambda answer, reply, *, patient: Verdict.SAME)
 
 
 def keeps_what_was_cut(patch: pytest.MonkeyPatch) -> None:

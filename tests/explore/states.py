@@ -98,24 +98,25 @@ UNREDUCED: Final[Mapping[str, _Key | None]] = dict.fromkeys(_FIXED)
 """How slots are looked at that are not part of the state as they are, by ``slot`` or ``Class.slot``; ``None``: not."""
 REDUCED: Final[Mapping[str, _Key | None]] = {
     **UNREDUCED,
-    "_answering": _while_reading,
-    "_search": _while_looking,
-    "_cut": _is_there,
-    "_conflict": _is_there,
-    "_not_before": _to_come,
+    "Progress.answering": _while_reading,
+    "Progress.search": _while_looking,
+    "Progress.cut": _is_there,
+    "Progress.not_before": _to_come,
+    "Conflicts.latest": _is_there,
     "Head.job_id": _until_settled,
     "Unfinished.job": _first,
     # the start of a job or of a run: see _first; the deadline for refusals is the same
     **dict.fromkeys(("Job.started", "JobToken.started", "Polls._started", "Polls._run_begun", "Run.begun")),
-    "_refused_at": _is_there,
+    "Conflicts._since": _is_there,
     # for users alone: counts and times in results and events, and what was read last
-    **dict.fromkeys(("JobRecord.elapsed", "JobRecord.polls", "Job.polls", "Polls.latest", "status", "drift")),
-    "TurnResult.status": lambda value, view: view.of(value),
+    **dict.fromkeys(
+        ("JobRecord.elapsed", "JobRecord.polls", "Job.polls", "Polls.latest", "Progress.status", "Progress.drift")
+    ),
     **dict.fromkeys(
         f"TurnResult.{name}" for name in ("recovered", "unknown", "malformed", "tool_calls", "rounds", "jobs")
     ),
     # the same in all states, or wherever the others are the same
-    **dict.fromkeys(("agent_id", "notes", "_fields", "_max_line", "polling", "_polling", "_policy", "switches")),
+    **dict.fromkeys(("agent_id", "notes", "fields", "_max_line", "polling", "_polling", "_policy", "switches")),
     **dict.fromkeys(("World.resumes", "World.open", "World._jobs", "Judge._world", "Course.polled")),
     **dict.fromkeys(("Reply.world", "Reply.status", "Reply.headers", "Polls._run_id")),
     "World.heard": None,  # asked for when a turn is over, see courses._Next

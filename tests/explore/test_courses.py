@@ -123,14 +123,14 @@ def test_what_nobody_can_copy_is_told() -> None:
 
 
 def test_a_search_is_part_of_a_state_while_it_goes_on() -> None:
-    class Turn:
-        __slots__ = ("_search",)
+    class Progress:
+        __slots__ = ("search",)
 
         def __init__(self, search: str) -> None:
-            self._search = search
+            self.search = search
 
     def keys(state: State) -> int:
-        return len({key_of(Turn(search), 0.0, state) for search in ("one", "another")})
+        return len({key_of(Progress(search), 0.0, state) for search in ("one", "another")})
 
     assert keys(State.HEALING) == 2
     assert keys(State.SENDING) == 1
