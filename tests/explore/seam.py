@@ -167,6 +167,7 @@ def client_of(truth: World) -> AsyncToolhouse:
         recovery=RecoveryPolicy(**{name: value for name, value in settings.items() if name in known}),
     )
     stand_in: Any = Transport(truth)
-    client._transport = client._core.service._transport = stand_in
-    client._core.service.randomness = _Half()
+    service: Any = client._core.service
+    client._transport = service._transport = stand_in
+    service.randomness = _Half()
     return client
