@@ -18,8 +18,7 @@ from ._turn.commands import Command, Enter, Look, Over, Poll, Read, Send
 from ._turn.machine import TurnMachine
 from ._turn.progress import nameless
 from ._turn.table import State
-from ._values.results import JobStatus, TurnResult
-from ._wire.answers import Headers
+from ._values.results import TurnResult
 from .errors import (
     ClosedError,
     ConfigurationError,
@@ -94,8 +93,7 @@ class Driver:
     @property
     def headers(self) -> Mapping[str, str]:
         """The headers of the latest answer."""
-        answer = self._reader.answer
-        return Headers() if answer is None else answer.headers
+        return self._reader.headers
 
     # One step
 
@@ -282,8 +280,12 @@ class Driver:
         run_id = turn.run.run_id
         if run_id is None:
             raise nameless()
+        if turn.state is State.PROBING:
+            reading = service.read(turn.agent_id, run_id, self._deadline)
+        else:
+            reading = service.poll(turn.agent_id, run_id, whole=True)
         try:
-            status = await self._status(run_id)
+            status = await reading
         except ToolhouseError as error:
             log.info("run %s could not be read: %s", run_id, error)
             if isinstance(error, NotFoundError) and turn.state is State.CHECKING and self._begins_anew():
@@ -292,12 +294,6 @@ class Driver:
         else:
             turn.drift = self._core.drift()
             self.machine.looked(status, self._core.time(), service.randomness.random())
-
-    def _status(self, run_id: str) -> Coroutine[Any, Any, JobStatus]:
-        service, agent_id = self._core.service, self.turn.agent_id
-        if self.turn.state is State.PROBING:
-            return service.read(agent_id, run_id, self._deadline)
-        return service.poll(agent_id, run_id, whole=True)
 
     # Its end
 

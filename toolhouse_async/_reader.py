@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 
 from ._core import Core
@@ -11,7 +12,7 @@ from ._run.participant import Participant
 from ._turn.knowledge import Head
 from ._turn.machine import TurnMachine
 from ._turn.table import State
-from ._wire.answers import job_id_of, run_id_of
+from ._wire.answers import Headers, job_id_of, run_id_of
 from .errors import ProtocolError
 
 
@@ -33,6 +34,11 @@ class Reader:
         self._is_open = False
         self._is_silent = False  # whether the answer was ended for its silence
         self._malformed = 0
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of the latest answer."""
+        return Headers() if self.answer is None else self.answer.headers
 
     def begin(self, answer: Answer) -> None:
         """Take up an answer, and tell the turn what its headers say."""
