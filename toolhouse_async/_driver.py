@@ -296,7 +296,7 @@ class Driver:
     def _status(self, run_id: str) -> Coroutine[Any, Any, JobStatus]:
         service, agent_id = self._core.service, self.turn.agent_id
         if self.turn.state is State.PROBING:
-            return service.read(agent_id, run_id, self._deadline)
+            return service.probe(agent_id, run_id, self._deadline)
         return service.poll(agent_id, run_id, whole=True)
 
     # Its end

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Final
 
 from .._log import log
@@ -22,6 +23,7 @@ from ..errors import (
     OutcomeUnknownError,
     ProtocolError,
     RateLimitError,
+    ResponseTimeoutError,
     StreamInterruptedError,
     TLSError,
     ToolhouseError,
@@ -35,8 +37,12 @@ SMALL_BODY: Final = 64 * 1024
 """Bytes of a body that are read only to keep the connection; a larger one is dropped with it."""
 DRAIN_TIMEOUT: Final = 1.0
 """Seconds that such a body may take."""
+REFUSAL_TIMEOUT: Final = 5.0
+"""Seconds that the body of an error may take: what came by then is told."""
 POLL_TIMEOUT: Final = 30.0
-"""Seconds that one poll may take: a hung one must not keep a job waiting for ``Timeouts.response``."""
+"""Seconds that one poll may take, its body included: a hung one must not keep a job waiting, nor others from theirs."""
+BODY_TIMEOUT: Final = 600.0
+"""Seconds that the body of any other reading of a run may take: one that drips might else never end."""
 
 
 def may_retry(error: ToolhouseError, *, reads_only: bool) -> bool:
@@ -77,6 +83,10 @@ class HTTPService:
         self._limits = limits
         self.randomness = randomness
 
+    def within(self, seconds: float | None) -> AbstractAsyncContextManager[None]:
+        """Bound what is awaited in a block: :meth:`Watch.within`."""
+        return self._transport.within(seconds)
+
     async def send(
         self,
         request: Request,
@@ -108,14 +118,11 @@ class HTTPService:
         self,
         request: Request,
         *,
-        response_timeout: float | None = None,
         dispatch: Dispatch | None = None,
     ) -> Response:
         secret = await self._credentials.secret()
         try:
-            answer = await self._transport.send(
-                request, secret.header(), response_timeout=response_timeout, dispatch=dispatch
-            )
+            answer = await self._transport.send(request, secret.header(), dispatch=dispatch)
             try:
                 await self._check(request, answer, secret)
             except BaseException:
@@ -143,12 +150,12 @@ class HTTPService:
         answer.identify(run_id, job_id, secret.redact)
 
     async def _refused(self, request: Request, answer: Response, secret: Secret) -> APIStatusError:
-        most = self._limits.max_error_body
-        try:
-            async with self._transport.within(self._timeouts.idle):
-                body = await answer.read_all(most)
-        except (Cut, TimeoutError, ToolhouseError):
-            body = b""  # the status says enough
+        most, idle = self._limits.max_error_body, self._timeouts.idle
+        body = bytearray()
+        with suppress(Cut, TimeoutError, ToolhouseError):  # the status says enough
+            async with self.within(REFUSAL_TIMEOUT if idle is None else min(REFUSAL_TIMEOUT, idle)):
+                while len(body) < most and (data := await answer.read()):
+                    body += data
         headers = type(answer.headers)((name, secret.redact(value)) for name, value in answer.headers.items())
         return status_error(
             answer.status,
@@ -168,6 +175,7 @@ class HTTPService:
         *,
         whole: bool = False,
         only_200: bool = True,
+        limit: float | None = None,
     ) -> JobStatus:
         """Read a run: one GET, retried as a read may be.
 
@@ -177,15 +185,27 @@ class HTTPService:
             deadline: The loop's time after which no retry begins.
             whole: Read the history also while a job is running.
             only_200: Refuse other successes, which do not prove that no job is running.
+            limit: Seconds that each attempt may take, its body included; ``None``: what connecting, the headers and the
+                body may take each.
         """
         number = 1
         while True:
             try:
-                return await self._read_once(agent_id, run_id, whole=whole, only_200=only_200)
+                return await self._read_once(agent_id, run_id, limit, whole=whole, only_200=only_200)
             except ToolhouseError as error:
                 failure = error
             await self._before_retry(failure, number, requests.read(agent_id, run_id), deadline)
             number += 1
+
+    async def probe(self, agent_id: str, run_id: str, deadline: float | None) -> JobStatus:
+        """Read a run, retried as a read may be, each time within the time of a poll.
+
+        Args:
+            agent_id: The worker.
+            run_id: The conversation.
+            deadline: The loop's time after which no retry begins.
+        """
+        return await self.read(agent_id, run_id, deadline, limit=POLL_TIMEOUT)
 
     async def poll(self, agent_id: str, run_id: str, *, whole: bool = False) -> JobStatus:
         """Read a run once, within the time a poll may take; whoever polls decides about failures.
@@ -195,8 +215,9 @@ class HTTPService:
             run_id: The conversation.
             whole: Read the history also while a job is running.
         """
-        most = POLL_TIMEOUT if self._timeouts.response is None else min(POLL_TIMEOUT, self._timeouts.response)
-        return await self._read_once(agent_id, run_id, response_timeout=most, whole=whole)
+        response = self._timeouts.response
+        limit = POLL_TIMEOUT if response is None else min(POLL_TIMEOUT, response)
+        return await self._read_once(agent_id, run_id, limit, whole=whole)
 
     async def history(self, agent_id: str, run_id: str) -> list[Message]:
         """Read a run's history, also while a job is running; any success will do but a part of it (206)."""
@@ -211,13 +232,27 @@ class HTTPService:
         self,
         agent_id: str,
         run_id: str,
+        limit: float | None,
         *,
-        response_timeout: float | None = None,
         whole: bool = False,
         only_200: bool = True,
     ) -> JobStatus:
         request = requests.read(agent_id, run_id)
-        answer = await self._send_once(request, response_timeout=response_timeout)
+        try:
+            async with self.within(limit):
+                return await self._read_answer(request, agent_id, run_id, whole=whole, only_200=only_200)
+        except ToolhouseError:  # of which some are a TimeoutError
+            raise
+        except TimeoutError:
+            error = ResponseTimeoutError(
+                f"{request}: the whole of the answer did not come within {limit:g} s", run_id=run_id, safe_to_retry=True
+            )
+        raise error
+
+    async def _read_answer(
+        self, request: Request, agent_id: str, run_id: str, *, whole: bool, only_200: bool
+    ) -> JobStatus:
+        answer = await self._send_once(request)
         try:
             job_id = answer.job_id
             history: tuple[Message, ...] | None = None
@@ -248,15 +283,18 @@ class HTTPService:
     async def _body(self, request: Request, answer: Response) -> bytes:
         """The whole body of a read."""
         parts: list[bytes] = []
-        try:
-            while True:
-                async with self._transport.within(self._timeouts.idle):
-                    data = await answer.read()
-                if not data:
-                    return b"".join(parts)
-                parts.append(data)
-        except (Cut, TimeoutError) as error:
-            reason = str(error) or f"nothing was received for {self._timeouts.idle:g} s (Timeouts.idle)"
+        reason = f"its body took longer than {BODY_TIMEOUT:g} s"
+        with suppress(TimeoutError):
+            async with self.within(BODY_TIMEOUT):
+                try:
+                    while True:
+                        async with self.within(self._timeouts.idle):
+                            data = await answer.read()
+                        if not data:
+                            return b"".join(parts)
+                        parts.append(data)
+                except (Cut, TimeoutError) as error:
+                    reason = str(error) or f"nothing was received for {self._timeouts.idle:g} s (Timeouts.idle)"
         raise StreamInterruptedError(
             f"{request}: the history was cut: {reason}", run_id=request.run_id, safe_to_retry=True
         )
@@ -266,7 +304,7 @@ class HTTPService:
         if answer.is_received:
             return
         try:
-            async with self._transport.within(DRAIN_TIMEOUT):
+            async with self.within(DRAIN_TIMEOUT):
                 await answer.read_all(SMALL_BODY)
         except (Cut, TimeoutError, BodyTooLargeError) as error:
             log.debug("the connection is dropped with its body: %r", error)

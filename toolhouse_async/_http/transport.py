@@ -197,7 +197,6 @@ class AiohttpTransport:
         request: Request,
         authorization: Mapping[str, str],
         *,
-        response_timeout: float | None = None,
         dispatch: Dispatch | None = None,
     ) -> AiohttpAnswer:
         """Send a request once and return the answer as soon as its headers are there.
@@ -205,7 +204,6 @@ class AiohttpTransport:
         Args:
             request: What to send.
             authorization: The headers that carry the key.
-            response_timeout: Seconds from the first byte sent to the headers; default ``Timeouts.response``.
             dispatch: Where to note how far it has come.
 
         Raises:
@@ -221,8 +219,7 @@ class AiohttpTransport:
             release = self._free.release
         dispatch = dispatch or Dispatch()
         try:
-            limit = response_timeout or self._timeouts.response
-            response = await self._request(request, authorization, dispatch, limit)
+            response = await self._request(request, authorization, dispatch)
             answer = AiohttpAnswer(response, self._limits.max_body, self._watch.time, release)
         except BaseException:
             if release is not None:
@@ -249,9 +246,10 @@ class AiohttpTransport:
             ) from None
 
     async def _request(
-        self, request: Request, authorization: Mapping[str, str], dispatch: Dispatch, limit: float | None
+        self, request: Request, authorization: Mapping[str, str], dispatch: Dispatch
     ) -> aiohttp.ClientResponse:
         error: ToolhouseError
+        limit = self._timeouts.response
         headers = dict(authorization)
         data: bytes | AsyncIterator[bytes] | None = request.body
         if request.body is not None:
