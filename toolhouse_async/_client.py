@@ -14,13 +14,14 @@ from urllib.parse import urlsplit
 
 from ._core import Core
 from ._held import Turn
-from ._http.credentials import ApiKey, Credentials
+from ._http.credentials import ApiKey, Credentials, sealed
 from ._http.service import HTTPService
 from ._http.transport import AiohttpTransport
 from ._map import MapIterator
 from ._run.conversation import NO_EXTRAS, Conversation, Extras
 from ._session import BackgroundJobWaiter, Session, make_options
 from ._turn.knowledge import Rules
+from ._values.nested import half_made
 from ._values.options import TurnOptions
 from ._values.results import JobStatus, JobToken, Message, TurnResult
 from ._values.settings import Limits, PollingPolicy, RecoveryPolicy, RetryPolicy, Timeouts
@@ -75,6 +76,8 @@ class AsyncToolhouse:
         ssl_context: ssl.SSLContext | None = None,
         allow_insecure: bool = False,
     ) -> None:
+        key = sealed(api_key)
+        del api_key  # no frame that an error leaves holds it
         if base_url is None:
             base_url = os.environ.get("TOOLHOUSE_BASE_URL") or BASE_URL
         self._base_url = _checked_url(base_url, "base_url", allow_insecure=allow_insecure)
@@ -97,7 +100,7 @@ class AsyncToolhouse:
         )
         service = HTTPService(
             self._transport,
-            Credentials(api_key),
+            Credentials(key),
             retries=retries,
             timeouts=timeouts,
             limits=limits,
@@ -118,6 +121,7 @@ class AsyncToolhouse:
     ) -> None:
         await self.aclose()
 
+    @half_made
     def __repr__(self) -> str:
         return f"<AsyncToolhouse of {self._base_url}>"
 

@@ -38,7 +38,6 @@ def test_the_run_id_is_read_in_any_case(name: str) -> None:
 def test_a_malformed_run_id_is_refused(value: str) -> None:
     with pytest.raises(ProtocolError, match="not one valid id") as caught:
         run_id_of(headers(("X-Toolhouse-Run-ID", value)))
-    assert len(str(caught.value)) < 400
     assert str(caught.value).isprintable()
 
 

@@ -12,7 +12,17 @@ from .._log import log
 from .._values.results import JobStatus, Message
 from .._values.settings import Limits, RetryPolicy, Timeouts
 from .._wire import requests
-from .._wire.answers import check_content, job_id_of, retry_after_of, run_id_of, status_error
+from .._wire.answers import (
+    JOB_ID,
+    RUN_ID,
+    HeaderLookup,
+    Headers,
+    check_content,
+    job_id_of,
+    retry_after_of,
+    run_id_of,
+    status_error,
+)
 from .._wire.history import parse_history
 from .._wire.pauses import next_attempt
 from .._wire.requests import Request
@@ -37,6 +47,8 @@ SMALL_BODY: Final = 64 * 1024
 """Bytes of a body that are read only to keep the connection; a larger one is dropped with it."""
 DRAIN_TIMEOUT: Final = 1.0
 """Seconds that such a body may take."""
+LONGEST: Final = 500
+"""Characters of an error's message."""
 REFUSAL_TIMEOUT: Final = 5.0
 """Seconds that the body of an error may take: what came by then is told."""
 POLL_TIMEOUT: Final = 30.0
@@ -61,6 +73,11 @@ def may_retry(error: ToolhouseError, *, reads_only: bool) -> bool:
     if isinstance(error, APIStatusError):
         return error.status in (408, 425, 500, 502, 503, 504)
     return isinstance(error, OutcomeUnknownError | StreamInterruptedError)
+
+
+def _names(headers: HeaderLookup, secret: Secret) -> bool:
+    """Whether an answer has the key in place of an id, also where that will be cut."""
+    return any(secret.is_in(value) for name in (RUN_ID, JOB_ID) for value in headers.getall(name, []))
 
 
 class HTTPService:
@@ -129,7 +146,12 @@ class HTTPService:
                 answer.close()
                 raise
         except ToolhouseError as error:
-            error.args = tuple(secret.redact(str(part)) for part in error.args)  # it may quote what the server said
+            # It may quote what the server said: blacked out first, then cut, since half a key is not found any more.
+            error.args = tuple(secret.redact(str(part))[:LONGEST] for part in error.args)
+            raise
+        except asyncio.CancelledError:
+            if dispatch is not None and dispatch.head is not None and _names(dispatch.head, secret):
+                dispatch.head = None
             raise
         return answer
 
@@ -144,7 +166,7 @@ class HTTPService:
         except ProtocolError as error:
             error.safe_to_retry = False  # the service took the message
             raise
-        if secret.is_in(run_id) or (job_id is not None and secret.is_in(job_id)):
+        if _names(answer.lookup, secret):
             raise ProtocolError("the answer has the API key in place of an id", safe_to_retry=reads)
         check_content(answer.lookup, run_id)
         answer.identify(run_id, job_id, secret.redact)
@@ -156,11 +178,14 @@ class HTTPService:
             async with self.within(REFUSAL_TIMEOUT if idle is None else min(REFUSAL_TIMEOUT, idle)):
                 while len(body) < most and (data := await answer.read()):
                     body += data
-        headers = type(answer.headers)((name, secret.redact(value)) for name, value in answer.headers.items())
+        headers = Headers((secret.redact(name), secret.redact(value)) for name, value in answer.headers.items())
+        said = secret.redact(body.decode("utf-8", "replace"))
+        if len(body) > most:
+            said = said.encode()[:most].decode("utf-8", "ignore")
         return status_error(
             answer.status,
             what=str(request),
-            body=secret.redact(body[:most].decode("utf-8", "replace")),
+            body=said,
             headers=headers,
             run_id=request.run_id,
             retry_after=retry_after_of(answer.lookup, time.time()),

@@ -132,7 +132,7 @@ async def _never_resend(
     except aiohttp.ClientConnectorError:
         raise
     except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-        reason = f"{type(error).__name__}: {error}"[:300]
+        reason = _in_words(error)
     raise _Dropped(reason)
 
 
@@ -317,14 +317,20 @@ def _explained(failure: Exception, *, sent: bool, request: Request) -> Toolhouse
     if isinstance(failure, aiohttp.ClientSSLError | ssl.SSLError):
         cause = getattr(failure, "os_error", failure)
         if not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-            return TLSError(f"{request}: TLS failed: {failure}"[:500], run_id=run_id)
+            return TLSError(f"{request}: TLS failed: {failure}", run_id=run_id)
     if isinstance(failure, aiohttp.ClientHttpProxyError):
         return NotSentError(f"{request}: the proxy refused to connect: {failure.status}", run_id=run_id)
     if isinstance(failure, aiohttp.ClientResponseError):
-        return ProtocolError(f"{request}: the answer is not valid HTTP: {failure.message}"[:500], run_id=run_id)
-    reason = str(failure) if isinstance(failure, _Dropped) else f"{type(failure).__name__}: {failure}"
+        return ProtocolError(f"{request}: the answer is not valid HTTP", run_id=run_id)
+    reason = str(failure) if isinstance(failure, _Dropped) else _in_words(failure)
     if sent:
         return OutcomeUnknownError(
-            f"{request}: sent, and the connection was lost before an answer ({reason})"[:500], run_id=run_id
+            f"{request}: sent, and the connection was lost before an answer ({reason})", run_id=run_id
         )
-    return NotSentError(f"{request}: not sent: {reason}"[:500], run_id=run_id)
+    return NotSentError(f"{request}: not sent: {reason}", run_id=run_id)
+
+
+def _in_words(failure: Exception) -> str:
+    """What failed, in words of this machine alone: aiohttp's own may quote a piece of what a server sent."""
+    name = type(failure).__name__
+    return f"{name}: {failure}" if isinstance(failure, OSError) else name

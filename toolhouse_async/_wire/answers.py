@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final, Protocol
 
+from .._values.nested import half_made
 from ..errors import (
     APIStatusError,
     AuthenticationError,
@@ -72,6 +73,7 @@ class Headers(Mapping[str, str]):
     def __reduce__(self) -> tuple[type[Headers], tuple[list[tuple[str, str]]]]:
         return Headers, (list(self._values.items()),)
 
+    @half_made
     def __repr__(self) -> str:
         return f"Headers({list(self._values.items())!r:.2000})"
 
@@ -86,7 +88,7 @@ def run_id_of(headers: HeaderLookup) -> str | None:
     if not values:
         return None
     if len(values) > 1 or not is_id(values[0]):
-        raise ProtocolError(f"the answer's {RUN_ID} header is not one valid id: {values!r:.200}")
+        raise ProtocolError(f"the answer's {RUN_ID} header is not one valid id: {values!r}")
     return values[0]
 
 
@@ -171,7 +173,7 @@ def check_framing(headers: HeaderLookup) -> None:
     if codings and not (_is_only("chunked", codings) or _is_only("identity", codings)):
         raise ProtocolError("the answer's Transfer-Encoding is not just chunked")
     if lengths and not (lengths[0].isascii() and lengths[0].isdigit()):
-        raise ProtocolError(f"the answer's Content-Length is not a number: {lengths[0]!r:.80}")
+        raise ProtocolError(f"the answer's Content-Length is not a number: {lengths[0]!r}")
 
 
 def check_content(headers: HeaderLookup, run_id: str | None) -> None:
@@ -183,7 +185,7 @@ def check_content(headers: HeaderLookup, run_id: str | None) -> None:
     encodings = headers.getall("Content-Encoding", [])
     if encodings and (encodings := [v for v in encodings if v.strip().lower() not in ("", "identity")]):
         raise UnexpectedContentError(
-            f"the answer is {encodings[0]!r:.40}-encoded although only identity was accepted", run_id=run_id
+            f"the answer is {encodings[0]!r}-encoded although only identity was accepted", run_id=run_id
         )
     if run_id is None and any("html" in v.lower() for v in headers.getall("Content-Type", [])):
         raise UnexpectedContentError("the answer is a web page, not the service's (a captive portal or a proxy?)")

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
+from .._values.nested import half_made
 from ..errors import ClosedError, ConfigurationError, StoreError
 from ._protocol import Reading
 
@@ -69,6 +70,7 @@ class SQLiteSessionStore:
     ) -> None:
         await self.aclose()
 
+    @half_made
     def __repr__(self) -> str:
         return f"<SQLiteSessionStore {self._path}>"
 

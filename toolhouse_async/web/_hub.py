@@ -13,6 +13,7 @@ from uuid import uuid4
 from .._held import EventReader, Turn
 from .._log import log
 from .._session import BackgroundJobWaiter
+from .._values.nested import half_made
 from .._values.results import TurnResult
 from ..errors import ClosedError, ConfigurationError, EventsDroppedError, SessionBusyError, ToolhouseError
 from ..events import Event
@@ -161,6 +162,7 @@ class HubTurn:
         self._waiting: set[asyncio.Future[None]] = set()
         self.task: asyncio.Task[None] = asyncio.ensure_future(self._run())
 
+    @half_made
     def __repr__(self) -> str:
         return f"<HubTurn {self.name!r:.80}, {self._replay.count} events: {'over' if self.is_over else 'running'}>"
 
