@@ -54,7 +54,7 @@ class AsyncToolhouse:
         headers: More headers for every request.
         proxy: The URL of an HTTP proxy. Those of the environment are not used.
         ssl_context: Trusted certificates and TLS settings; the default verifies.
-        allow_insecure: Allow ``http://`` to hosts other than this machine.
+        allow_insecure: Allow ``http://`` to hosts other than this machine, or through a proxy on another.
 
     Raises:
         ConfigurationError: An argument is wrong; the message says what to do.
@@ -83,6 +83,7 @@ class AsyncToolhouse:
         self._base_url = _checked_url(base_url, "base_url", allow_insecure=allow_insecure)
         if proxy is not None:
             _checked_url(proxy, "proxy", allow_insecure=True)
+            _check_way(self._base_url, proxy, allow_insecure=allow_insecure)
         if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
             raise ConfigurationError(
                 "ssl_context must be an ssl.SSLContext or None; certificates are always verified by default"
@@ -299,6 +300,16 @@ def _checked_url(url: str, what: str, *, allow_insecure: bool) -> str:
             "use https://, or pass allow_insecure=True if you mean it"
         )
     return url.rstrip("/")
+
+
+def _check_way(base_url: str, proxy: str, *, allow_insecure: bool) -> None:
+    """Refuse a way on which a proxy elsewhere reads the key: TLS alone hides it from one, and HTTP goes through one."""
+    host = urlsplit(proxy).hostname or ""
+    if urlsplit(base_url).scheme == "http" and not allow_insecure and not _is_loopback(host):
+        raise ConfigurationError(
+            f"base_url is http:// and would send the key in the clear through the proxy {host}: "
+            "use https://, leave proxy= out, or pass allow_insecure=True if you mean it"
+        )
 
 
 _ENCODE: Final = " (write an @, : / ? or # of a user or password as %40, %3A, %2F, %3F or %23)"
