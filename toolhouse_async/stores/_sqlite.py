@@ -149,14 +149,18 @@ class SQLiteSessionStore:
                 self._connection = self._opening = self._life = None
 
     def _private(self) -> Path:
-        """The file, made for its owner alone where there is none; SQLite gives those beside it the same mode."""
+        """The file, made for its owner alone where there is none; SQLite gives those beside it the same mode.
+
+        A link that leads to no file yet is followed first: SQLite would make the file, readable by all.
+        """
+        path = Path(os.path.realpath(self._path))
         try:
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError:
             pass
         except OSError as error:
             raise StoreError(f"{self._path} cannot be made: {error.strerror}", safe_to_retry=True) from None
-        return self._path
+        return path
 
 
 async def _prepare(connection: aiosqlite.Connection) -> None:
