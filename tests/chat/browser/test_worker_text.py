@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import time
@@ -216,6 +217,37 @@ def test_thousands_of_tools_do_not_stop_the_page(tab: Tab, site: Site, between: 
     assert tab.page.evaluate("window.longest") < 500
     site.go_on()
     tab.wait_for("idle")
+    assert tab.ask("Still there?") == "You said: Still there?"
+
+
+def test_a_long_conversation_comes_onto_the_page_piece_by_piece(tab: Tab, site: Site) -> None:
+    """The latest first, and at once no more than takes a moment: a reload does not stand still."""
+    texts = ["".join(f"Item **{number}** of `{name}`\n\n" for number in range(1_000)) + "The end." for name in "ab"]
+    for text in texts:
+        shown(tab, site, text)
+    tab.page.evaluate(
+        """() => {
+          window.pushed = [[]];
+          const push = MarkdownStream.prototype.push;
+          MarkdownStream.prototype.push = function (text) {
+            if (pushed.at(-1).push(text.length) === 1) setTimeout(() => pushed.push([]));
+            push.call(this, text);
+          };
+          detach();
+          turn = null;
+          show({messages: ["a", "b"].map((name) => ({role: "assistant", text: TEXTS[name]})), turn: null});
+        }""".replace("TEXTS", json.dumps(dict(zip("ab", texts, strict=True))))
+    )
+    contents = tab.messages("assistant")
+    assert contents.count() == 2
+    tab.page.wait_for_function(
+        "() => [...document.querySelectorAll('.assistant')].filter(e => /The end/.test(e.textContent)).length === 2"
+    )
+    pushed = tab.page.evaluate("pushed.map(sizes => sizes.reduce((a, b) => a + b, 0))")
+    assert sum(pushed) == sum(map(len, texts))
+    assert max(pushed) <= 16_000
+    found = [str(content.evaluate("e => e.textContent")) for content in contents.all()]
+    assert [text.count("Item") for text in found] == [1_000, 1_000]
     assert tab.ask("Still there?") == "You said: Still there?"
 
 
