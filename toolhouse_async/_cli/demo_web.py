@@ -39,7 +39,6 @@ async def demo_web(port: int, csv: Path) -> int:
     """
     try:
         import uvicorn  # here, since only the extra installs it
-        from starlette.middleware import Middleware
 
         app = _example()
     except ModuleNotFoundError as error:
@@ -68,7 +67,7 @@ async def demo_web(port: int, csv: Path) -> int:
                 vars={"csv_path": str(csv)},
             )
             token = token_urlsafe()
-            application.user_middleware.append(Middleware(_Guarded, token))  # behind the one that reads the cookie
+            application.user_middleware.append(app.Middleware(_Guarded, token))  # behind the one that reads the cookie
             config = uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=_GRACE)
             server = uvicorn.Server(config)
             server.capture_signals = nullcontext  # type: ignore[method-assign, assignment] # they are ours
