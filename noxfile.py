@@ -145,26 +145,38 @@ def stress(session: nox.Session) -> None:
             process.wait()
 
 
+def extras(*names: str) -> list[str]:
+    """The arguments by which uv takes extras in."""
+    return [argument for name in names for argument in ("--extra", name)]
+
+
+def pinned(session: nox.Session, resolution: str, *arguments: str) -> str:
+    """A file with versions that the bounds of pyproject.toml allow."""
+    pins = str(Path(session.create_tmp()) / f"{resolution}.txt")
+    session.run(
+        "uv", "pip", "compile", "-q", "--upgrade", "--resolution", resolution, *arguments, "-o", pins, "pyproject.toml"
+    )
+    return pins
+
+
+@nox.session(default=False)
+def audit(session: nox.Session) -> None:
+    """Known advisories about what users install: with the lowest versions of ours that are allowed, and the newest.
+
+    It is for every night, since advisories come by themselves.
+    """
+    session.install("uv", "pip-audit>=2.9")
+    for resolution in ("lowest-direct", "highest"):
+        pins = pinned(session, resolution, *extras("ag-ui", "chat", "cli", "parse", "redis", "sqlite"))
+        session.run("pip-audit", "--strict", "--disable-pip", "--no-deps", "--progress-spinner", "off", "-r", pins)
+
+
 @nox.session(python=PYTHONS[:2][-1])
 def lowest(session: nox.Session) -> None:
     """The everyday tests on the second Python, with the lowest versions of our own dependencies that are allowed."""
-    pins = str(Path(session.create_tmp()) / "lowest.txt")
     session.install("uv")
-    extras = [argument for extra in ("ag-ui", "chat", "cli", "parse") for argument in ("--extra", extra)]
-    session.run(
-        "uv",
-        "pip",
-        "compile",
-        "-q",
-        "--upgrade",
-        "--no-deps",  # what ours need themselves is found with all else that is installed
-        "--resolution",
-        "lowest-direct",
-        *extras,
-        "-o",
-        pins,
-        "pyproject.toml",
-    )
+    # What ours need themselves is found with all else that is installed.
+    pins = pinned(session, "lowest-direct", "--no-deps", *extras("ag-ui", "chat", "cli", "parse"))
     session.install("-e", ".[test]", "-c", pins)
     session.run("pytest", "-n", "auto", *EVERYDAY, BRIEF, *without(*AS_BEFORE), *session.posargs)
 

@@ -33,7 +33,6 @@ ONLY_IN = {
     "cattrs": ("_values.parse",),
     "click": ("_cli",),
     "multidict": ("_http.transport", "testing"),
-    "pytest": ("testing.pytest_plugin",),
     "redis": ("stores",),
     "rich": ("_cli",),
     "sqlite3": ("stores",),

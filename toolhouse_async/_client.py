@@ -14,13 +14,14 @@ from urllib.parse import urlsplit
 
 from ._core import Core
 from ._held import Turn
-from ._http.credentials import ApiKey, Credentials
+from ._http.credentials import ApiKey, Credentials, sealed
 from ._http.service import HTTPService
 from ._http.transport import AiohttpTransport
 from ._map import MapIterator
 from ._run.conversation import NO_EXTRAS, Conversation, Extras
 from ._session import BackgroundJobWaiter, Session, make_options
 from ._turn.knowledge import Rules
+from ._values.nested import half_made
 from ._values.options import TurnOptions
 from ._values.results import JobStatus, JobToken, Message, TurnResult
 from ._values.settings import Limits, PollingPolicy, RecoveryPolicy, RetryPolicy, Timeouts
@@ -53,7 +54,7 @@ class AsyncToolhouse:
         headers: More headers for every request.
         proxy: The URL of an HTTP proxy. Those of the environment are not used.
         ssl_context: Trusted certificates and TLS settings; the default verifies.
-        allow_insecure: Allow ``http://`` to hosts other than this machine.
+        allow_insecure: Allow ``http://`` to hosts other than this machine, or through a proxy on another.
 
     Raises:
         ConfigurationError: An argument is wrong; the message says what to do.
@@ -75,11 +76,14 @@ class AsyncToolhouse:
         ssl_context: ssl.SSLContext | None = None,
         allow_insecure: bool = False,
     ) -> None:
+        key = sealed(api_key)
+        del api_key  # no frame that an error leaves holds it
         if base_url is None:
             base_url = os.environ.get("TOOLHOUSE_BASE_URL") or BASE_URL
         self._base_url = _checked_url(base_url, "base_url", allow_insecure=allow_insecure)
         if proxy is not None:
             _checked_url(proxy, "proxy", allow_insecure=True)
+            _check_way(self._base_url, proxy, allow_insecure=allow_insecure)
         if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
             raise ConfigurationError(
                 "ssl_context must be an ssl.SSLContext or None; certificates are always verified by default"
@@ -97,7 +101,7 @@ class AsyncToolhouse:
         )
         service = HTTPService(
             self._transport,
-            Credentials(api_key),
+            Credentials(key),
             retries=retries,
             timeouts=timeouts,
             limits=limits,
@@ -118,6 +122,7 @@ class AsyncToolhouse:
     ) -> None:
         await self.aclose()
 
+    @half_made
     def __repr__(self) -> str:
         return f"<AsyncToolhouse of {self._base_url}>"
 
@@ -295,6 +300,16 @@ def _checked_url(url: str, what: str, *, allow_insecure: bool) -> str:
             "use https://, or pass allow_insecure=True if you mean it"
         )
     return url.rstrip("/")
+
+
+def _check_way(base_url: str, proxy: str, *, allow_insecure: bool) -> None:
+    """Refuse a way on which a proxy elsewhere reads the key: TLS alone hides it from one, and HTTP goes through one."""
+    host = urlsplit(proxy).hostname or ""
+    if urlsplit(base_url).scheme == "http" and not allow_insecure and not _is_loopback(host):
+        raise ConfigurationError(
+            f"base_url is http:// and would send the key in the clear through the proxy {host}: "
+            "use https://, leave proxy= out, or pass allow_insecure=True if you mean it"
+        )
 
 
 _ENCODE: Final = " (write an @, : / ? or # of a user or password as %40, %3A, %2F, %3F or %23)"

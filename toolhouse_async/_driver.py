@@ -281,7 +281,7 @@ class Driver:
         if run_id is None:
             raise nameless()
         if turn.state is State.PROBING:
-            reading = service.read(turn.agent_id, run_id, self._deadline)
+            reading = service.probe(turn.agent_id, run_id, self._deadline)
         else:
             reading = service.poll(turn.agent_id, run_id, whole=True)
         try:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from ._driver import Driver
+from ._values.nested import half_made
 from ._values.results import TurnResult
 from .errors import ClosedError
 from .events import Event, TextDelta
@@ -122,6 +123,7 @@ class Turn(EventReader):
     ) -> None:
         await self.aclose()
 
+    @half_made
     def __repr__(self) -> str:
         doing = "over" if self._driver.is_over else self._driver.turn.state.value
         return f"<Turn of agent {self.agent_id}, run {self.run_id}: {doing}>"

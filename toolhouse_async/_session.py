@@ -13,6 +13,7 @@ from ._driver import Driver
 from ._held import EventReader, Turn
 from ._run.conversation import Conversation
 from ._turn.table import State
+from ._values.nested import half_made
 from ._values.options import Options, TurnOptions, check_message, check_timeout
 from ._values.results import JobStatus, JobToken, Message, TurnResult
 from ._values.settings import PollingPolicy
@@ -40,6 +41,7 @@ class Session:
     ) -> None:
         await self.aclose()
 
+    @half_made
     def __repr__(self) -> str:
         return f"<Session of agent {self.agent_id}, run {self.run_id}>"
 
@@ -224,6 +226,7 @@ class BackgroundJobWaiter(EventReader):
     def __await__(self) -> Generator[Any, None, TurnResult]:
         return self.result().__await__()
 
+    @half_made
     def __repr__(self) -> str:
         conversation = self._driver.conversation
         return f"<BackgroundJobWaiter for agent {conversation.agent_id}, run {conversation.run_id}>"

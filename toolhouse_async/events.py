@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from attrs import define, field, fields
 
-from ._values.nested import flatten, short, unflatten
+from ._values.nested import flatten, half_made, short, unflatten
 
 if TYPE_CHECKING:
     from ._values.results import TurnResult
@@ -52,6 +52,7 @@ class _Base:
 
         return parse_line(self.line)
 
+    @half_made
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={how(getattr(self, name))}" for name, how, _ in _shape(type(self)) if how)
         return f"{type(self).__name__}({shown})"

@@ -17,6 +17,7 @@ from ._keyed.pending import finish
 from ._keyed.turn import KeyedTurn
 from ._log import log
 from ._session import Session, make_options
+from ._values.nested import half_made
 from ._values.options import TurnOptions, check_message
 from ._values.results import TurnResult
 from ._wire import records
@@ -110,6 +111,7 @@ class SessionManager:
     ) -> None:
         await self.aclose()
 
+    @half_made
     def __repr__(self) -> str:
         return f"<SessionManager of agent {self._agent_id} in {self._house.store!r:.200}>"
 

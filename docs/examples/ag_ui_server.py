@@ -9,6 +9,7 @@ Serve it with TOOLHOUSE_API_KEY and AGENT_ID in the environment, and point the f
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -22,6 +23,11 @@ from starlette.routing import Route
 from toolhouse_async import AsyncToolhouse, SessionManager
 from toolhouse_async.web import EVENT_STREAM_HEADERS, ag_ui
 
+LONGEST = 4 << 20
+"""Bytes of a request: a front end sends all that was said before, too."""
+ID = re.compile(r"[!-~]{1,200}")
+"""Names that a front end gives to threads and runs."""
+
 
 def last_words(asked: RunAgentInput) -> str | None:
     """What the user says in this run, if anything: the worker has all that was said before in its own history."""
@@ -33,12 +39,30 @@ def last_words(asked: RunAgentInput) -> str | None:
     return "".join(part.text for part in last.content if part.type == "text")
 
 
+async def bounded_body(request: Request) -> bytes | None:
+    """The body, or nothing where it is too long; no more than that is kept while it comes."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > LONGEST:
+            return None
+    return bytes(body)
+
+
 async def answer(request: Request) -> Response:
     """Answer one run of a front end."""
+    # Asking for JSON keeps other sites out: a browser sends that for them only where the server allows it.
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        return JSONResponse({"message": "please send application/json"}, 415)
+    body = await bounded_body(request)
+    if body is None:
+        return JSONResponse({"message": f"more than {LONGEST} bytes"}, 413)
     try:
-        asked = RunAgentInput.model_validate_json(await request.body())
+        asked = RunAgentInput.model_validate_json(body)
     except ValidationError as error:
         return JSONResponse({"message": "not the input of a run", "errors": error.error_count()}, 422)
+    if not (ID.fullmatch(asked.thread_id) and ID.fullmatch(asked.run_id)):
+        return JSONResponse({"message": "an id is 1 to 200 letters, digits and signs, without spaces"}, 422)
     words = last_words(asked)
     if words is None:  # said before, and not to be said again
         return JSONResponse({"message": "the last message is none of the user's"}, 422)

@@ -90,6 +90,7 @@ class Discord(Platform):
         user, number = request.match_info["user"], request.match_info.get("number")
         body = await request.json()
         assert body["allowed_mentions"]["parse"] == []
+        assert body["flags"] & 4, "the links of the message would be fetched"
         self.called("post" if number is None else "edit", user, body["content"])
         return json(self._message(user, body["content"], self.shown(user, body["content"], number), ME))
 

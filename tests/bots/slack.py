@@ -89,6 +89,8 @@ class Slack(Platform):
             return refusal
         assert len(body["text"]) <= self.limit, "the message is too long"
         assert not set("<>") & set(body["text"]), "a worker could mention somebody"
+        if method == "chat.postMessage":
+            assert (body["unfurl_links"], body["unfurl_media"]) == (False, False), "links would be fetched"
         text = slack_bot.unescaped(body["text"])
         number = body.get("ts")
         user = self.user_of(number) if number else f"{body['channel']}:{body['thread_ts']}"

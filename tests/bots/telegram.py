@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json as plain_json
 from typing import Any
 
 import telegram_bot
@@ -75,6 +76,7 @@ class Telegram(Platform):
             return refusal
         self.called({"sendMessage": "post", "editMessageText": "edit"}[method], user, form["text"])
         assert "parse_mode" not in form
+        assert plain_json.loads(form["link_preview_options"])["is_disabled"] is True
         number = self.shown(user, form["text"], form.get("message_id"))
         chat = {"id": int(user), "type": "private"}
         return ok({"message_id": int(number), "date": 1, "chat": chat, "text": form["text"]})

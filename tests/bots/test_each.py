@@ -28,6 +28,16 @@ def on(name: str) -> Any:
     return pytest.mark.parametrize("platform", [PLATFORMS[name]], indirect=True, ids=[name])
 
 
+@pytest.mark.parametrize("platform", PLATFORMS.values(), indirect=True, ids=PLATFORMS)
+async def test_no_platform_fetches_what_a_worker_links(platform: Any, tmp_path: Path) -> None:
+    """An address can carry away what the worker was told; the platforms here look at each post and each edit."""
+    async with bots(platform, tmp_path) as (_, start):
+        await start()
+        link = "https://attacker.example/?told=secret " + "and some words " * 40
+        await platform.say(platform.ada, link)
+        await platform.sees(platform.ada, f"You said: {link.strip()}")
+
+
 @on("telegram")
 async def test_telegram_groups_are_left_alone(platform: Any, tmp_path: Path) -> None:
     async with bots(platform, tmp_path) as (world, start):

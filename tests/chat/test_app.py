@@ -14,6 +14,8 @@ import pytest
 
 from tests.support.answers import KEY
 from tests.web.support import Sent, read_sse, words
+from toolhouse_async import ConfigurationError
+from toolhouse_async.web import TurnHub
 
 from .site import EXAMPLE, Site, until
 
@@ -179,7 +181,8 @@ def test_a_new_conversation(browser: Browser, site: Site) -> None:
 
 def test_each_browser_has_its_own_conversation(site: Site) -> None:
     ada, bob = Browser(site), Browser(site)
-    ada.ask("GET", "/")
+    for browser in (ada, bob):
+        browser.ask("GET", "/")
     for browser, name in ((ada, "Ada"), (bob, "Bob")):
         browser.say(name)
         browser.turn()
@@ -242,6 +245,13 @@ def test_other_names_are_refused(browser: Browser) -> None:
         ({"text": 7}, 422),
         ({"text": " \n"}, 422),
         ({"text": "x" * 20_001}, 413),
+        (b"[" * 200_000, 400),
+        (b'{"text":' + b"[" * 200_000, 400),
+        (b'{"text":' + b'{"a":' * 40_000, 400),
+        (b"9" * 5000, 400),
+        ({"text": "\ud800"}, 422),
+        ({"text": "half a smile \ude00 and more"}, 422),
+        (b'{"text": NaN}', 422),
         (b" " * 300_000, 413),
     ],
 )
@@ -321,10 +331,76 @@ def test_a_message_after_a_restart_in_mid_job(browser: Browser, site: Site) -> N
     assert site.accepted == ["job", "Hello"]
 
 
-def test_it_is_made_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    monkeypatch.setenv("AGENT_ID", "worker")
-    monkeypatch.setenv("CHAT_SECRET", "secret")
-    monkeypatch.setenv("CHAT_HOSTS", "chat.example")
+def test_who_has_no_cookie_starts_no_conversation(browser: Browser, site: Site) -> None:
+    """As a program might, a thousand times; the next visitor is answered as ever."""
+    for _ in range(30):
+        status, told = Browser(site).ask("POST", "/api/messages", {"text": "wait"})
+        assert (status, told["message"]) == (403, "Please allow cookies for this page, and load it again.")
+    browser.say("Hello")
+    assert words(browser.turn()) == "You said: Hello"
+    assert site.accepted == ["Hello"]
+
+
+def test_one_address_has_only_so_many_answers_at_once(site: Site) -> None:
+    browsers = [Browser(site) for _ in range(EXAMPLE.RUNNING_EACH + 1)]
+    for browser in browsers:
+        browser.ask("GET", "/")
+    for browser in browsers[:-1]:
+        browser.say("wait")
+    status, told = browsers[-1].ask("POST", "/api/messages", {"text": "wait"})
+    assert status == 429
+    assert "your network" in told["message"]
+    assert browsers[0].ask("POST", "/api/messages", {"text": "wait"})[0] == 409  # its own is being answered
+    browsers[0].ask("POST", "/api/stop")
+    browsers[-1].say("Hello")
+    assert words(browsers[-1].turn()) == "You said: Hello"
+
+
+def test_where_all_places_are_taken_the_words_fit(
+    browser: Browser, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EXAMPLE, "TurnHub", lambda: TurnHub(max_turns=1))
+    site.stop_application()
+    site.start_application()
+    other = Browser(site)
+    other.ask("GET", "/")
+    other.say("wait")
+    status, told = browser.ask("POST", "/api/messages", {"text": "Hello"})
+    assert (status, told["message"]) == (503, "Too many people are asking at the moment. Please try again in a minute.")
+
+
+GOOD = {"AGENT_ID": "worker", "CHAT_SECRET": "kV2_0123456789-abcdefghijklmnopqrstuv", "CHAT_HOSTS": "chat.example"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, value) for name in GOOD for value in (None, "", "  ")),
+        *(
+            ("CHAT_SECRET", value)
+            for value in ("secret", "change-me", "…", "x" * 64, "secret" * 10, "0123456789abcdef")
+        ),
+        *(
+            ("CHAT_HOSTS", value)
+            for value in ("*", "chat.example,*", "chat.example,", "https://chat.example", "a:80", "*.")
+        ),
+    ],
+)
+def test_what_is_missing_or_no_protection_is_refused_at_the_start(
+    name: str, value: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for each, good in (GOOD | {name: value}).items():
+        monkeypatch.delenv(each, raising=False) if good is None else monkeypatch.setenv(each, good)
+    with pytest.raises(ConfigurationError, match=f"{name} .*set it to ") as caught:
+        EXAMPLE.from_environment()
+    assert len(value or "") < 8 or value not in str(caught.value)
+
+
+@pytest.mark.parametrize("hosts", ["chat.example", "chat.example, www.chat.example", "*.chat.example", "127.0.0.1"])
+def test_it_is_made_from_the_environment(hosts: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CHAT_HOSTS", hosts)
     monkeypatch.setenv("CHAT_STORE", str(tmp_path / "chat.db"))
     app = EXAMPLE.from_environment()
     assert 'content="worker"' in app.state.page[0]

@@ -21,7 +21,7 @@ def chat(*arguments):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=environment(), **pipes) as process:
         try:
-            workers, url = (re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())[0] for _ in range(2))
+            workers, url = (re.search(r"http://127\.0\.0\.1:\S+", process.stdout.readline())[0] for _ in range(2))
             process.workers = workers
             yield process, url
         finally:
@@ -30,8 +30,12 @@ def chat(*arguments):
 
 class Browser:
     def __init__(self, url):
-        self.url = url
+        self.url, _, self.query = url.partition("/?")
         self.cookie = ""
+
+    def open_page(self):
+        """Open the address that was printed."""
+        return self.ask(f"/?{self.query}")
 
     def ask(self, path, body=None):
         headers = {"Content-Type": "application/json", "Cookie": self.cookie}
@@ -45,7 +49,7 @@ class Browser:
 def test_it_serves_the_chat_until_it_is_told_to_stop(number):
     with chat() as (process, url):
         browser = Browser(url)
-        assert b"penguin-analyst" in browser.ask("/")
+        assert b"penguin-analyst" in browser.open_page()
         for message, answer in (("Good morning", "You said: Good morning"), ("Show me Markdown", "| Adelie ")):
             browser.ask("/api/messages", {"text": message})
             assert answer in words(read_sse(browser.ask("/api/turn")))
@@ -59,7 +63,7 @@ def test_its_worker_computes_in_the_background(tmp_path):
     path.write_text("name,height\n" + "".join(f"n{number},{number % 17}.5\n" for number in range(200)))
     with chat(path) as (_, url):
         browser = Browser(url)
-        browser.ask("/")
+        browser.open_page()
         browser.ask("/api/messages", {"text": "Analyze the penguins"})
         sent = read_sse(browser.ask("/api/turn"))
         assert [each.name for each in sent].count("JobFinished") == 2
@@ -71,9 +75,9 @@ def test_its_worker_computes_in_the_background(tmp_path):
 def test_it_can_be_stopped_while_a_page_is_open():
     with chat() as (process, url):
         browser = Browser(url)
-        browser.ask("/")
+        browser.open_page()
         browser.ask("/api/messages", {"text": "Analyze the penguins"})
-        request = urllib.request.Request(f"{url}/api/turn", headers={"Cookie": browser.cookie})
+        request = urllib.request.Request(f"{browser.url}/api/turn", headers={"Cookie": browser.cookie})
         with urllib.request.urlopen(request, timeout=50) as answer:
             assert answer.readline().startswith(b"id: ")
             process.send_signal(signal.SIGINT)
@@ -89,6 +93,35 @@ def test_nobody_else_on_the_machine_can_talk_to_its_worker():
             pass
         with caught.value as refused:
             assert refused.code == 401
+
+
+@pytest.mark.parametrize("cookie", ["", "chat=x", "chat=eyJndWVzdCI6IHRydWV9"])
+def test_nobody_else_on_the_machine_can_open_its_page(tmp_path, cookie):
+    """It tells of a private file to whoever asks: only the printed address opens it."""
+    path = tmp_path / "private.csv"
+    path.write_text("user,word\n" + "root,1\n" * 50)
+    with chat(path) as (_, url):
+        other, mine = Browser(url), Browser(url)
+        assert re.fullmatch(r"token=[\w-]{40,}", other.query)
+        other.cookie = cookie
+        wrong = ["/", "/?token=", "/?token=x", f"/?token={other.query[6:-1]}", f"/api/conversation?{other.query}"]
+        for query in (*wrong, "/api/turn", "/api/conversation", "/none", "//"):
+            refused(other, query)
+        refused(other, "/api/messages", {"text": "Analyze the penguins"})
+        mine.open_page()
+        mine.ask("/")  # the cookie is enough from then on
+        mine.ask("/api/messages", {"text": "Analyze the penguins"})
+        assert "private.csv" in words(read_sse(mine.ask("/api/turn")))
+
+
+def refused(browser, path, body=None):
+    """The request is answered with 403, and with no cookie and no word of what there is."""
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        browser.ask(path, body)
+    with caught.value as answer:
+        assert answer.code == 403
+        assert answer.headers["set-cookie"] is None
+        assert answer.read() == b"Please open the address that the command printed.\n"
 
 
 def test_a_port_that_is_taken(cli):

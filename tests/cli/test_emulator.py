@@ -178,6 +178,30 @@ def test_its_worker_reads_files_of_its_own_folder_alone(tmp_path, agent):
             assert "hunter2" not in ask(url, path)
 
 
+@pytest.mark.parametrize("agent", ["csv-analyst", "csv-analyst-midstream"])
+def test_a_link_that_is_swapped_in_behind_the_check_leads_nowhere(tmp_path, agent):
+    """The path was checked when the message came; the job begins words later, and reads the file again."""
+    inside, outside = tmp_path / "inside", tmp_path / "outside.csv"
+    inside.mkdir()
+    path = inside / "a.csv"
+    path.write_text("x,y\n1,2\n3,4\n")
+    outside.write_text("user,word\nroot,hunter2\n")
+    with emulator(folder=inside) as (_, url, _):
+        body = {"message": "Look", "vars": {"csv_path": "a.csv"}}
+        request = urllib.request.Request(f"{url}/ndjson/{agent}", json.dumps(body).encode())
+        with urllib.request.urlopen(request, timeout=50) as answer:
+            told = answer.readline().decode()  # the first word: the check is made
+            run = answer.headers[RUN]
+            path.unlink()
+            path.symlink_to(outside)
+            told += answer.read().decode()
+        wait_until(lambda: call("GET", f"{url}/{agent}/{run}")[0][JOB] is None)
+        told += call("PUT", f"{url}/ndjson/{agent}/{run}", {"message": ""})[1]
+    assert "I could not analyse the file" in "".join(words(told))
+    assert "hunter2" not in told
+    assert "word" not in told
+
+
 def test_what_callers_send_reaches_its_terminal_harmless(tmp_path):
     with emulator(folder=tmp_path) as (process, url, _):
         for path in ("\x1b[2J\x1b]0;owned\x07.csv", "a\r\nb\x9b2J"):

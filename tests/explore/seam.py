@@ -123,7 +123,6 @@ class Transport:
         request: Request,
         authorization: Mapping[str, str],
         *,
-        response_timeout: float | None = None,
         dispatch: Dispatch | None = None,
     ) -> Answer:
         await asyncio.sleep(STEP)

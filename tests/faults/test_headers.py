@@ -74,11 +74,21 @@ async def test_fault_18_not_http(fault: Fault, answer: bytes) -> None:
         b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nabc",
         b"Content-Length: 2\r\nContent-Length: 2\r\n\r\nab",
         b"Content-Length: -2\r\n\r\nab",
+        b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        b"Transfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n",
+        b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+        b"Transfer-Encoding:\r\n\r\n0\r\n\r\n",
     ],
-    ids=["CL+TE", "TE+CL", "two", "twice", "negative"],
-)
+    ids=[
+        "CL+TE", "TE+CL", "two", "twice", "negative",
+        "xchunked", "chunked+identity", "identity+chunked", "gzip+chunked", "chunked twice", "two codings", "no coding",
+    ],
+)  # fmt: skip
 async def test_fault_19_ambiguous_length(fault: Fault, lengths: bytes) -> None:
-    """The body's length is given by both framings, twice, or is negative.
+    """The body's length is given by both framings, twice, by a coding that is not just ``chunked``, or is negative.
 
     Outcome: ``ProtocolError``: two readers could see two different answers.
     """

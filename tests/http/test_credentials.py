@@ -80,7 +80,7 @@ async def test_where_a_key_comes_from_can_be_copied() -> None:
 )
 def test_a_key_that_could_not_be_sent_is_refused_without_being_shown(key: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        Secret(key)
+        Secret(key).check()
     shown = "".join(traceback.format_exception(caught.value))
     assert "canary" not in shown
     assert "API key" in str(caught.value)
@@ -102,6 +102,9 @@ def test_a_key_is_a_string(key: Any) -> None:
         html.escape(KEY),
         quote(KEY, safe=""),
         "th-canary\\/0123456789&<'\"\\%",
+        repr([KEY]),
+        KEY.upper(),
+        quote(KEY, safe="").lower(),
     ],
 )
 def test_a_key_that_comes_back_is_blacked_out(spelling: str) -> None:
@@ -109,6 +112,19 @@ def test_a_key_that_comes_back_is_blacked_out(spelling: str) -> None:
     assert "canary" not in redacted
     assert redacted.startswith("before ")
     assert redacted.endswith(" after")
+
+
+@pytest.mark.parametrize("spelled", [html.escape(KEY), quote(KEY, safe=""), json.dumps(KEY)[1:-1], KEY.upper()])
+def test_half_a_key_is_blacked_out_however_it_is_spelled(spelled: str) -> None:
+    for size in range(8, len(spelled)):
+        assert Secret(KEY).redact(f"bad key {spelled[:size]}") == "bad key [redacted]"
+
+
+def test_a_part_of_a_header_is_as_secret_as_the_whole() -> None:
+    """As tools show long values: cut."""
+    header = Secret("long" * 40).header()["Authorization"]
+    for part in (header[:80], header[7:], header[9]):
+        assert repr(part) == "[redacted]"
 
 
 @pytest.mark.parametrize("size", [8, 12, len(KEY) - 1, len(KEY)])

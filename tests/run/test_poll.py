@@ -235,3 +235,72 @@ async def test_one_who_leaves_while_waiting_for_a_slot_takes_none() -> None:
         leaves.cancel()
         await busy
         assert (await third.report_after(0, now())).number == 1
+
+
+async def dripping(writer: asyncio.StreamWriter, head: bytes) -> None:
+    """An answer whose body never pauses for long and never ends."""
+    writer.write(head)
+    while not writer.is_closing():
+        writer.write(b"1\r\n \r\n")
+        await writer.drain()
+        await asyncio.sleep(1)
+
+
+BEGUN = response(body=b"[", ends=False)
+
+
+@pytest.mark.parametrize("begins", [BEGUN, response(500, body=b"x", ends=False)], ids=["history", "error"])
+async def test_a_body_that_drips_does_not_hold_a_place_for_ever(begins: bytes) -> None:
+    """The healthy runs of the client are polled all the same."""
+
+    async def script(reader: object, writer: asyncio.StreamWriter, request: Request) -> None:
+        if request.path.endswith("/sick"):
+            await dripping(writer, begins)
+        writer.write(OVER)
+
+    policy = PollingPolicy(min_interval=1, max_interval=1, jitter=0, max_in_flight=1)
+    async with core_of(script, polling=policy) as (server, core):
+        sick, healthy, began = poll_of(core, "sick"), poll_of(core, "healthy"), now()
+        waits = await started(sick.report_after(0, began))
+        await asyncio.sleep(2)
+        report = await healthy.report_after(0, now())
+        assert report.status is not None
+        assert not report.status.running
+        assert now() - began < 32
+        report = await waits
+        assert (report.number, report.status, report.error) == (1, None, None)  # a failure that is tolerated
+        await asyncio.sleep(5)  # in which the server finds out
+        assert server.open_connections == 1  # the other's is dropped
+
+
+async def test_a_deadline_is_kept_while_a_poll_drips() -> None:
+    """What was asked at the deadline has some seconds to be answered; another who waits is not disturbed."""
+
+    async def script(reader: object, writer: asyncio.StreamWriter, request: Request) -> None:
+        if len(server.requests) < 3:
+            await dripping(writer, BEGUN)
+        writer.write(OVER)
+
+    async with core_of(script) as (server, core):
+        poll, began = poll_of(core), now()
+        other = await started(poll.report_after(0, None))
+        report = await poll.report_by(0, began + 3)
+        assert (report.number, report.status, report.error) == (0, None, None)
+        assert now() - began == pytest.approx(8, abs=0.1)
+        assert (await other).number == 1
+        assert not poll.is_over
+
+
+async def test_a_deadline_is_kept_where_other_runs_hold_all_places() -> None:
+    async def script(reader: object, writer: asyncio.StreamWriter, request: Request) -> None:
+        await dripping(writer, BEGUN)
+
+    async with core_of(script, polling=PollingPolicy(max_in_flight=1)) as (server, core):
+        sick, began = await started(poll_of(core, "sick").report_after(0, now())), now()
+        await asyncio.sleep(1)
+        report = await poll_of(core).report_by(0, now())
+        assert (report.number, report.status) == (0, None)
+        assert now() - began == pytest.approx(6, abs=0.1)
+        assert [request.path for request in server.requests] == ["/a/sick"]
+        sick.cancel()
+        await asyncio.wait({sick})

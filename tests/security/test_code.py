@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from importlib.metadata import distribution, requires
 from pathlib import Path
 
@@ -76,3 +77,21 @@ def test_the_core_brings_seven_packages_more() -> None:
         *("aiohappyeyeballs", "aiosignal", "frozenlist", "idna", "multidict", "propcache", "yarl"),
     }
     assert all(distribution(name).version for name in found)
+
+
+WITHOUT_ADVISORIES = {"aiohttp": "3.14.3", "anyio": "4.14.2", "orjson": "3.11.6", "starlette": "1.3.1"}
+"""The first versions behind advisories about what this package may have installed; ``nox -s audit`` finds more."""
+
+
+def test_no_lower_bound_allows_a_version_with_a_known_advisory() -> None:
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text("utf-8"))["project"]
+    listed = project["dependencies"] + [each for extra in project["optional-dependencies"].values() for each in extra]
+    bounds = [re.fullmatch(r"([a-z-]+)(?:\[\w,]+)?>=([\d.]+)", each) for each in listed]
+    found = {bound[1]: bound[2] for bound in bounds if bound and bound[1] in WITHOUT_ADVISORIES}
+    assert found.keys() == WITHOUT_ADVISORIES.keys()
+    for name, version in found.items():
+        assert _numbers(version) >= _numbers(WITHOUT_ADVISORIES[name]), name
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in version.split(".")]

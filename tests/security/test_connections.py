@@ -85,6 +85,21 @@ async def test_no_url_makes_the_key_travel_unprotected_or_elsewhere() -> None:
     assert taken > 100
 
 
+ELSEWHERE = ["http://proxy.invalid:3128", "https://proxy.invalid", "http://10.0.0.1:1", "http://u:pw@169.254.0.1:1"]
+
+
+@pytest.mark.parametrize("proxy", ELSEWHERE)
+@pytest.mark.parametrize("base_url", ["http://127.0.0.1:1", "HTTP://[::1]:1", "http://localhost"])
+def test_the_key_does_not_go_in_the_clear_to_a_proxy_elsewhere(base_url: str, proxy: str) -> None:
+    """``http://`` to this machine is no way within this machine where a proxy stands on another."""
+    with pytest.raises(ConfigurationError, match="in the clear") as caught:
+        AsyncToolhouse(KEY, base_url=base_url, proxy=proxy)
+    assert "pw" not in str(caught.value)
+    AsyncToolhouse(KEY, base_url=base_url, proxy=proxy, allow_insecure=True)
+    AsyncToolhouse(KEY, base_url=base_url, proxy="http://127.0.0.1:3128")
+    AsyncToolhouse(KEY, base_url="https://agents.invalid", proxy=proxy)
+
+
 @pytest.mark.parametrize(
     "end", ["/\r\nX-Evil: 1", "\r\nX-Evil: 1\r\n\r\n", "/a b", "/%0d%0aX-Evil:1", "/\x00", "/\x85x"]
 )

@@ -14,20 +14,24 @@ import pytest
 from tests.support.answers import JOB, ONCE, RUN, client_of, history, said, text
 from tests.support.raw_server import RawServer, Request, ndjson, response
 from toolhouse_async import (
+    AuthenticationError,
     BodyTooLargeError,
     ConflictError,
     ContactLostError,
     IdleTimeoutError,
     JobError,
     JobToken,
+    JobWaitTimeoutError,
     Limits,
     MalformedLine,
+    PollingPolicy,
     ProtocolError,
     ResponseTimeoutError,
     StreamInterruptedError,
     Timeouts,
     ToolhouseError,
     TooManyRoundsError,
+    TurnTimeoutError,
     UnknownEvent,
 )
 from toolhouse_async._wire.lines import LineSplitter
@@ -247,3 +251,99 @@ async def test_no_service_keeps_a_waiter_for_ever() -> None:
             with pytest.raises(JobError):
                 await waiter.wait()
         assert asyncio.get_running_loop().time() - began < 36_100  # 20 jobs of half an hour each
+
+
+# Bodies that drip: never silent for long, and never at their end
+
+
+def _dripping(*drips: str, first: bytes = response(body=b"[", ends=False)) -> Any:
+    """Answers requests of these methods with ``first`` and a byte a second from then on."""
+
+    async def script(reader: object, writer: asyncio.StreamWriter, request: Request) -> None:
+        if request.method not in drips:
+            writer.write(said("x", job="j1"))
+            return
+        writer.write(first)
+        while not writer.is_closing():
+            writer.write(b"1\r\n \r\n")
+            await writer.drain()
+            await asyncio.sleep(1)
+
+    return script
+
+
+async def test_a_deadline_fires_while_every_poll_drips() -> None:
+    """Of a job, of a wait, and of a turn; and contact counts as lost where there is none of them."""
+    polling = PollingPolicy(deadline=50, failure_budget=20)
+    loop = asyncio.get_running_loop()
+    async with RawServer(_dripping("GET")) as server, client_of(server, polling=polling) as toolhouse:
+        began = loop.time()
+        with pytest.raises(JobWaitTimeoutError):
+            await toolhouse.run("a", "x")
+        assert 50 <= loop.time() - began < 60
+        began = loop.time()
+        with pytest.raises(JobWaitTimeoutError):
+            await toolhouse.wait_for_job(JobToken("a", "r1", "j1", time.time()), timeout=20)
+        assert 20 <= loop.time() - began < 30
+        began = loop.time()
+        with pytest.raises(TurnTimeoutError) as caught:
+            await toolhouse.run("a", "x", timeout=20)
+        assert loop.time() - began == pytest.approx(20, abs=1)
+        assert caught.value.token is not None
+    async with RawServer(_dripping("GET")) as server, client_of(server) as toolhouse:
+        began = loop.time()
+        with pytest.raises(ContactLostError):
+            await toolhouse.run("a", "x")
+        assert loop.time() - began < 250
+
+
+async def test_a_recovery_ends_in_time_while_every_look_drips() -> None:
+    async def script(reader: object, writer: asyncio.StreamWriter, request: Request) -> None:
+        if request.method == "POST":
+            writer.write(said("x", ends=False))
+            writer.close()
+        else:
+            await _dripping("GET")(reader, writer, request)
+
+    async with RawServer(script) as server, client_of(server) as toolhouse:
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(StreamInterruptedError):
+            await toolhouse.run("a", "x")
+        assert asyncio.get_running_loop().time() - began < 170
+
+
+async def test_a_conflict_is_looked_into_in_time() -> None:
+    """The look for the job that a 409 tells of drips."""
+
+    async def script(reader: object, writer: asyncio.StreamWriter, request: Request) -> None:
+        if request.method == "PUT":
+            writer.write(REFUSED)
+        else:
+            await _dripping("GET")(reader, writer, request)
+
+    async with RawServer(script) as server, client_of(server, retries=ONCE) as toolhouse:
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(ToolhouseError):
+            await toolhouse.session("a", run_id="r1").send("x")
+        assert asyncio.get_running_loop().time() - began < 300
+
+
+async def test_a_history_that_drips_comes_to_an_end() -> None:
+    async with RawServer(_dripping("GET")) as server, client_of(server, retries=ONCE) as toolhouse:
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(StreamInterruptedError, match="longer than 600 s"):
+            await toolhouse.history("a", "r1")
+        assert asyncio.get_running_loop().time() - began == pytest.approx(600, abs=2)
+
+
+async def test_an_error_whose_body_drips_is_told_soon() -> None:
+    """With what of it had come."""
+    script = _dripping("GET", "POST", first=response(401, body=b"no such key", ends=False))
+    for timeouts in (Timeouts(), Timeouts(idle=None)):
+        async with RawServer(script) as server, client_of(server, timeouts=timeouts) as toolhouse:
+            began = asyncio.get_running_loop().time()
+            for step in (toolhouse.run("a", "x"), toolhouse.history("a", "r1")):
+                with pytest.raises(AuthenticationError) as caught:
+                    await step
+                assert caught.value.body.strip() == "no such key"
+            assert asyncio.get_running_loop().time() - began < 12

@@ -7,21 +7,36 @@ import base64
 import copy
 import faulthandler
 import gc
+import importlib
 import logging
+import os
 import pickle
+import pkgutil
 import ssl
 import traceback
 import warnings
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import trustme
 
-from tests.support.answers import KEY, ONCE, RUN, chain, client_of, greeting, history, said, text, unused_port
+import toolhouse_async
+from tests.support.answers import JOB, KEY, ONCE, RUN, chain, client_of, greeting, history, said, text, unused_port
 from tests.support.raw_server import RawServer, Request, fin, ndjson, response, rst, silence
-from toolhouse_async import AsyncToolhouse, Limits, PollingPolicy, Timeouts, ToolhouseError, WorkerError
+from toolhouse_async import (
+    AsyncToolhouse,
+    ConfigurationError,
+    EventDecoder,
+    Limits,
+    PollingPolicy,
+    Timeouts,
+    ToolhouseError,
+    WorkerError,
+)
 
 REAL_TIME = True
 
@@ -257,6 +272,219 @@ async def test_the_key_is_not_taken_for_an_id() -> None:
         session = toolhouse.session("a")
         error = await failed(session.send("x"))
         assert KEY not in f"{error!r}{error}{vars(error)!r}{session!r}{session.run_id}"
+
+
+# Pieces of it: what is cut before it is blacked out, or taken apart on its way
+
+
+def _longest_piece(told: str, key: str = KEY) -> int:
+    """How many characters of the key one after another stand in a text, in whatever case."""
+    told, key = told.lower(), key.lower()
+    return max(size for size in range(len(key) + 1) for at in range(len(key) - size + 1) if key[at : at + size] in told)
+
+
+LONG_KEY = "th-live-0123456789abcdefghijklmnopqrstuvwxyz"
+"""Of such a length that what shows some characters of a header cuts it in half."""
+BROKEN = b"HTTP/1.1 200 OK\r\nX-A: "
+ECHOES: dict[str, Callable[[str], list[bytes]]] = {
+    "content encoding": lambda key: [response(headers={RUN: "r1", "Content-Encoding": key})],
+    "content encoding behind words": lambda key: [response(headers={RUN: "r", "Content-Encoding": f"{'y' * 20}{key}"})],
+    "name of a header": lambda key: [response(401, {f"X-{key}": "x"}, chunked=False)],
+    "name of a header in capitals": lambda key: [response(401, {f"X-{key.upper()}": "x"}, chunked=False)],
+    "run id": lambda key: [response(headers={RUN: f"{'/' * 150}{key}"})],
+    "run ids": lambda key: [
+        response(headers={RUN: "/" * 160 + key, RUN.lower(): "r"}, chunked=False),
+    ],
+    "job id": lambda key: [response(headers={RUN: "r1", JOB: key})],
+    "job id that is cut": lambda key: [response(headers={RUN: "r", JOB: "j" * (257 - len(key)) + key}, body=b"[]")],
+    "second job id": lambda key: [response(headers={RUN: "r1", JOB: "j", JOB.lower(): key}, body=b"[]")],
+    "length": lambda key: [b"HTTP/1.1 200 OK\r\nContent-Length: 5%b\r\n\r\n" % key.encode()],
+    "status line": lambda key: [f"HTTP/1.1 {key} OK\r\n\r\n".encode()],
+    "no HTTP": lambda key: [f"{key}\r\n\r\n".encode()],
+    "no HTTP, behind words": lambda key: [f"{'x' * 480}{key}\r\n\r\n".encode()],
+    "broken header": lambda key: [f"HTTP/1.1 200 OK\r\nX-{key}\x00: x\r\n\r\n".encode()],
+    "broken header in two segments": lambda key: [BROKEN + key[:-1].encode(), key[-1:].encode() + b"\x00\x01\r\n\r\n"],
+    "broken name in two segments": lambda key: [
+        b"HTTP/1.1 200 OK\r\nX-" + key[:-1].encode(),
+        key[-1:].encode() + b" \x01\r\n\r\n",
+    ],
+    "too long a head": lambda key: [BROKEN + b"x" * 9000 + key.encode() + b"x" * 9000],
+    "head that is cut": lambda key: [BROKEN + key.encode(), b""],
+    "broken chunk": lambda key: [response(headers={RUN: "r1"}, ends=False) + key.encode() + b"\r\n"],
+    "body that is cut": lambda key: [response(500, body=b"x" * 65_536 + key.encode(), chunked=False)],
+    "body cut in the key": lambda key: [response(500, body=b"x" * (65_539 - len(key)) + key.encode())],
+    "redirect": lambda key: [response(302, {"Location": f"http://x/{'y' * 250}{key}"}, chunked=False)],
+    "cookie": lambda key: [response(401, {"Set-Cookie": f"{key}=x; {key}"}, chunked=False)],
+    "authenticate": lambda key: [response(401, {"WWW-Authenticate": f'Bearer error="{key}"'}, chunked=False)],
+    "line that is none": lambda key: [response(headers={RUN: "r1"}, body=key.encode() + b"\n", chunked=False)],
+    "history that is none": lambda key: [response(headers={RUN: "r"}, body=b'{"' + key.encode() + b'": 1}')],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ECHOES)
+async def test_no_piece_of_the_key_is_in_an_error_or_a_log(way: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A service that repeats it anywhere, at every place where our words about that could be cut within it."""
+    caplog.set_level(0)
+    parts = ECHOES[way](LONG_KEY)
+
+    async def script(reader: object, writer: asyncio.StreamWriter, request: Request) -> None:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        fin(writer)
+
+    options: dict[str, Any] = {"api_key": LONG_KEY, "retries": ONCE, "decoder": EventDecoder(strict=True)}
+    once: dict[str, Any] = {"recover": False, "settle": False, "background": "detach"}
+    async with RawServer(script) as server, client_of(server, **options) as toolhouse:
+        for step in (
+            toolhouse.run("a", "x", **once),
+            toolhouse.session("a", run_id="r1").send("x", **once),
+            toolhouse.history("a", "r1"),
+            toolhouse.job_status("a", "r1"),
+        ):
+            [came] = await asyncio.gather(step, return_exceptions=True)
+            told = repr(getattr(came, "token", came))
+            if isinstance(came, BaseException):
+                assert isinstance(came, ToolhouseError)
+                assert len(str(came)) < 600
+                told = f"{came!r}{came}{came.args!r}{vars(came)!r}{getattr(came, 'body', '')}"
+                told += "".join(f"{name}{value}" for name, value in came.headers.items())
+                told += "".join(traceback.TracebackException.from_exception(came).format())
+            assert _longest_piece(told, LONG_KEY) < 8, told
+    assert _longest_piece(caplog.text, LONG_KEY) < 8
+
+
+async def test_the_key_is_not_taken_for_an_id_that_comes_as_the_turn_is_cancelled() -> None:
+    """Neither as it is nor cut: the head is there in the very moment in which the reader is gone."""
+    for header in ({RUN: KEY}, {RUN: "r1", JOB: KEY}, {RUN: "r1", JOB: "j" * 250 + KEY}):
+        async with RawServer(_hangs) as server, client_of(server) as toolhouse:
+            turn = toolhouse.stream("a", "x")
+            going = asyncio.ensure_future(turn.result())
+            while not server.requests:
+                await asyncio.sleep(0.01)
+            head = response(headers=header, chunked=False)
+            next(iter(server._tasks.values())).write(head)
+            connection = next(iter(toolhouse._transport._sessions.values())).connector
+            assert connection is not None
+            (protocol,) = connection._acquired
+            protocol.data_received(head)  # it and the cancellation come in one pass of the loop
+            going.cancel()
+            error = await failed(going)
+            assert _longest_piece(f"{error!r}{turn.run_id!r}{turn.job_id!r}{turn!r}") < 8
+
+
+# Frames
+
+
+def _frames(error: BaseException) -> str:
+    """All that trackers of errors make of the frames of an error: the standard library's words, and rich's."""
+    from io import StringIO
+
+    from rich.console import Console
+    from rich.traceback import Traceback
+
+    console = Console(file=StringIO(), width=400)
+    tracebacks = Traceback.from_exception(
+        type(error), error, error.__traceback__, show_locals=True, locals_max_length=1000, locals_max_string=30
+    )
+    console.print(tracebacks)
+    assert isinstance(console.file, StringIO)
+    return shown(error) + console.file.getvalue()
+
+
+def _bare(error: BaseException, key: str) -> list[str]:
+    """Frames of ours in which a variable is the key, shown or not."""
+    found = []
+    for each in chain(error):
+        for frame, _ in traceback.walk_tb(each.__traceback__):
+            if f"toolhouse_async{os.sep}" in frame.f_code.co_filename and "tests" not in frame.f_code.co_filename:
+                found += [
+                    frame.f_code.co_qualname if hasattr(frame.f_code, "co_qualname") else frame.f_code.co_name
+                    for value in frame.f_locals.values()
+                    if isinstance(value, str | bytes) and key in str(value)
+                ]
+    return found
+
+
+def _refused(api_key: Any, **options: Any) -> BaseException:
+    """What the constructor raises; of the frames only those of ours."""
+    with pytest.raises(ConfigurationError) as caught:
+        AsyncToolhouse(api_key, **options)
+    caught.value.__traceback__ = caught.value.__traceback__ and caught.value.__traceback__.tb_next
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "api_key", [f"{KEY}\n", f" {KEY}", f"{KEY}é", f"{KEY}\r\nX: y", KEY.encode(), [KEY], {"key": KEY}]
+)
+def test_a_key_that_is_refused_is_in_no_frame(api_key: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = _refused(api_key)
+    assert KEY not in _frames(error)
+    assert not _bare(error, KEY)
+    if isinstance(api_key, str):
+        monkeypatch.setenv("TOOLHOUSE_API_KEY", api_key)
+        error = _refused(None)
+        assert KEY not in _frames(error)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"base_url": "ftp://x"},
+        {"base_url": "http://agents.invalid"},
+        {"proxy": "x"},
+        {"ssl_context": False},
+        {"headers": {"": ""}},
+        {"headers": 5},
+    ],
+)
+def test_the_key_is_in_no_frame_where_another_argument_is_refused(options: dict[str, Any]) -> None:
+    error = _refused(KEY, **options)
+    assert KEY not in _frames(error)
+    assert not _bare(error, KEY)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("api_key", [f"{KEY}\n", KEY.encode(), [KEY]])
+async def test_a_key_of_a_function_that_is_refused_is_in_no_frame(api_key: Any, is_async: bool) -> None:
+    async def later() -> Any:
+        return api_key
+
+    def ask() -> Any:
+        return later() if is_async else api_key
+
+    async with RawServer([]) as server, client_of(server, api_key=ask) as toolhouse:
+        for step in (toolhouse.run("a", "x"), toolhouse.history("a", "r1")):
+            error = await failed(step)
+            told = _frames(error)
+            assert KEY not in told.replace(repr(api_key), "")  # a variable of this test's own function
+            assert not _bare(error, KEY)
+
+
+async def test_a_long_key_is_in_no_frame_that_is_shown_cut() -> None:
+    """Trackers cut long values before they show them."""
+    async with RawServer(_resets) as server, client_of(server, api_key=LONG_KEY, retries=ONCE) as toolhouse:
+        told = _frames(await failed(toolhouse.run("a", "x")))
+    assert _longest_piece(told, LONG_KEY) < 8
+
+
+def _classes() -> list[type]:
+    """Every class of the package."""
+    names = [each.name for each in pkgutil.walk_packages(toolhouse_async.__path__, "toolhouse_async.")]
+    modules = [importlib.import_module(name) for name in names if not name.endswith("__main__")]
+    found = {each for module in modules for each in vars(module).values() if isinstance(each, type)}
+    return sorted((each for each in found if each.__module__.startswith("toolhouse_async")), key=repr)
+
+
+def test_what_is_half_made_can_be_shown() -> None:
+    """A constructor that raises leaves such an object in its frame."""
+    for kind in _classes():
+        is_ours = str(getattr(kind.__repr__, "__module__", "")).startswith("toolhouse_async")
+        if is_ours and (kind.__module__ == "toolhouse_async.events" or not attrs.has(kind)):
+            with suppress(TypeError):  # it is not made without all its parts
+                half = kind.__new__(kind)
+                assert repr(half), kind
 
 
 # A proxy's password

@@ -46,7 +46,40 @@ async def test_its_names_begin_with_the_prefix(server: RedisServer, store: Redis
         for each in (store, other):
             assert await each.swap("k", None, b"x")
         assert [key async for key, _ in other.entries("")] == ["k"]
-        assert sorted(await store._client.keys("*")) == [b"*other\\k", b"toolhouse:k"]
+        assert sorted(await store._client.keys("*")) == [b"*other\\:k", b"toolhouse:k"]
+
+
+PREFIXES = [
+    "app",
+    "app2",
+    "app:",
+    "app:2",
+    "app%3A",
+    "app%",
+    "app%25",
+    "",
+    ":",
+    "ap",
+    "a[bp]p",
+    "app*",
+    "APP",
+    "ä",
+    "\ud800",
+]
+
+
+async def test_stores_of_different_prefixes_do_not_see_each_other(server: RedisServer) -> None:
+    """Whatever begins with what: neither by listing, nor by a key that makes up for the difference."""
+    keys = ["", "2", ":", "2:k", "k", ":2:k", "%3A:k", "%", "p:k"]
+    stores = {prefix: RedisSessionStore(server.url, prefix=prefix) for prefix in PREFIXES}
+    for prefix, store in stores.items():
+        for key in keys:
+            assert (await store.read(key)).value is None, (prefix, key)
+            assert await store.swap(key, None, f"{prefix!a} {key}".encode())
+    for prefix, store in stores.items():
+        found = {key: value async for key, value in store.entries("")}
+        assert found == {key: f"{prefix!a} {key}".encode() for key in keys}
+        await store.aclose()
 
 
 async def test_a_server_that_was_restarted_is_used_again(server: RedisServer, store: RedisSessionStore) -> None:

@@ -45,6 +45,37 @@ def modes(folder: Path) -> set[int]:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are those of POSIX")
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("is_relative", [False, True])
+async def test_a_file_behind_a_link_that_dangles_is_its_owners_alone(
+    tmp_path: Path, depth: int, is_relative: bool
+) -> None:
+    folder = tmp_path / "real"
+    folder.mkdir()
+    target = folder / "sessions.db"
+    for number in range(depth):
+        link = tmp_path / f"link{number}"
+        link.symlink_to(os.path.relpath(target, tmp_path) if is_relative else target)
+        target = link
+    before = os.umask(0)
+    try:
+        async with SQLiteSessionStore(target) as store:
+            assert await store.swap("k", None, b"x")
+            assert modes(folder) == {0o600}
+    finally:
+        os.umask(before)
+    assert [file.name for file in folder.iterdir()] == ["sessions.db"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links are those of POSIX")
+async def test_links_that_lead_in_a_circle_are_no_file(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(StoreError):
+        await SQLiteSessionStore(tmp_path / "a").read("k")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are those of POSIX")
 async def test_only_its_owner_may_read_it(path: Path) -> None:
     before = os.umask(0)
     try:

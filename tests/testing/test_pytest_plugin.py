@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import os
 import threading
 import urllib.request
 from http.client import HTTPResponse
@@ -70,12 +69,25 @@ def test_plugin_is_there_for_any_project(pytester: pytest.Pytester) -> None:
     pytester.runpytest_subprocess("-W", "error").assert_outcomes(passed=1)
 
 
-def test_plugin_loads_no_server() -> None:
-    code = (
-        "import sys, toolhouse_async.testing.pytest_plugin;"
-        "sys.exit(any(name.startswith(('aiohttp.web_app', 'toolhouse_async.testing._')) for name in sys.modules))"
+def test_a_run_that_does_not_ask_for_the_fixture_loads_nothing_of_ours(pytester: pytest.Pytester) -> None:
+    """Any project's run loads the plugin; it must not pay for that."""
+    pytester.makepyfile(
+        """
+        import sys
+
+        LOADED = set(sys.modules)
+
+        def test_nothing_was_loaded(pytestconfig):
+            assert pytestconfig.pluginmanager.has_plugin("toolhouse_async")
+            ours = {name for name in LOADED if name.partition(".")[0] == "toolhouse_async"}
+            assert ours == set()
+        """
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    environment = {name for name in os.environ if name.startswith("COVERAGE")}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in environment:
+            patch.delenv(name)
+        pytester.runpytest_subprocess("-p", "no:hypothesispytest", "-p", "no:anyio").assert_outcomes(passed=1)
 
 
 def test_names_are_loaded_on_first_use() -> None:

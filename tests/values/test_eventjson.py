@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolhouse_async import EventDecoder
 from toolhouse_async import events as ev
-from toolhouse_async._values.eventjson import event_json, json_text
+from toolhouse_async._values.eventjson import _pieces, event_json, json_text
 from toolhouse_async._values.results import ToolExchange, TurnResult
 
 anything = st.recursive(
@@ -27,7 +28,7 @@ anything = st.recursive(
 @given(anything)
 def test_data_comes_back(data):
     assert json.loads(event_json(ev.UnknownEvent("t", data))) == {"event": "UnknownEvent", "type": "t", "data": data}
-    assert json.loads(json_text(data, ev.TextDelta("x"))) == data
+    assert json.loads(json_text(data)) == data
 
 
 @given(st.text(), st.text())
@@ -57,14 +58,34 @@ def test_a_malformed_line_is_shown():
     assert line == {"event": "MalformedLine", "line": "\ufffd{", "number": 3, "reason": "not JSON"}
 
 
-def test_data_beyond_the_json_library_is_shown_as_received():
-    deep = "[" * 400 + "]" * 400
-    event = ev.UnknownEvent("t", json.loads(deep), line=deep.encode())
-    line = json.loads(event_json(event))
-    assert (line["event"], line["line"]) == ("UnknownEvent", deep)
-    assert json_text(event.data, event) == deep
-    wide = b'{"n":123456789012345678901234567890}'
-    assert json.loads(event_json(ev.UnknownEvent(None, json.loads(wide), line=wide)))["line"] == wide.decode()
+def test_data_beyond_the_json_library_is_written_all_the_same():
+    deep = "[" * 400 + '{"a":1}' + "]" * 400
+    line = event_json(ev.UnknownEvent("t", json.loads(deep), line=deep.encode()))
+    assert json.loads(line) == {"event": "UnknownEvent", "type": "t", "data": json.loads(deep)}
+    assert json_text(json.loads(deep)) == deep
+    for wide in ('{"n":123456789012345678901234567890}', '[-18446744073709551617,[],{},"x",null,true,1.5,{"a":[1,2]}]'):
+        event = ev.UnknownEvent(None, json.loads(wide), line=wide.encode())
+        assert json.loads(event_json(event))["data"] == json.loads(wide)
+        assert json_text(event.data) == wide
+
+
+@given(anything)
+def test_what_the_json_library_would_write_is_written_the_same(data):
+    assert json.loads(b"".join(_pieces(data))) == data
+
+
+def test_a_depth_of_a_hundred_thousand():
+    data = None
+    for _ in range(100_000):
+        data = {"a": data}
+    assert event_json(ev.ToolCall("1", "x", data)).count(b'{"a":') == 100_000
+
+
+def test_a_result_is_written_with_its_parts_whatever_they_hold():
+    call = ev.ToolCall("1", "look", 2**70, line=b"secret line")
+    line = json.loads(event_json(ev.TurnCompleted(TurnResult("agent", "run", "words", (ToolExchange(call, None),)))))
+    call = {"event": "ToolCall", "id": "1", "name": "look", "arguments": 2**70}
+    assert line["result"]["tool_calls"] == [{"call": call, "result": None}]
 
 
 def test_what_no_event_holds_is_not_written_at_random():
@@ -72,8 +93,28 @@ def test_what_no_event_holds_is_not_written_at_random():
     class Holder:
         inside: object
 
-    event = ev.UnknownEvent(None, {"x": Holder(object())}, line=b"as it came")
-    assert json.loads(event_json(event))["line"] == "as it came"
+    data = {"x": Holder(object()), 5: "\ud800", "b": b"\xff"}
+    line = json.loads(event_json(ev.UnknownEvent(None, data)))
+    assert line["data"] == {"x": {"inside": "<object>"}, "5": "\ud800", "b": "\ufffd"}
+
+
+BLOCKS = 400
+SHARED_LINES = {
+    "calls": {"type": "tool_use", "id": "1", "name": "look", "input": {"n": 2**70}},
+    "results": {"type": "tool_result", "tool_use_id": "1", "content": {"n": 2**70}},
+    "unknown": {"type": "x", "n": 2**70},
+    "numbers": 2**70,
+    "deep": {"type": "x", "n": json.loads("[" * 300 + "]" * 300)},
+}
+
+
+@pytest.mark.parametrize("name", SHARED_LINES)
+def test_what_many_events_share_is_not_written_with_each(name):
+    """A line of many blocks, none of which the JSON library can write."""
+    line = json.dumps({"role": "assistant", "content": [SHARED_LINES[name]] * BLOCKS}).encode()
+    events = list(EventDecoder().decode([line]))
+    assert len(events) == BLOCKS
+    assert sum(len(event_json(event)) for event in events) < 4 * len(line)
 
 
 @pytest.mark.parametrize("text", ["\u2028", "\N{GRINNING FACE}", "\0\x1b[2J"])

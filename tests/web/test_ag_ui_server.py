@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
@@ -21,6 +22,8 @@ from .rules import read_ag_ui
 from .support import AGENT, World
 
 REAL_TIME = True
+
+JSON = {"Content-Type": "application/json"}
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "ag_ui_server.py"
 
@@ -69,6 +72,36 @@ async def ask(url: str, body: dict[str, Any]) -> list[Any]:
         assert response.status == 200
         assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
         return read_ag_ui(await response.read())
+
+
+async def refused(url: str, body: Any, kind: str = "application/json") -> int:
+    """The status by which a request is refused, in a few words."""
+    data = io.BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode())
+    async with aiohttp.ClientSession() as http, http.post(url, data=data, headers={"Content-Type": kind}) as response:
+        assert len(await response.read()) < 200
+        return response.status
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "x", ""])
+async def test_another_site_cannot_make_a_browser_say_anything(kind: str) -> None:
+    """What a browser sends for other sites without asking the server first."""
+    async with served() as (world, url):
+        assert await refused(url, run("thread", 1, "Hello"), kind) == 415
+        assert await refused(url, run("thread", 1, "Hello"), "text/plain; charset=application/json") == 415
+        async with aiohttp.ClientSession() as http, http.options(url) as response:
+            assert response.status == 405
+        assert world.accepted == []
+
+
+async def test_requests_and_ids_are_bounded() -> None:
+    async with served() as (world, url):
+        for name in ("x" * 201, "x" * 5_000_000, "", "a b", "a\nb", "\u00e4", "\x00"):
+            for body in (run(name, 1, "Hello"), {**run("thread", 1, "Hello"), "runId": name}):
+                assert await refused(url, body) == (413 if len(name) > 1_000_000 else 422)
+        for body in (b"", b"{", b"[" * 100_000, b'{"threadId":"\\ud800"}', b"\xff", b" " * (4 << 20)):
+            assert await refused(url, body) == 422
+        assert world.accepted == []
+        await ask(url, run("x" * 200, 1, "Hello"))
 
 
 async def test_a_thread_is_a_conversation() -> None:
@@ -124,7 +157,7 @@ async def test_a_front_end_that_leaves_ends_its_turn() -> None:
 @pytest.mark.parametrize("body", ["", "{", json.dumps({"threadId": "x"})])
 async def test_what_is_no_input_is_refused(body: str) -> None:
     async with served() as (world, url):
-        async with aiohttp.ClientSession() as http, http.post(url, data=body) as response:
+        async with aiohttp.ClientSession() as http, http.post(url, data=body, headers=JSON) as response:
             assert response.status == 422
         assert world.accepted == []
 

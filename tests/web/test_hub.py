@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.answers import RUN, client_of, text
+from tests.support.raw_server import RawServer, response
+from tests.support.raw_server import ndjson as ndjson_lines
 from toolhouse_async import (
     AsyncToolhouse,
     ClosedError,
@@ -233,6 +236,25 @@ async def test_what_was_dropped_is_told() -> None:
         assert sent[-1].name == "TurnCompleted"
         (told,) = read_sse(await whole(sse(running.follow())))
         assert told.data["error"] == "EventsDroppedError"
+
+
+async def test_an_event_beyond_the_bound_is_given_to_those_who_follow() -> None:
+    """And not kept for those who come back later, who are told so."""
+    large = {"type": "x", "data": "y" * 500_000}
+    line = response(headers={RUN: "r1"}, body=ndjson_lines(text("a"), large, text("b")))
+    async with RawServer([line]) as server, client_of(server) as client, TurnHub(max_bytes=100_000) as hub:
+        running = hub.start("k", client.stream("a", "x"))
+        readers = [asyncio.ensure_future(whole(sse(running.follow()))) for _ in range(2)]
+        await running.result()
+        for stream in await asyncio.gather(*readers):
+            sent = read_sse(stream)
+            assert [each.name for each in sent][2:] == ["UnknownEvent", "TextDelta", "TurnCompleted"]
+            assert [each.id for each in sent] == [f"{running.id}-{number}" for number in range(1, 6)]
+            assert len(sent[2].data["data"]["data"]) == 500_000
+        with pytest.raises(EventsDroppedError):
+            await anext(running.follow())
+        sent = read_sse(await whole(sse(running.follow(f"{running.id}-3"))))
+        assert [each.name for each in sent] == ["TextDelta", "TurnCompleted"]
 
 
 async def test_forgetting_a_turn_that_is_over() -> None:

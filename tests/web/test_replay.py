@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import itertools
+import json
+import pickle
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolhouse_async import EventDecoder
 from toolhouse_async.events import Event, StreamRecovered, TextDelta, ToolCall, UnknownEvent
-from toolhouse_async.web._replay import Replay
+from toolhouse_async.web._replay import Replay, _Other
 
 events = st.lists(st.text(max_size=5).map(TextDelta) | st.text(max_size=3).map(lambda name: ToolCall("1", name)))
 
@@ -82,7 +86,7 @@ def test_memory_is_bounded() -> None:
 
 
 def test_what_an_event_holds_is_counted() -> None:
-    replay = Replay(50_000)
+    replay = Replay(100_000)
     for number in range(100):
         replay.add(StreamRecovered("x" * 10_000, ""))
         replay.add(TextDelta("\N{GRINNING FACE}" * 1000 + str(number)))
@@ -100,3 +104,84 @@ def test_one_large_event_is_kept() -> None:
     assert replay.after(1) == (2, ToolCall("1", "look"))
     with pytest.raises(LookupError):
         replay.after(0)
+
+
+def test_an_event_beyond_the_bound_is_not_held() -> None:
+    """Text, and JSON that takes fifty times its length. What came before is gone as well, what follows is there."""
+    for large in (
+        TextDelta("x" * 200_000),
+        TextDelta("\N{GRINNING FACE}" * 40_000),
+        UnknownEvent(None, json.loads("[" + "{}," * 2000 + "{}]"), line=b"x"),
+        UnknownEvent(None, "", line=b"x" * 200_000),
+        ToolCall("1", "x", {str(number): [number] for number in range(1500)}),
+        StreamRecovered("x" * 100_000, "y" * 100_000),
+    ):
+        replay = Replay(100)
+        replay.add(ToolCall("1", "before"))
+        assert replay.can_hold(ToolCall("1", "before"))
+        assert not replay.can_hold(large)
+        replay.add(large)
+        assert (replay.count, replay._entries, replay._size) == (2, [], 0)
+        for number in (0, 1):
+            with pytest.raises(LookupError):
+                replay.after(number)
+        replay.add(ToolCall("1", "after"))
+        assert read(replay, 2) == [(3, ToolCall("1", "after"))]
+
+
+def test_a_line_that_many_share_is_counted_once() -> None:
+    """Also with words between them; and until the last of them is dropped."""
+    line = b"x" * 27_000
+    replay = Replay(64_000)
+    for number in range(40):
+        replay.add(ToolCall(str(number), "look", line=line))
+        replay.add(TextDelta("x", line=line))
+    assert len(read(replay, 0)) == 80
+    assert 27_000 < replay._size < 54_000
+    for number in range(150):
+        replay.add(ToolCall(str(number), "look"))
+        held = {id(entry.event.line): len(entry.event.line) for entry in replay._entries if isinstance(entry, _Other)}
+        assert replay._size >= sum(held.values())
+    assert replay._size == sum(entry.size for entry in replay._entries)
+    assert not any(held.values())
+
+
+def test_a_line_is_counted_again_where_it_comes_again() -> None:
+    line = b"x" * 90_000
+    replay = Replay(100_000)
+    replay.add(ToolCall("1", "look", line=line))
+    replay.add(StreamRecovered("y" * 50_000, ""))
+    assert replay._entries[0].first == 2
+    replay.add(ToolCall("2", "look", line=line))
+    assert replay._size > 90_000
+
+
+def test_what_is_held_is_below_twice_its_bound() -> None:
+    """Lines that take many times their length as Python has them, a large one that comes alone, many of one line."""
+    most = 1 << 20
+    blocks = [{"type": "x", "a": [{}, {}, {}, [], [], [1.5]]}] * 40
+    lines = [
+        *[{"type": "x", "data": [{} for _ in range(5000)]}] * 30,
+        {"type": "x", "data": [{} for _ in range(100_000)]},
+        {"type": "x", "data": [[[1]] for _ in range(3000)]},
+        *[{"role": "assistant", "content": blocks}] * 20,
+        *[{"type": "text", "text": "\N{GRINNING FACE}"}] * 3_000,
+        {"type": "text", "text": "x" * 3 * most},
+        *[{"type": "x", "data": {str(number): number for number in range(300)}}] * 150,
+    ]
+    events = [event for line in lines for event in EventDecoder().decode([json.dumps(line).encode()])]
+    del lines, blocks
+    tracemalloc.start()
+    try:
+        replay, before = Replay(most), tracemalloc.get_traced_memory()[0]
+        for event in events:
+            replay.add(pickle.loads(pickle.dumps(event)) if type(event) is not UnknownEvent else _again(event))
+            held = tracemalloc.get_traced_memory()[0] - before
+            assert held < 2 * most, event
+    finally:
+        tracemalloc.stop()
+
+
+def _again(event: UnknownEvent) -> UnknownEvent:
+    """The same as another line gives it."""
+    return UnknownEvent(event.type, json.loads(json.dumps(event.data)), line=bytes(bytearray(event.line)))

@@ -14,9 +14,10 @@ import pytest
 from tests.support.answers import KEY
 from tests.support.stores import Troubled
 from toolhouse_async import ConfigurationError, ErrorEvent, EventDecoder, SessionManager, TextDelta, TurnStarted
+from toolhouse_async._cli.jsonlines import event_line
 from toolhouse_async.events import Event
 from toolhouse_async.stores import MemorySessionStore
-from toolhouse_async.web import EVENT_STREAM_HEADERS, ndjson, sse
+from toolhouse_async.web import EVENT_STREAM_HEADERS, ag_ui, ndjson, sse
 
 from .support import AGENT, no_connections, read_sse, whole, words, world_and_client
 
@@ -414,3 +415,21 @@ async def test_closing_the_client_ends_a_stream() -> None:
         await client.aclose()
         (sent,) = read_sse(await whole(stream))
         assert (sent.name, sent.data["error"]) == ("TurnFailed", "ClosedError")
+
+
+async def _of(events: list[Any]) -> AsyncIterator[Any]:
+    for event in events:
+        yield event
+
+
+@pytest.mark.parametrize(
+    "block", [{"type": "x", "n": 2**70}, {"type": "tool_use", "id": "1", "name": "x", "input": 2**70}]
+)
+async def test_what_is_sent_is_in_proportion_to_what_was_said(block: Any) -> None:
+    """A line of a thousand blocks, each of them beyond the JSON library."""
+    line = json.dumps({"role": "assistant", "content": [block] * 1000}).encode()
+    events = EventDecoder().decode([line])
+    assert len(events) == 1000
+    for stream in (sse(_of(events)), ndjson(_of(events)), ag_ui(_of(events), thread_id="t", run_id="r")):
+        assert sum([len(piece) async for piece in stream]) < 12 * len(line)
+    assert sum(len(event_line(event)) for event in events) < 4 * len(line)

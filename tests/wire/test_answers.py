@@ -38,7 +38,6 @@ def test_the_run_id_is_read_in_any_case(name: str) -> None:
 def test_a_malformed_run_id_is_refused(value: str) -> None:
     with pytest.raises(ProtocolError, match="not one valid id") as caught:
         run_id_of(headers(("X-Toolhouse-Run-ID", value)))
-    assert len(str(caught.value)) < 400
     assert str(caught.value).isprintable()
 
 
@@ -134,7 +133,9 @@ def test_milliseconds_are_more_exact() -> None:
         ([("Content-Length", "5")], (1, 1), True),
         ([("Content-Length", "5")], (1, 0), True),
         ([("Transfer-Encoding", "chunked")], (1, 1), True),
-        ([("Transfer-Encoding", "gzip, Chunked")], (1, 1), True),
+        ([("Transfer-Encoding", " Chunked ")], (1, 1), True),
+        ([("Transfer-Encoding", "xchunked")], (1, 1), False),
+        ([("Transfer-Encoding", "chunked, identity")], (1, 1), False),
         ([("Transfer-Encoding", "chunked")], (1, 0), False),
         ([("Transfer-Encoding", "identity")], (1, 1), False),
         ([], (1, 1), False),
@@ -162,7 +163,36 @@ def test_ambiguous_framing_is_refused(items: list[tuple[str, str]]) -> None:
         check_framing(headers(*items))
 
 
-@pytest.mark.parametrize("items", [[], [("Content-Length", "0")], [("Transfer-Encoding", "chunked")]])
+NO_FRAMING = [
+    "xchunked", "chunkedx", "x-chunked", "chunked, identity", "identity, chunked", "chunked, chunked", "gzip, chunked",
+    "chunked, gzip", "gzip", "chunked;q=1", "chunked,", ",chunked", "\x0bchunked", "\xa0chunked", "chun ked",
+    "", ",", "chun\u212aed",
+]  # fmt: skip
+"""Transfer codings that two readers could take for two things, or that nobody asked for."""
+
+
+@pytest.mark.parametrize("coding", NO_FRAMING)
+def test_a_transfer_coding_other_than_chunked_is_refused(coding: str) -> None:
+    with pytest.raises(ProtocolError, match="Transfer-Encoding"):
+        check_framing(headers(("Transfer-Encoding", coding)))
+
+
+@pytest.mark.parametrize("codings", [("chunked", "chunked"), ("chunked", "identity"), ("identity", "identity")])
+def test_two_transfer_codings_are_refused(codings: tuple[str, str]) -> None:
+    with pytest.raises(ProtocolError, match="Transfer-Encoding"):
+        check_framing(headers(*(("Transfer-Encoding", coding) for coding in codings)))
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [],
+        [("Content-Length", "0")],
+        [("Transfer-Encoding", "chunked")],
+        [("Transfer-Encoding", "\tCHUNKED ")],
+        [("Transfer-Encoding", "identity")],  # as HTTP/1.1 had it at first: a body until the connection's end
+    ],
+)
 def test_clear_framing_is_accepted(items: list[tuple[str, str]]) -> None:
     check_framing(headers(*items))
 

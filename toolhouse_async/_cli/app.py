@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -155,7 +156,7 @@ def _complete(work: Coroutine[Any, Any, int]) -> int:
 
 def _absolute(path: Path) -> Path:
     try:
-        return path.absolute()
+        return Path(os.path.realpath(path))
     except FileNotFoundError as error:
         raise click.UsageError("the current folder has been removed") from error
 

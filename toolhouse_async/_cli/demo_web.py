@@ -7,8 +7,9 @@ import importlib.util
 import socket
 from contextlib import nullcontext
 from pathlib import Path
-from secrets import token_urlsafe
+from secrets import compare_digest, token_urlsafe
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 from .. import AsyncToolhouse
 from ..testing import WorkersEmulator
@@ -65,18 +66,47 @@ async def demo_web(port: int, csv: Path) -> int:
                 suggestions=SUGGESTIONS,
                 vars={"csv_path": str(csv)},
             )
+            token = token_urlsafe()
+            application.user_middleware.append(app.Middleware(_Guarded, token))  # behind the one that reads the cookie
             config = uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=_GRACE)
             server = uvicorn.Server(config)
             server.capture_signals = nullcontext  # type: ignore[method-assign, assignment] # they are ours
             stopped = stopped_by_signal()
             serving = asyncio.create_task(server.serve(sockets=[listening]))
             print(f"{_WORKER}, served by the embedded Workers API on {workers.url}")
-            print(f"Chat with it on http://127.0.0.1:{listening.getsockname()[1]} (Ctrl-C stops)", flush=True)
+            address = f"http://127.0.0.1:{listening.getsockname()[1]}/?token={token}"
+            print(f"Chat with it on {address} (Ctrl-C stops)", flush=True)
             await stopped.wait()
             await application.state.hub.aclose()  # so that no page is waited for
             server.should_exit = True
             await serving
     return 0
+
+
+class _Guarded:
+    """Lets in whoever has the address that was printed, and after that their cookie: others may be on this machine.
+
+    The cookie is signed, and made for this one run.
+    """
+
+    def __init__(self, app: Any, token: str) -> None:
+        self._app = app
+        self._token = token.encode()
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and not self._admits(scope):
+            headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
+            await send({"type": "http.response.start", "status": 403, "headers": headers})
+            await send({"type": "http.response.body", "body": b"Please open the address that the command printed.\n"})
+            return
+        await self._app(scope, receive, send)
+
+    def _admits(self, scope: dict[str, Any]) -> bool:
+        session: dict[str, Any] = scope["session"]
+        given = parse_qs(scope["query_string"]).get(b"token", [b""])[-1]
+        if scope["path"] == "/" and compare_digest(given, self._token):
+            session["guest"] = True
+        return "guest" in session
 
 
 def _example() -> ModuleType:

@@ -77,7 +77,7 @@ def _within(folder: Path, analyst: Worker) -> Worker:
             if path is None or not path.is_relative_to(folder):
                 yield context.text(f"I read files below {folder} only.")
                 return
-            # Resolved once: the file that was checked is the file that is read.
+            # Resolved once, and no link is followed by who reads: what was checked is what is opened.
             context = evolve(context, body={**context.body, "vars": {**context.vars, "csv_path": str(path)}})
         async with aclosing(cast("AsyncGenerator[WorkerEvent]", analyst(context))) as events:
             async for event in events:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 from urllib.parse import quote
 
+from .._values.nested import half_made
 from ..errors import ConfigurationError
 
-ApiKey: TypeAlias = str | Callable[[], str] | Callable[[], Awaitable[str]]
+KeyFunction: TypeAlias = Callable[[], str] | Callable[[], Awaitable[str]]
+ApiKey: TypeAlias = str | KeyFunction
 
 _REDACTED: Final = "[redacted]"
 _SECRET_LENGTH: Final = 8
@@ -26,6 +29,9 @@ class _Unshown(str):
     def __repr__(self) -> str:
         return _REDACTED
 
+    def __getitem__(self, index: Any) -> str:
+        return _Unshown(super().__getitem__(index))  # what shows long values cut takes them apart first
+
     def __copy__(self) -> Self:
         return self
 
@@ -37,23 +43,21 @@ class _Unshown(str):
 
 
 class Secret:
-    """A key that only :meth:`header` gives out; ``""`` is the absence of one."""
+    """A key that only :meth:`header` gives out; ``""`` is the absence of one.
+
+    It is made of whatever is given as a key, and refuses that in :meth:`check` only: so no frame that an error leaves
+    holds the key itself, which error trackers would show.
+    """
 
     __slots__ = ("__header", "__value")
 
     def __init__(self, value: object) -> None:
-        if not isinstance(value, str):
-            raise ConfigurationError("the API key is not a string")
-        if value and (not value.isascii() or not value.isprintable() or " " in value):
-            raise ConfigurationError(
-                "the API key holds spaces, line breaks or characters that no key has (it is not shown here); "
-                "copy it again, without quotes or a trailing newline"
-            )
-        self.__value = value
-        self.__header: Mapping[str, str] = {"Authorization": _Unshown(f"Bearer {value}")} if value else {}
+        self.__value = key = value if isinstance(value, str) else None
+        self.__header: Mapping[str, str] = {"Authorization": _Unshown(f"Bearer {key}")} if key else {}
 
+    @half_made
     def __repr__(self) -> str:
-        return f"Secret({_REDACTED if self.__value else ''})"
+        return f"Secret({_REDACTED if self.__header else ''})"
 
     def __copy__(self) -> Self:
         return self
@@ -64,28 +68,66 @@ class Secret:
     def __reduce__(self) -> str:
         raise TypeError("a key is not pickled")
 
+    def check(self) -> Self:
+        """Return itself if it can be sent.
+
+        Raises:
+            ConfigurationError: It cannot.
+        """
+        if self.__value is None:
+            raise ConfigurationError("the API key is not a string")
+        if self.__value and (not self.__value.isascii() or not self.__value.isprintable() or " " in self.__value):
+            raise ConfigurationError(
+                "the API key holds spaces, line breaks or characters that no key has (it is not shown here); "
+                "copy it again, without quotes or a trailing newline"
+            )
+        return self
+
     def header(self) -> Mapping[str, str]:
         """The ``Authorization`` header; none for a public worker."""
         return self.__header
 
-    def is_in(self, text: str | None) -> bool:
-        """Whether a text holds the key as it is."""
-        return text is not None and len(self.__value) >= _SECRET_LENGTH and self.__value in text
-
-    def redact(self, text: str) -> str:
-        """Black the key out of a text from outside, which may be JSON, HTML or a URL, and cut within the key."""
+    def _spellings(self) -> list[str]:
+        """The key as it is and as JSON, Python, HTML or a URL may have it, longest first; none of a short one."""
         from html import escape  # here, since few programs ever need it
 
-        key = self.__value
+        key = self.__value or ""
         if len(key) < _SECRET_LENGTH:
-            return text
-        spellings = {key, json.dumps(key)[1:-1], key.replace("/", "\\/"), escape(key), quote(key, safe="")}
-        for spelling in sorted(spellings, key=len, reverse=True):
-            text = text.replace(spelling, _REDACTED)
-        for size in range(len(key) - 1, _SECRET_LENGTH - 1, -1):
-            if text.endswith(key[:size]):
-                return text[:-size] + _REDACTED
+            return []
+        spellings = {
+            key,
+            json.dumps(key)[1:-1],
+            key.replace("/", "\\/"),
+            repr(key)[1:-1],
+            escape(key),
+            quote(key, safe=""),
+        }
+        return sorted(spellings, key=len, reverse=True)
+
+    def is_in(self, text: str) -> bool:
+        """Whether a text holds the key, however it is spelled."""
+        text = text.lower()
+        return any(spelling.lower() in text for spelling in self._spellings())
+
+    def redact(self, text: str) -> str:
+        """Black the key out of a text from outside, which may be JSON, HTML or a URL, and cut within the key.
+
+        In upper and lower case alike: names of headers have none of their own.
+        """
+        spellings = self._spellings()
+        for spelling in spellings:
+            text = re.sub(re.escape(spelling), _REDACTED, text, flags=re.IGNORECASE)
+        end = text.lower()
+        for spelling in map(str.lower, spellings):
+            for size in range(len(spelling) - 1, _SECRET_LENGTH - 1, -1):
+                if end.endswith(spelling[:size]):
+                    return text[:-size] + _REDACTED
         return text
+
+
+def sealed(api_key: ApiKey | Secret | None) -> Secret | KeyFunction | None:
+    """Put a key away, so that no frame from here on holds it; leave alone what only will give one."""
+    return api_key if api_key is None or callable(api_key) or isinstance(api_key, Secret) else Secret(api_key)
 
 
 class Credentials:
@@ -93,20 +135,22 @@ class Credentials:
 
     __slots__ = ("_ask", "_fixed")
 
-    def __init__(self, api_key: ApiKey | None) -> None:
-        if api_key is None:
-            api_key = os.environ.get("TOOLHOUSE_API_KEY")
-            if not api_key:
+    def __init__(self, api_key: ApiKey | Secret | None) -> None:
+        key = sealed(api_key)
+        del api_key  # which a refusal would show
+        if key is None:
+            key = Secret(os.environ.get("TOOLHOUSE_API_KEY", ""))
+            if not key.header():
                 raise ConfigurationError(
                     "no API key: set the environment variable TOOLHOUSE_API_KEY or pass api_key= "
                     '(api_key="" for a public worker, which takes none)'
                 )
         self._fixed: Secret | None = None
-        self._ask: Callable[[], object] | None = None
-        if callable(api_key):
-            self._ask = api_key
+        self._ask: KeyFunction | None = None
+        if isinstance(key, Secret):
+            self._fixed = key.check()
         else:
-            self._fixed = Secret(api_key)
+            self._ask = key
 
     async def secret(self) -> Secret:
         """The key for the next request. What the user's callable raises passes through."""
@@ -114,4 +158,6 @@ class Credentials:
             return self._fixed
         assert self._ask is not None  # noqa: S101 - set wherever _fixed is not
         value = self._ask()
-        return Secret(await value if inspect.isawaitable(value) else value)
+        secret = Secret(await value if inspect.isawaitable(value) else value)
+        del value  # which a refusal would show
+        return secret.check()

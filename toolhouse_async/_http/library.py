@@ -56,7 +56,6 @@ class Transport(Protocol):
         request: Request,
         authorization: Mapping[str, str],
         *,
-        response_timeout: float | None = None,
         dispatch: Dispatch | None = None,
     ) -> Response:
         """Send a request once and return the answer as soon as its headers are there.
@@ -64,7 +63,6 @@ class Transport(Protocol):
         Args:
             request: What to send.
             authorization: The headers that carry the key.
-            response_timeout: Seconds from the first byte sent to the headers; default ``Timeouts.response``.
             dispatch: Where to note how far it has come.
 
         Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from random import Random
 from typing import Protocol
 
@@ -100,6 +101,10 @@ class Service(Protocol):
 
     randomness: Random
 
+    def within(self, seconds: float | None) -> AbstractAsyncContextManager[None]:
+        """Bound what is awaited in a block."""
+        ...
+
     async def send(self, request: Request, deadline: float | None = None, dispatch: Dispatch | None = None) -> Answer:
         """Send a message and return the answer with its body still to be read.
 
@@ -117,6 +122,10 @@ class Service(Protocol):
 
     async def read(self, agent_id: str, run_id: str, deadline: float | None = None) -> JobStatus:
         """Read a run: one GET, retried as a read may be; no retry begins after ``deadline``, a time of the loop."""
+        ...
+
+    async def probe(self, agent_id: str, run_id: str, deadline: float | None) -> JobStatus:
+        """Read a run, retried as a read may be, each time within the time of a poll."""
         ...
 
     async def poll(self, agent_id: str, run_id: str, *, whole: bool = False) -> JobStatus:

@@ -5,13 +5,24 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Final
 
 from .._log import log
 from .._values.results import JobStatus, Message
 from .._values.settings import Limits, RetryPolicy, Timeouts
 from .._wire import requests
-from .._wire.answers import check_content, job_id_of, retry_after_of, run_id_of, status_error
+from .._wire.answers import (
+    JOB_ID,
+    RUN_ID,
+    HeaderLookup,
+    Headers,
+    check_content,
+    job_id_of,
+    retry_after_of,
+    run_id_of,
+    status_error,
+)
 from .._wire.history import parse_history
 from .._wire.pauses import next_attempt
 from .._wire.requests import Request
@@ -22,6 +33,7 @@ from ..errors import (
     OutcomeUnknownError,
     ProtocolError,
     RateLimitError,
+    ResponseTimeoutError,
     StreamInterruptedError,
     TLSError,
     ToolhouseError,
@@ -35,8 +47,14 @@ SMALL_BODY: Final = 64 * 1024
 """Bytes of a body that are read only to keep the connection; a larger one is dropped with it."""
 DRAIN_TIMEOUT: Final = 1.0
 """Seconds that such a body may take."""
+LONGEST: Final = 500
+"""Characters of an error's message."""
+REFUSAL_TIMEOUT: Final = 5.0
+"""Seconds that the body of an error may take: what came by then is told."""
 POLL_TIMEOUT: Final = 30.0
-"""Seconds that one poll may take: a hung one must not keep a job waiting for ``Timeouts.response``."""
+"""Seconds that one poll may take, its body included: a hung one must not keep a job waiting, nor others from theirs."""
+BODY_TIMEOUT: Final = 600.0
+"""Seconds that the body of any other reading of a run may take: one that drips might else never end."""
 
 
 def may_retry(error: ToolhouseError, *, reads_only: bool) -> bool:
@@ -55,6 +73,11 @@ def may_retry(error: ToolhouseError, *, reads_only: bool) -> bool:
     if isinstance(error, APIStatusError):
         return error.status in (408, 425, 500, 502, 503, 504)
     return isinstance(error, OutcomeUnknownError | StreamInterruptedError)
+
+
+def _names(headers: HeaderLookup, secret: Secret) -> bool:
+    """Whether an answer has the key in place of an id, also where that will be cut."""
+    return any(secret.is_in(value) for name in (RUN_ID, JOB_ID) for value in headers.getall(name, []))
 
 
 class HTTPService:
@@ -76,6 +99,10 @@ class HTTPService:
         self._timeouts = timeouts
         self._limits = limits
         self.randomness = randomness
+
+    def within(self, seconds: float | None) -> AbstractAsyncContextManager[None]:
+        """Bound what is awaited in a block: :meth:`Watch.within`."""
+        return self._transport.within(seconds)
 
     async def send(
         self,
@@ -108,21 +135,23 @@ class HTTPService:
         self,
         request: Request,
         *,
-        response_timeout: float | None = None,
         dispatch: Dispatch | None = None,
     ) -> Response:
         secret = await self._credentials.secret()
         try:
-            answer = await self._transport.send(
-                request, secret.header(), response_timeout=response_timeout, dispatch=dispatch
-            )
+            answer = await self._transport.send(request, secret.header(), dispatch=dispatch)
             try:
                 await self._check(request, answer, secret)
             except BaseException:
                 answer.close()
                 raise
         except ToolhouseError as error:
-            error.args = tuple(secret.redact(str(part)) for part in error.args)  # it may quote what the server said
+            # It may quote what the server said: blacked out first, then cut, since half a key is not found any more.
+            error.args = tuple(secret.redact(str(part))[:LONGEST] for part in error.args)
+            raise
+        except asyncio.CancelledError:
+            if dispatch is not None and dispatch.head is not None and _names(dispatch.head, secret):
+                dispatch.head = None
             raise
         return answer
 
@@ -137,23 +166,26 @@ class HTTPService:
         except ProtocolError as error:
             error.safe_to_retry = False  # the service took the message
             raise
-        if secret.is_in(run_id) or (job_id is not None and secret.is_in(job_id)):
+        if _names(answer.lookup, secret):
             raise ProtocolError("the answer has the API key in place of an id", safe_to_retry=reads)
         check_content(answer.lookup, run_id)
         answer.identify(run_id, job_id, secret.redact)
 
     async def _refused(self, request: Request, answer: Response, secret: Secret) -> APIStatusError:
-        most = self._limits.max_error_body
-        try:
-            async with self._transport.within(self._timeouts.idle):
-                body = await answer.read_all(most)
-        except (Cut, TimeoutError, ToolhouseError):
-            body = b""  # the status says enough
-        headers = type(answer.headers)((name, secret.redact(value)) for name, value in answer.headers.items())
+        most, idle = self._limits.max_error_body, self._timeouts.idle
+        body = bytearray()
+        with suppress(Cut, TimeoutError, ToolhouseError):  # the status says enough
+            async with self.within(REFUSAL_TIMEOUT if idle is None else min(REFUSAL_TIMEOUT, idle)):
+                while len(body) < most and (data := await answer.read()):
+                    body += data
+        headers = Headers((secret.redact(name), secret.redact(value)) for name, value in answer.headers.items())
+        said = secret.redact(body.decode("utf-8", "replace"))
+        if len(body) > most:
+            said = said.encode()[:most].decode("utf-8", "ignore")
         return status_error(
             answer.status,
             what=str(request),
-            body=secret.redact(body[:most].decode("utf-8", "replace")),
+            body=said,
             headers=headers,
             run_id=request.run_id,
             retry_after=retry_after_of(answer.lookup, time.time()),
@@ -168,6 +200,7 @@ class HTTPService:
         *,
         whole: bool = False,
         only_200: bool = True,
+        limit: float | None = None,
     ) -> JobStatus:
         """Read a run: one GET, retried as a read may be.
 
@@ -177,15 +210,27 @@ class HTTPService:
             deadline: The loop's time after which no retry begins.
             whole: Read the history also while a job is running.
             only_200: Refuse other successes, which do not prove that no job is running.
+            limit: Seconds that each attempt may take, its body included; ``None``: what connecting, the headers and the
+                body may take each.
         """
         number = 1
         while True:
             try:
-                return await self._read_once(agent_id, run_id, whole=whole, only_200=only_200)
+                return await self._read_once(agent_id, run_id, limit, whole=whole, only_200=only_200)
             except ToolhouseError as error:
                 failure = error
             await self._before_retry(failure, number, requests.read(agent_id, run_id), deadline)
             number += 1
+
+    async def probe(self, agent_id: str, run_id: str, deadline: float | None) -> JobStatus:
+        """Read a run, retried as a read may be, each time within the time of a poll.
+
+        Args:
+            agent_id: The worker.
+            run_id: The conversation.
+            deadline: The loop's time after which no retry begins.
+        """
+        return await self.read(agent_id, run_id, deadline, limit=POLL_TIMEOUT)
 
     async def poll(self, agent_id: str, run_id: str, *, whole: bool = False) -> JobStatus:
         """Read a run once, within the time a poll may take; whoever polls decides about failures.
@@ -195,8 +240,9 @@ class HTTPService:
             run_id: The conversation.
             whole: Read the history also while a job is running.
         """
-        most = POLL_TIMEOUT if self._timeouts.response is None else min(POLL_TIMEOUT, self._timeouts.response)
-        return await self._read_once(agent_id, run_id, response_timeout=most, whole=whole)
+        response = self._timeouts.response
+        limit = POLL_TIMEOUT if response is None else min(POLL_TIMEOUT, response)
+        return await self._read_once(agent_id, run_id, limit, whole=whole)
 
     async def history(self, agent_id: str, run_id: str) -> list[Message]:
         """Read a run's history, also while a job is running; any success will do but a part of it (206)."""
@@ -211,13 +257,27 @@ class HTTPService:
         self,
         agent_id: str,
         run_id: str,
+        limit: float | None,
         *,
-        response_timeout: float | None = None,
         whole: bool = False,
         only_200: bool = True,
     ) -> JobStatus:
         request = requests.read(agent_id, run_id)
-        answer = await self._send_once(request, response_timeout=response_timeout)
+        try:
+            async with self.within(limit):
+                return await self._read_answer(request, agent_id, run_id, whole=whole, only_200=only_200)
+        except ToolhouseError:  # of which some are a TimeoutError
+            raise
+        except TimeoutError:
+            error = ResponseTimeoutError(
+                f"{request}: the whole of the answer did not come within {limit:g} s", run_id=run_id, safe_to_retry=True
+            )
+        raise error
+
+    async def _read_answer(
+        self, request: Request, agent_id: str, run_id: str, *, whole: bool, only_200: bool
+    ) -> JobStatus:
+        answer = await self._send_once(request)
         try:
             job_id = answer.job_id
             history: tuple[Message, ...] | None = None
@@ -248,15 +308,18 @@ class HTTPService:
     async def _body(self, request: Request, answer: Response) -> bytes:
         """The whole body of a read."""
         parts: list[bytes] = []
-        try:
-            while True:
-                async with self._transport.within(self._timeouts.idle):
-                    data = await answer.read()
-                if not data:
-                    return b"".join(parts)
-                parts.append(data)
-        except (Cut, TimeoutError) as error:
-            reason = str(error) or f"nothing was received for {self._timeouts.idle:g} s (Timeouts.idle)"
+        reason = f"its body took longer than {BODY_TIMEOUT:g} s"
+        with suppress(TimeoutError):
+            async with self.within(BODY_TIMEOUT):
+                try:
+                    while True:
+                        async with self.within(self._timeouts.idle):
+                            data = await answer.read()
+                        if not data:
+                            return b"".join(parts)
+                        parts.append(data)
+                except (Cut, TimeoutError) as error:
+                    reason = str(error) or f"nothing was received for {self._timeouts.idle:g} s (Timeouts.idle)"
         raise StreamInterruptedError(
             f"{request}: the history was cut: {reason}", run_id=request.run_id, safe_to_retry=True
         )
@@ -266,7 +329,7 @@ class HTTPService:
         if answer.is_received:
             return
         try:
-            async with self._transport.within(DRAIN_TIMEOUT):
+            async with self.within(DRAIN_TIMEOUT):
                 await answer.read_all(SMALL_BODY)
         except (Cut, TimeoutError, BodyTooLargeError) as error:
             log.debug("the connection is dropped with its body: %r", error)

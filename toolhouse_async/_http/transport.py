@@ -132,7 +132,7 @@ async def _never_resend(
     except aiohttp.ClientConnectorError:
         raise
     except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-        reason = f"{type(error).__name__}: {error}"[:300]
+        reason = _in_words(error)
     raise _Dropped(reason)
 
 
@@ -197,7 +197,6 @@ class AiohttpTransport:
         request: Request,
         authorization: Mapping[str, str],
         *,
-        response_timeout: float | None = None,
         dispatch: Dispatch | None = None,
     ) -> AiohttpAnswer:
         """Send a request once and return the answer as soon as its headers are there.
@@ -205,7 +204,6 @@ class AiohttpTransport:
         Args:
             request: What to send.
             authorization: The headers that carry the key.
-            response_timeout: Seconds from the first byte sent to the headers; default ``Timeouts.response``.
             dispatch: Where to note how far it has come.
 
         Raises:
@@ -221,8 +219,7 @@ class AiohttpTransport:
             release = self._free.release
         dispatch = dispatch or Dispatch()
         try:
-            limit = response_timeout or self._timeouts.response
-            response = await self._request(request, authorization, dispatch, limit)
+            response = await self._request(request, authorization, dispatch)
             answer = AiohttpAnswer(response, self._limits.max_body, self._watch.time, release)
         except BaseException:
             if release is not None:
@@ -249,9 +246,10 @@ class AiohttpTransport:
             ) from None
 
     async def _request(
-        self, request: Request, authorization: Mapping[str, str], dispatch: Dispatch, limit: float | None
+        self, request: Request, authorization: Mapping[str, str], dispatch: Dispatch
     ) -> aiohttp.ClientResponse:
         error: ToolhouseError
+        limit = self._timeouts.response
         headers = dict(authorization)
         data: bytes | AsyncIterator[bytes] | None = request.body
         if request.body is not None:
@@ -319,14 +317,20 @@ def _explained(failure: Exception, *, sent: bool, request: Request) -> Toolhouse
     if isinstance(failure, aiohttp.ClientSSLError | ssl.SSLError):
         cause = getattr(failure, "os_error", failure)
         if not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-            return TLSError(f"{request}: TLS failed: {failure}"[:500], run_id=run_id)
+            return TLSError(f"{request}: TLS failed: {failure}", run_id=run_id)
     if isinstance(failure, aiohttp.ClientHttpProxyError):
         return NotSentError(f"{request}: the proxy refused to connect: {failure.status}", run_id=run_id)
     if isinstance(failure, aiohttp.ClientResponseError):
-        return ProtocolError(f"{request}: the answer is not valid HTTP: {failure.message}"[:500], run_id=run_id)
-    reason = str(failure) if isinstance(failure, _Dropped) else f"{type(failure).__name__}: {failure}"
+        return ProtocolError(f"{request}: the answer is not valid HTTP", run_id=run_id)
+    reason = str(failure) if isinstance(failure, _Dropped) else _in_words(failure)
     if sent:
         return OutcomeUnknownError(
-            f"{request}: sent, and the connection was lost before an answer ({reason})"[:500], run_id=run_id
+            f"{request}: sent, and the connection was lost before an answer ({reason})", run_id=run_id
         )
-    return NotSentError(f"{request}: not sent: {reason}"[:500], run_id=run_id)
+    return NotSentError(f"{request}: not sent: {reason}", run_id=run_id)
+
+
+def _in_words(failure: Exception) -> str:
+    """What failed, in words of this machine alone: aiohttp's own may quote a piece of what a server sent."""
+    name = type(failure).__name__
+    return f"{name}: {failure}" if isinstance(failure, OSError) else name

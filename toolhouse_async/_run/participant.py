@@ -90,7 +90,7 @@ class Participant:
             self._seen = self._poll.number
         self._look_for_others()
         if self._tap is None:
-            report = await self._poll.report_after(self._seen, until)
+            report = await self._poll.report_by(self._seen, until)
             self._seen = report.number
             return self._resume or report
         return self._tap.shared

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from .._http.port import Service
 from .._log import log
 from .._turn.polls import Polls, Report
 from ..errors import ToolhouseError
+
+LAST_POLL: Final = 5.0
+"""Seconds behind a deadline that the poll which is made at it may take, waiting for its turn included."""
 
 
 class RunPoll:
@@ -35,6 +39,25 @@ class RunPoll:
     def number(self) -> int:
         """The number of the last report."""
         return self._polls.latest.number
+
+    async def report_by(self, number: int, deadline: float | None) -> Report:
+        """Return the first report later than ``number``, or at ``deadline`` what a last poll finds.
+
+        Where that one has not come to its end a while later, which a service can do by an answer that drips, or others
+        by holding all places, it is a report that nothing was found out, of the number that the caller gave.
+
+        Args:
+            number: The last report the caller has seen, 0 for none.
+            deadline: The loop's time at which the caller gives up.
+        """
+        if deadline is None:
+            return await self.report_after(number, None)
+        left = max(deadline - asyncio.get_running_loop().time(), 0.0)
+        try:
+            async with self._service.within(left + LAST_POLL):
+                return await self.report_after(number, deadline)
+        except TimeoutError:
+            return Report(number)
 
     async def report_after(self, number: int, deadline: float | None) -> Report:
         """Return the first report later than ``number``.

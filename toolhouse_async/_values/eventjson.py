@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -16,32 +17,70 @@ __all__ = ["event_json", "json_text"]
 def event_json(event: ev.Event, fields: Mapping[str, Any] | None = None) -> bytes:
     """Write an event as a line of JSON: its class as ``event``, then its fields.
 
-    Where the data is beyond the JSON library, as are objects nested hundreds deep, ``line`` holds the event as
-    received instead.
+    Its length is in proportion to what the event itself holds, whatever line it came from and however many came from
+    that. Data may be nested to any depth, and integers may have any size.
 
     Args:
         event: The event.
         fields: What stands for its fields; default all. They must be such that they can be written.
     """
-    name = type(event).__name__
     if fields is not None:
-        return orjson.dumps({"event": name, **fields}, default=_fields)
+        return orjson.dumps({"event": type(event).__name__, **fields}, default=_fields)
+    return _written(event)
+
+
+def json_text(value: Any) -> str:
+    """Write a value of an event as JSON text."""
+    return _written(value).decode()
+
+
+def _written(value: Any) -> bytes:
     try:
-        return orjson.dumps(event, default=_fields)
+        return orjson.dumps(value, default=_fields)
     except orjson.JSONEncodeError:
-        return orjson.dumps({"event": name, "line": _received(event), "repr": repr(event)})
+        return b"".join(_pieces(value))
 
 
-def json_text(value: Any, event: ev.Event) -> str:
-    """Write a value of an event as JSON text; where that cannot be done, the event's line as received."""
+class _Mark(bytes):
+    """A piece of JSON between values."""
+
+
+def _pieces(value: Any) -> Iterator[bytes]:
+    """Write what the JSON library refuses: what is nested too deep for it, and integers that are too large."""
+    stack: list[Any] = [value]
+    while stack:
+        item = stack.pop()
+        kind = type(item)
+        if kind is _Mark:
+            yield item
+        elif kind is dict:
+            stack.append(_Mark(b"}"))
+            for key, each in reversed(item.items()):
+                stack += (each, _Mark(_leaf(str(key)) + b":"), _Mark(b","))
+            stack[-1] = _Mark(b"{" if item else b"{}")
+        elif kind in (list, tuple):
+            stack.append(_Mark(b"]"))
+            for each in reversed(item):
+                stack += (each, _Mark(b","))
+            stack[-1] = _Mark(b"[" if item else b"[]")
+        elif item is None or isinstance(item, str | int | float):
+            yield _leaf(item)
+        else:
+            stack.append(_parts(item))
+
+
+def _leaf(item: str | float | None) -> bytes:
     try:
-        return orjson.dumps(value).decode()
-    except orjson.JSONEncodeError:
-        return _received(event)
+        return orjson.dumps(item)
+    except orjson.JSONEncodeError:  # an integer above 64 bits, or half a character that stands alone
+        return json.dumps(item).encode()
 
 
-def _received(event: ev.Event) -> str:
-    return event.line.decode(errors="replace")
+def _parts(value: object) -> object:
+    try:
+        return _fields(value)
+    except TypeError:  # which a decoder of the user's has made
+        return f"<{type(value).__name__}>"
 
 
 def _fields(value: object) -> object:

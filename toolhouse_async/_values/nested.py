@@ -7,6 +7,8 @@ fail on it, so the events use these instead.
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Callable
+from functools import wraps
 from typing import Any, Final
 
 _SHORT: Final = reprlib.Repr()
@@ -26,6 +28,19 @@ def short(value: object) -> str:
         return repr(bytes(value[:80])) + (f"…({len(value)} bytes)" if len(value) > 80 else "")
     text = _SHORT.repr(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def half_made(describe: Callable[[Any], str]) -> Callable[[Any], str]:
+    """Let a ``__repr__`` do its work for objects, too, whose constructor raised: tools show the variables of frames."""
+
+    @wraps(describe)
+    def shown(self: object) -> str:
+        try:
+            return describe(self)
+        except AttributeError:
+            return f"<{type(self).__name__}, half made>"
+
+    return shown
 
 
 def flatten(value: Any) -> tuple[Any, ...]:

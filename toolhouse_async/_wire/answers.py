@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final, Protocol
 
+from .._values.nested import half_made
 from ..errors import (
     APIStatusError,
     AuthenticationError,
@@ -72,6 +73,7 @@ class Headers(Mapping[str, str]):
     def __reduce__(self) -> tuple[type[Headers], tuple[list[tuple[str, str]]]]:
         return Headers, (list(self._values.items()),)
 
+    @half_made
     def __repr__(self) -> str:
         return f"Headers({list(self._values.items())!r:.2000})"
 
@@ -86,7 +88,7 @@ def run_id_of(headers: HeaderLookup) -> str | None:
     if not values:
         return None
     if len(values) > 1 or not is_id(values[0]):
-        raise ProtocolError(f"the answer's {RUN_ID} header is not one valid id: {values!r:.200}")
+        raise ProtocolError(f"the answer's {RUN_ID} header is not one valid id: {values!r}")
     return values[0]
 
 
@@ -150,20 +152,28 @@ def is_framed(headers: HeaderLookup, http_version: tuple[int, int], status: int)
         return True
     if http_version < (1, 1):
         return False
-    return "chunked" in ",".join(headers.getall("Transfer-Encoding", [])).lower()
+    return _is_only("chunked", headers.getall("Transfer-Encoding", []))
+
+
+def _is_only(coding: str, values: list[str]) -> bool:
+    """Whether a coding is all that there is, in any case; other letters may lower to ASCII's."""
+    return values == [coding] or (len(values) == 1 and values[0].isascii() and values[0].strip(" \t").lower() == coding)
 
 
 def check_framing(headers: HeaderLookup) -> None:
     """Refuse headers by which two readers could see two different bodies.
 
     Raises:
-        ProtocolError: Several lengths, or a length beside a transfer encoding.
+        ProtocolError: Several lengths, a length beside a transfer coding, or a coding other than ``chunked``.
     """
-    lengths = headers.getall("Content-Length", [])
-    if len(lengths) > 1 or (lengths and headers.getall("Transfer-Encoding", [])):
+    lengths, codings = headers.getall("Content-Length", []), headers.getall("Transfer-Encoding", [])
+    if len(lengths) > 1 or (lengths and codings):
         raise ProtocolError("the answer's length is ambiguous (Content-Length and Transfer-Encoding)")
+    # Exactly: a part of a name, or one of several, proves no end.
+    if codings and not (_is_only("chunked", codings) or _is_only("identity", codings)):
+        raise ProtocolError("the answer's Transfer-Encoding is not just chunked")
     if lengths and not (lengths[0].isascii() and lengths[0].isdigit()):
-        raise ProtocolError(f"the answer's Content-Length is not a number: {lengths[0]!r:.80}")
+        raise ProtocolError(f"the answer's Content-Length is not a number: {lengths[0]!r}")
 
 
 def check_content(headers: HeaderLookup, run_id: str | None) -> None:
@@ -175,7 +185,7 @@ def check_content(headers: HeaderLookup, run_id: str | None) -> None:
     encodings = headers.getall("Content-Encoding", [])
     if encodings and (encodings := [v for v in encodings if v.strip().lower() not in ("", "identity")]):
         raise UnexpectedContentError(
-            f"the answer is {encodings[0]!r:.40}-encoded although only identity was accepted", run_id=run_id
+            f"the answer is {encodings[0]!r}-encoded although only identity was accepted", run_id=run_id
         )
     if run_id is None and any("html" in v.lower() for v in headers.getall("Content-Type", [])):
         raise UnexpectedContentError("the answer is a web page, not the service's (a captive portal or a proxy?)")

@@ -60,13 +60,14 @@ class RedisSessionStore:
 
     Args:
         url: ``redis://``, ``rediss://`` (TLS, verified) or ``unix://``, as redis-py takes it.
-        prefix: What the names of its strings begin with; stores with different ones do not see each other's.
+        prefix: What the names of its strings begin with, before a colon; one within it is written ``%3A``. Stores with
+            different ones do not see each other's, whatever those are.
 
     Raises:
         ConfigurationError: The URL is none, or redis-py is not installed.
     """
 
-    def __init__(self, url: str, *, prefix: str = "toolhouse:") -> None:
+    def __init__(self, url: str, *, prefix: str = "toolhouse") -> None:
         retry = Retry(ExponentialBackoff(cap=0.5, base=0.05), 2)
         pool: Any = None
         try:
@@ -79,7 +80,8 @@ class RedisSessionStore:
             why = "decode_responses cannot be set" if pool.connection_kwargs.get("decode_responses") else ""
         if why:
             raise ConfigurationError(f"not the URL of a Redis server: {why:.300}")
-        self._prefix = _encoded(prefix)
+        # No prefix is the beginning of another: each ends with its only colon.
+        self._prefix = _encoded(prefix).replace(b"%", b"%25").replace(b":", b"%3A") + b":"
         self._client: Any = Redis.from_pool(pool)
         self._read = self._client.register_script(READ)
         self._swap = self._client.register_script(SWAP)

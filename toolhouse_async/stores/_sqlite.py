@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
+from .._values.nested import half_made
 from ..errors import ClosedError, ConfigurationError, StoreError
 from ._protocol import Reading
 
@@ -69,6 +70,7 @@ class SQLiteSessionStore:
     ) -> None:
         await self.aclose()
 
+    @half_made
     def __repr__(self) -> str:
         return f"<SQLiteSessionStore {self._path}>"
 
@@ -147,14 +149,18 @@ class SQLiteSessionStore:
                 self._connection = self._opening = self._life = None
 
     def _private(self) -> Path:
-        """The file, made for its owner alone where there is none; SQLite gives those beside it the same mode."""
+        """The file, made for its owner alone where there is none; SQLite gives those beside it the same mode.
+
+        A link that leads to no file yet is followed first: SQLite would make the file, readable by all.
+        """
+        path = Path(os.path.realpath(self._path))
         try:
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError:
             pass
         except OSError as error:
             raise StoreError(f"{self._path} cannot be made: {error.strerror}", safe_to_retry=True) from None
-        return self._path
+        return path
 
 
 async def _prepare(connection: aiosqlite.Connection) -> None:

@@ -1,6 +1,6 @@
 """A Workers API for tests: real conversations, streams, background jobs and faults, without the network.
 
-The names are loaded on first use, since the pytest plugin beside them is imported by every pytest run.
+The names are loaded on first use, since few programs need all of them.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ class _Form:
                 value = {"message": WORKER, "code": safe_code(code)}
                 return [core.CustomEvent(name="worker_error", value=value)]
             case ev.UnknownEvent(_, data):
-                return [core.RawEvent(event=_plain(data, event), source="toolhouse")]
+                return [core.RawEvent(event=_plain(data), source="toolhouse")]
             case ev.MalformedLine(number=number):
                 return [core.CustomEvent(name="malformed_line", value={"number": number})]
             case ev.JobStarted(job_id):
@@ -177,7 +177,7 @@ class _Form:
         self._unanswered[name] = call.name
         made: list[BaseEvent] = [core.ToolCallStartEvent(tool_call_id=name, tool_call_name=call.name)]
         if call.arguments is not None:
-            made.append(core.ToolCallArgsEvent(tool_call_id=name, delta=_text_of(call.arguments, call)))
+            made.append(core.ToolCallArgsEvent(tool_call_id=name, delta=_text_of(call.arguments)))
         made.append(core.ToolCallEndEvent(tool_call_id=name))
         return made
 
@@ -185,7 +185,7 @@ class _Form:
         name = result.id or self._answered(result.name)
         self._unanswered.pop(name, None)
         return self._core.ToolCallResultEvent(
-            message_id=self._new_id(), tool_call_id=name, content=_text_of(result.content, result), role="tool"
+            message_id=self._new_id(), tool_call_id=name, content=_text_of(result.content), role="tool"
         )
 
     def _answered(self, tool: str | None) -> str:
@@ -202,14 +202,14 @@ class _Form:
         )
 
 
-def _text_of(value: Any, event: ev.Event) -> str:
+def _text_of(value: Any) -> str:
     """A tool's arguments or result as text: itself if it is text, else as JSON."""
-    return value if isinstance(value, str) else json_text(value, event)
+    return value if isinstance(value, str) else json_text(value)
 
 
-def _plain(value: Any, event: ev.Event) -> Any:
-    """Data that the encoder can write: nested not too deep, no number too large."""
+def _plain(value: Any) -> Any:
+    """Data that the encoder can write, else their JSON as text: nested too deep, or with too large a number."""
     try:
         return orjson.loads(orjson.dumps(value))
     except orjson.JSONEncodeError:
-        return event.line.decode(errors="replace")
+        return json_text(value)

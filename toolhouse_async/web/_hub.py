@@ -13,6 +13,7 @@ from uuid import uuid4
 from .._held import EventReader, Turn
 from .._log import log
 from .._session import BackgroundJobWaiter
+from .._values.nested import half_made
 from .._values.results import TurnResult
 from ..errors import ClosedError, ConfigurationError, EventsDroppedError, SessionBusyError, ToolhouseError
 from ..events import Event
@@ -20,6 +21,8 @@ from ._replay import Replay
 
 __all__ = ["HubReader", "HubTurn", "TurnHub"]
 
+PASSES: Final = 3
+"""Passes of the event loop in which those who follow may take what came before an event that cannot be kept."""
 _NUMBER: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
@@ -34,9 +37,10 @@ class TurnHub:
 
     Args:
         keep: Seconds for which a turn can be read when it is over.
-        max_bytes: About how many bytes of memory the events of one turn may take, beside its result: text as it is,
-            JSON as eight times its length, which is what it may become. Beyond it the oldest are dropped,
-            and a reader who has not had them gets :class:`~toolhouse_async.EventsDroppedError`.
+        max_bytes: How many bytes of memory the events of one turn may take, beside its result: their words, their data
+            as Python has them, and each line once. Beyond it the oldest are dropped, and a reader who has not had them
+            gets :class:`~toolhouse_async.EventsDroppedError`. An event that is beyond it alone is given to those who
+            follow at that moment, and not kept. What is held in truth is below twice as much, or 256 KiB.
         max_turns: How many turns are held, running or over. Where there are more, the one that has been over for the
             longest is forgotten before its time.
 
@@ -158,9 +162,10 @@ class HubTurn:
         self.turn: Turn | BackgroundJobWaiter = turn
         self.error: Exception | None = None
         self._replay = Replay(max_bytes)
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: set[asyncio.Future[Event | None]] = set()
         self.task: asyncio.Task[None] = asyncio.ensure_future(self._run())
 
+    @half_made
     def __repr__(self) -> str:
         return f"<HubTurn {self.name!r:.80}, {self._replay.count} events: {'over' if self.is_over else 'running'}>"
 
@@ -172,8 +177,11 @@ class HubTurn:
     async def _run(self) -> None:
         try:
             async for event in self.turn:
-                self._replay.add(event)
-                self._wake()
+                if self._replay.can_hold(event):
+                    self._replay.add(event)
+                    self._wake()
+                else:
+                    await self._pass_on(event)
         except asyncio.CancelledError:
             self.error = ClosedError("the event loop was stopped")
             raise
@@ -184,10 +192,17 @@ class HubTurn:
         finally:
             asyncio.get_running_loop().call_soon(self._wake)  # when the task is done
 
-    def _wake(self) -> None:
+    async def _pass_on(self, event: Event) -> None:
+        """Give an event that cannot be held to those who have had all before it."""
+        for _ in range(PASSES):
+            await asyncio.sleep(0)
+        self._replay.add(event)
+        self._wake(event)
+
+    def _wake(self, event: Event | None = None) -> None:
         for waiter in self._waiting:
             if not waiter.done():
-                waiter.set_result(None)
+                waiter.set_result(event)
         self._waiting.clear()
 
     def follow(self, after: str | None = None) -> HubReader:
@@ -234,12 +249,14 @@ class HubTurn:
             if self.is_over:
                 self._raise_error()
                 raise StopAsyncIteration
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            waiter: asyncio.Future[Event | None] = asyncio.get_running_loop().create_future()
             self._waiting.add(waiter)
             try:
-                await waiter
+                event = await waiter
             finally:
                 self._waiting.discard(waiter)
+            if event is not None:
+                return had + 1, event
         try:
             return self._replay.after(had)
         except LookupError:

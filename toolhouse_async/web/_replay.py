@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import islice
 from sys import getsizeof
 from typing import Final
 
-from ..events import Event, StreamRecovered, TextDelta
+import attrs
+
+from ..events import Event, TextDelta
 
 __all__ = ["Replay"]
 
 _PIECES: Final = 512
 """Pieces of text that one entry takes: the grain in which the oldest are dropped."""
 _OVERHEAD: Final = 200
-"""About how many bytes an event takes beside its line."""
+"""About how many bytes an entry takes beside what it holds."""
+_LEAST: Final = 128 * 1024
+"""Bytes up to which the latest event is held whatever the bound."""
 _PIECE: Final = 8
 """The same of a piece of text, beside what Python says of it."""
-_PARSED: Final = 8
-"""How many times the length of its line an event may take: as received, and parsed."""
+
+
+def weight(event: Event, most: int) -> int:
+    """Bytes of memory that an event holds, beside its line and a turn's result; beyond ``most`` not exactly."""
+    size, left = _OVERHEAD, [getattr(event, each.name) for each in attrs.fields(type(event)) if each.name != "line"]
+    while left and size <= most:
+        item = left.pop()
+        size += getsizeof(item)
+        if type(item) is dict:
+            left += item
+            left += item.values()
+        elif type(item) is list:
+            left += item
+    return size
 
 
 class _Words:
@@ -32,29 +49,34 @@ class _Words:
 
 
 class _Other:
-    """Any other event."""
+    """Any other event; of the line that several share, one of them carries the weight."""
 
-    __slots__ = ("event", "first", "size")
+    __slots__ = ("event", "first", "line_size", "size")
 
-    def __init__(self, first: int, event: Event) -> None:
+    def __init__(self, first: int, event: Event, size: int) -> None:
         self.first = first
         self.event = event
-        self.size = _OVERHEAD + _PARSED * len(event.line)
-        if isinstance(event, StreamRecovered):
-            self.size += getsizeof(event.text) + getsizeof(event.missing)
+        self.size = size
+        self.line_size = 0
+
+    def carry(self) -> int:
+        """Carry the weight of the line, and return it."""
+        self.line_size = getsizeof(self.event.line)
+        self.size += self.line_size
+        return self.line_size
 
 
 class Replay:
     """The events of a turn by their numbers, counted from 1.
 
     Words are kept as pieces, and read as one event as far as they had come: who returns gets few events. Beyond the
-    bound the oldest are dropped, never the latest.
+    bound the oldest are dropped; the latest only where it is beyond that alone.
 
     Attributes:
         count: How many events came so far.
     """
 
-    __slots__ = ("_entries", "_max_bytes", "_size", "count")
+    __slots__ = ("_entries", "_line", "_max_bytes", "_size", "count")
 
     def __init__(self, max_bytes: int) -> None:
         """Start empty.
@@ -63,9 +85,15 @@ class Replay:
             max_bytes: About how many bytes of memory the events may take.
         """
         self.count = 0
+        self._line = b""  # the latest that an entry carries
         self._max_bytes = max_bytes
         self._size = 0
         self._entries: list[_Words | _Other] = []
+
+    def can_hold(self, event: Event) -> bool:
+        """Whether an event is within the bound, were it alone."""
+        most = max(self._max_bytes, _LEAST)
+        return weight(event, most) + getsizeof(event.line) <= most
 
     def add(self, event: Event) -> None:
         """Add the next event."""
@@ -79,9 +107,12 @@ class Replay:
             size = getsizeof(event.text) + _PIECE
             last.size += size
         else:
-            entry = _Other(self.count, event)
+            size = weight(event, max(self._max_bytes, _LEAST))
+            entry = _Other(self.count, event, size)
             self._entries.append(entry)
-            size = entry.size
+            if event.line is not self._line:
+                self._line = event.line
+                size += entry.carry()
         self._size += size
         if self._size > self._max_bytes:
             self._shrink()
@@ -90,9 +121,24 @@ class Replay:
         """Drop the oldest, an eighth more than is needed, so that it is seldom done."""
         dropped = 0
         while self._size > self._max_bytes * 7 // 8 and dropped < len(self._entries) - 1:
-            self._size -= self._entries[dropped].size
+            self._drop(dropped)
+            dropped += 1
+        if self._size > max(self._max_bytes, _LEAST):
+            self._drop(dropped)
             dropped += 1
         del self._entries[:dropped]
+
+    def _drop(self, index: int) -> None:
+        """Take an entry's weight off; the next one of its line carries that now."""
+        entry = self._entries[index]
+        self._size -= entry.size
+        if isinstance(entry, _Other) and entry.line_size:
+            others = (each for each in islice(self._entries, index + 1, None) if isinstance(each, _Other))
+            heir = next(others, None)
+            if heir is not None and heir.event.line is entry.event.line:
+                self._size += heir.carry()
+            elif entry.event.line is self._line:
+                self._line = b""
 
     def after(self, number: int) -> tuple[int, Event]:
         """What follows the event of that number, which must not be the last.

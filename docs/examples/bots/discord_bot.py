@@ -32,10 +32,11 @@ class DiscordChat(Chat):
         self._channel = channel
 
     async def post(self, text: str) -> discord.Message:
-        return await self._channel.send(text)
+        # Else Discord would fetch what a worker links, with whatever is in the address.
+        return await self._channel.send(text, suppress_embeds=True)
 
     async def edit(self, message: discord.Message, text: str) -> None:
-        await message.edit(content=text)
+        await message.edit(content=text, suppress=True)
 
     async def typing(self, is_on: bool) -> None:
         if is_on:

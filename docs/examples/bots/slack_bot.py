@@ -48,7 +48,11 @@ class SlackChat(Chat):
 
     async def post(self, text: str) -> str:
         answer = await self._client.chat_postMessage(
-            channel=self._channel, thread_ts=self._thread, text=escaped(text), unfurl_links=False
+            channel=self._channel,
+            thread_ts=self._thread,
+            text=escaped(text),
+            unfurl_links=False,  # else Slack would fetch what a worker links, with whatever is in the address
+            unfurl_media=False,
         )
         return str(answer["ts"])
 

@@ -13,12 +13,15 @@ import os
 from aiogram import Bot, Dispatcher, F
 from aiogram.enums import ChatType
 from aiogram.exceptions import AiogramError
-from aiogram.types import Message
+from aiogram.types import LinkPreviewOptions, Message
 from answers import Chat
 from conversations import Conversations
 
 from toolhouse_async import AsyncToolhouse, SessionManager
 from toolhouse_async.stores import SQLiteSessionStore
+
+NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
+"""Else Telegram would fetch what a worker links, with whatever is in the address."""
 
 
 class TelegramChat(Chat):
@@ -35,10 +38,10 @@ class TelegramChat(Chat):
         self._id = int(key.removeprefix("telegram:"))
 
     async def post(self, text: str) -> int:
-        return (await self._bot.send_message(self._id, text)).message_id
+        return (await self._bot.send_message(self._id, text, link_preview_options=NO_PREVIEW)).message_id
 
     async def edit(self, message: int, text: str) -> None:
-        await self._bot.edit_message_text(text, chat_id=self._id, message_id=message)
+        await self._bot.edit_message_text(text, chat_id=self._id, message_id=message, link_preview_options=NO_PREVIEW)
 
     async def typing(self, is_on: bool) -> None:
         if is_on:

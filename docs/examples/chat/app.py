@@ -1,6 +1,6 @@
 """A chat with a worker, in any number of tabs: one page, one process, one conversation for each browser.
 
-Serve it behind HTTPS with TOOLHOUSE_API_KEY, AGENT_ID and CHAT_SECRET in the environment:
+Serve it behind HTTPS with TOOLHOUSE_API_KEY, AGENT_ID, CHAT_SECRET and CHAT_HOSTS in the environment:
 
     pip install 'toolhouse-async[chat]'
     uvicorn --factory app:from_environment --timeout-graceful-shutdown 5
@@ -32,9 +32,11 @@ from starlette.routing import Route
 
 from toolhouse_async import (
     AsyncToolhouse,
+    ConfigurationError,
     Message,
     NotFoundError,
     OutcomeUnknownError,
+    SessionBusyError,
     SessionManager,
     ToolhouseError,
 )
@@ -45,6 +47,9 @@ PAGE = Path(__file__).with_name("index.html")
 LONGEST = 20_000
 """Characters that a message may have."""
 MONTH = 30 * 24 * 3600
+RUNNING_EACH = 20
+"""Answers that may be under way at once for one address, so that nobody takes the places of all others."""
+WORN = "Too many people are asking at the moment. Please try again in a minute."
 STATUS = {"SessionBusyError": 409, "RateLimitError": 429}
 """The status of an answer that tells of an error; 503 for all others."""
 
@@ -66,6 +71,7 @@ class Chat:
         self._agent_id = agent_id
         self._said: WeakKeyDictionary[HubTurn, str] = WeakKeyDictionary()
         self._left: set[str] = set()
+        self._running: dict[str, list[HubTurn]] = {}
 
     async def look(self) -> None:
         """Find out in which conversations a process that was stopped has left a job; forget those of last month."""
@@ -76,12 +82,31 @@ class Chat:
         """The conversation's turn, running or over for a short while."""
         return self._hub.get(key)
 
-    def say(self, key: str, text: str) -> HubTurn:
-        """Begin a turn."""
-        turn = self._hub.start(key, self._manager.stream(key, text))
+    def say(self, key: str, text: str, visitor: str | None = None) -> HubTurn:
+        """Begin a turn; for somebody at an address, of whom only so many are under way at once."""
+        before = self._hub.get(key)
+        if visitor is not None and (before is None or before.is_over):
+            self._make_room_for(visitor)
+        try:
+            turn = self._hub.start(key, self._manager.stream(key, text))
+        except SessionBusyError:
+            if before is not None and not before.is_over:
+                raise
+            raise RefusedError(503, WORN) from None  # it is not this conversation that is busy
         self._left.discard(key)  # a message waits for the job itself, and resumes the run
         self._said[turn] = text
+        if visitor is not None:
+            self._running.setdefault(visitor, []).append(turn)
         return turn
+
+    def _make_room_for(self, visitor: str) -> None:
+        self._running = {
+            each: running
+            for each, turns in self._running.items()
+            if (running := [turn for turn in turns if not turn.is_over])
+        }
+        if len(self._running.get(visitor, ())) >= RUNNING_EACH:
+            raise RefusedError(429, "So many answers are being written for your network that this one has to wait.")
 
     async def conversation(self, key: str) -> dict[str, Any]:
         """What a page needs that has just been opened: what was said, and the turn to attach to."""
@@ -182,11 +207,23 @@ async def _conversation(request: Request) -> Response:
 
 async def _say(request: Request) -> Response:
     text = (await _body(request)).get("text")
+    if "chat" not in request.session:
+        raise RefusedError(403, "Please allow cookies for this page, and load it again.")
     if not isinstance(text, str) or not text.strip():
         return _json({"message": "Please write something first."}, 422)
     if len(text) > LONGEST:
         return _json({"message": f"Please write less: {LONGEST:,} characters at most."}, 413)
-    return _json({"id": _chat(request).say(_key(request), text).id}, 202)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _json({"message": "Please write this again: half of a character is missing."}, 422)
+    return _json({"id": _chat(request).say(_key(request), text, _visitor(request)).id}, 202)
+
+
+def _visitor(request: Request) -> str:
+    """The address of whoever asks; of IPv6 the part that one household has."""
+    address = "" if request.client is None else request.client.host
+    return ":".join(address.split(":")[:4])
 
 
 async def _turn(request: Request) -> Response:
@@ -240,7 +277,7 @@ async def _body(request: Request) -> dict[str, Any]:
             raise RefusedError(413, "This is too long.")
     try:
         body = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
         raise RefusedError(400, "Please send a JSON object.")
@@ -272,8 +309,8 @@ def create_app(
     agent_id: str,
     *,
     secret: str,
+    hosts: Sequence[str],
     store: Callable[[], SessionStore] | None = None,
-    hosts: Sequence[str] = ("*",),
     https: bool = True,
     suggestions: Sequence[str] | None = None,
     **session_options: Any,
@@ -284,8 +321,8 @@ def create_app(
         make_client: Makes the client, once, when the application starts.
         agent_id: The worker.
         secret: What signs the cookies; the same after a restart, so that browsers keep their conversations.
-        store: Makes the store of the conversations; default in memory.
         hosts: Names by which the application is reached; others are refused.
+        store: Makes the store of the conversations; default in memory.
         https: Whether browsers reach it by HTTPS, as they should: the cookie goes nowhere else then.
         suggestions: What the page proposes to say first.
         **session_options: For every conversation: ``vars``, ``bundle``.
@@ -369,12 +406,34 @@ def _hash(page: str, element: str) -> str:
 
 
 def from_environment() -> Starlette:
-    """The application as the environment describes it; see the top of this file. CHAT_STORE may name a database."""
+    """The application as the environment describes it; see the top of this file. CHAT_STORE may name a database.
+
+    Raises:
+        ConfigurationError: A setting is missing, or would be no protection.
+    """
+    agent_id = _setting("AGENT_ID", "the id of your worker")
+    secret = _setting("CHAT_SECRET", SECRET)
+    if len(secret) < 32 or len(set(secret)) < 10:
+        raise ConfigurationError(f"CHAT_SECRET can be guessed; set it to {SECRET}")
+    hosts = [each.strip() for each in _setting("CHAT_HOSTS", HOSTS).split(",")]
+    if not all(re.fullmatch(r"(\*\.)?[\w-]+(\.[\w-]+)*", each) for each in hosts):
+        raise ConfigurationError(f"CHAT_HOSTS holds what is no name of a host; set it to {HOSTS}")
     database = os.environ.get("CHAT_STORE")
     return create_app(
         AsyncToolhouse,
-        os.environ["AGENT_ID"],
-        secret=os.environ["CHAT_SECRET"],
+        agent_id,
+        secret=secret,
+        hosts=hosts,
         store=None if database is None else lambda: SQLiteSessionStore(database),
-        hosts=os.environ.get("CHAT_HOSTS", "*").split(","),
     )
+
+
+SECRET = "a long random text that stays the same: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+HOSTS = "the names by which browsers reach the chat, without port: chat.example.org, or several with commas"
+
+
+def _setting(name: str, what: str) -> str:
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise ConfigurationError(f"{name} is not set; set it to {what}")
+    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import time
@@ -173,7 +174,8 @@ BLOCKED = """() => {
     [
         *("x" * 1_000_000, "word " * 200_000, "*" * 100_000, "[" * 100_000, "`" * 100_000, "> " * 10_000),
         *("a*b_" * 25_000, "- " * 20_000, "|" * 50_000, "![](" * 25_000, "http://" * 15_000, "\\" * 100_000),
-        "<" * 100_000,
+        *("<" * 100_000, "http://" * 7_000 + "\x07", "http://:" * 6_000, "http://)" * 6_000, "<http://" * 6_000),
+        *("[](<" * 12_000, '[](a "' * 8_000, "![*](x" * 8_000, "https://a_*" * 4_500, "~~" * 20_000, "_a*" * 16_000),
     ],
     ids=lambda piece: f"{piece[:5]!r} x {len(piece)}",
 )
@@ -187,6 +189,88 @@ def test_a_long_line_does_not_stop_the_page(tab: Tab, site: Site, piece: str) ->
     assert letters(found).startswith(letters(piece)) or letters(piece) in letters(found)
     assert tab.page.evaluate("window.longest") < 500  # milliseconds; a parser that is not linear takes minutes
     assert tab.ask("Still there?") == "You said: Still there?"
+
+
+@pytest.mark.parametrize("between", ["", "word"])
+def test_thousands_of_tools_do_not_stop_the_page(tab: Tab, site: Site, between: str) -> None:
+    """The first ones have boxes, one line counts the others; words between them are all there."""
+    tab.say("wait").wait_for_text("first")
+    tab.page.evaluate(BLOCKED)
+    tab.page.evaluate(
+        """(between) => {
+          for (let n = 0; n < 20_000; n++) {
+            queue.push({event: "ToolCall", id: `c${n}`, name: "look", arguments: {at: n}});
+            if (between) queue.push({event: "TextDelta", text: between});
+            queue.push({event: "ToolResult", id: n % 2 ? `c${n}` : null, name: "look", content: {seen: n}});
+          }
+          schedule();
+        }""",
+        between,
+    )
+    tab.page.wait_for_function("() => queue.length === 0", timeout=60_000)
+    content = tab.messages("assistant").last.locator(".content").last
+    assert content.locator(".tool").count() == 200
+    assert content.locator(".tool[data-status=done]").count() == 200
+    assert content.locator(".folded").inner_text() == "and 19,800 more tools"
+    assert content.evaluate("e => e.querySelectorAll('*').length") < 4_000
+    assert str(content.evaluate("e => e.textContent")).count("word") == (20_000 if between else 0)
+    assert tab.page.evaluate("window.longest") < 500
+    site.go_on()
+    tab.wait_for("idle")
+    assert tab.ask("Still there?") == "You said: Still there?"
+
+
+def test_a_long_conversation_comes_onto_the_page_piece_by_piece(tab: Tab, site: Site) -> None:
+    """The latest first, and at once no more than takes a moment: a reload does not stand still."""
+    texts = ["".join(f"Item **{number}** of `{name}`\n\n" for number in range(1_000)) + "The end." for name in "ab"]
+    for text in texts:
+        shown(tab, site, text)
+    tab.page.evaluate(
+        """() => {
+          window.pushed = [[]];
+          const push = MarkdownStream.prototype.push;
+          MarkdownStream.prototype.push = function (text) {
+            if (pushed.at(-1).push(text.length) === 1) setTimeout(() => pushed.push([]));
+            push.call(this, text);
+          };
+          detach();
+          turn = null;
+          show({messages: ["a", "b"].map((name) => ({role: "assistant", text: TEXTS[name]})), turn: null});
+        }""".replace("TEXTS", json.dumps(dict(zip("ab", texts, strict=True))))
+    )
+    contents = tab.messages("assistant")
+    assert contents.count() == 2
+    tab.page.wait_for_function(
+        "() => [...document.querySelectorAll('.assistant')].filter(e => /The end/.test(e.textContent)).length === 2"
+    )
+    pushed = tab.page.evaluate("pushed.map(sizes => sizes.reduce((a, b) => a + b, 0))")
+    assert sum(pushed) == sum(map(len, texts))
+    assert max(pushed) <= 16_000
+    found = [str(content.evaluate("e => e.textContent")) for content in contents.all()]
+    assert [text.count("Item") for text in found] == [1_000, 1_000]
+    assert tab.ask("Still there?") == "You said: Still there?"
+
+
+def test_results_find_their_calls(tab: Tab) -> None:
+    """By their id, or by their tool where they have none: the latest that is open."""
+    tab.say("wait").wait_for_text("first")
+    tab.page.evaluate(
+        """() => {
+          for (const [id, name] of [["1", "a"], ["1", "b"], ["2", "a"], [null, "c"]]) {
+            queue.push({event: "ToolCall", id, name, arguments: {}});
+          }
+          for (const [id, name] of [["1", null], [null, "a"], ["3", "d"]]) {
+            queue.push({event: "ToolResult", id, name, content: "x", is_error: id === "3"});
+          }
+          flush();
+        }"""
+    )
+    boxes = tab.messages("assistant").last.locator(".tool")
+    states = [(box.locator(".tool-name").inner_text(), box.get_attribute("data-status")) for box in boxes.all()]
+    assert states == [("a", "running"), ("b", "done"), ("a", "done"), ("c", "running"), ("d", "failed")]
+    tab.page.locator("#stop").click()
+    tab.wait_for("idle")
+    assert [box.get_attribute("data-status") for box in boxes.all()] == ["ended", "done", "done", "ended", "failed"]
 
 
 def test_an_hour_of_chat_does_not_grow_without_end(tab: Tab, site: Site) -> None:

@@ -8,5 +8,5 @@ from pathlib import Path
 
 __all__ = ["PENGUINS"]
 
-PENGUINS = Path(__file__).parents[1] / "data" / "penguins.csv"
+PENGUINS = Path(__file__).resolve().parents[1] / "data" / "penguins.csv"
 """A real data set that ships with the package; its README names the source."""

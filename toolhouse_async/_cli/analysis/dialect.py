@@ -12,6 +12,7 @@ from attrs import frozen
 
 from .cells import number
 from .encoding import CSVError, detect_encoding
+from .opening import open_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -166,7 +167,7 @@ def _sample(path: Path, encoding: str) -> tuple[list[str], bool]:
     lines: list[str] = []
     size = 0
     try:
-        with path.open(encoding=encoding, newline="") as file:
+        with open_text(path, encoding) as file:
             while line := file.readline(_LONGEST_LINE + 1):
                 lines.append(line)
                 size += len(line)

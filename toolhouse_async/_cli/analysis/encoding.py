@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import codecs
-import stat
 from typing import TYPE_CHECKING
+
+from .opening import open_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,10 +40,7 @@ def detect_encoding(path: Path) -> str:
         CSVError: There is no such file, it cannot be read, it is empty, or it is not text.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a named pipe would wait for ever
-            what = "a directory" if path.is_dir() else "not a regular file"
-            raise CSVError(f"cannot read {path}: it is {what}")
-        with path.open("rb") as file:
+        with open_bytes(path) as file:
             start = file.read(_CHUNK)
         if not start.strip():
             raise CSVError(f"{path} is empty")
@@ -75,7 +73,7 @@ def _by_zero_bytes(path: Path, start: bytes) -> str | None:
 
 def _by_trial(path: Path) -> str:
     decoder = codecs.getincrementaldecoder("utf-8")()
-    with path.open("rb") as file:
+    with open_bytes(path) as file:
         try:
             while chunk := file.read(_CHUNK):
                 decoder.decode(chunk)

@@ -14,6 +14,7 @@ from .columns import Column
 from .dialect import Dialect, detect_dialect, records
 from .encoding import CSVError
 from .histogram import histogram
+from .opening import open_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,8 +62,8 @@ def read_table(path: Path, progress: Progress | None = None) -> Table:
     rows = short = long = 0
     ragged_line = None
     try:
-        total = path.stat().st_size
-        with path.open(encoding=dialect.encoding, newline="") as file:
+        with open_text(path, dialect.encoding) as file:
+            total = os.fstat(file.fileno()).st_size
             reader = islice(records(file, path, dialect.separator), dialect.skip, None)
             while block := list(islice(reader, size)):
                 rows += len(block)

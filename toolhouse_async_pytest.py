@@ -1,7 +1,7 @@
 """The pytest fixture ``toolhouse_emulator``.
 
-Every pytest run of an environment with this package loads this module, so it imports the emulator only where
-a test asks for it.
+Every pytest run of an environment with this package loads this module. So it stands outside of the package, and
+imports that only where a test asks for the fixture.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ._thread import RunningEmulator
+    from toolhouse_async.testing import RunningEmulator
 
 __all__ = ["toolhouse_emulator"]
 
@@ -24,7 +24,7 @@ def toolhouse_emulator() -> Iterator[RunningEmulator]:
 
     It is served from a thread of its own and works in sync tests and with any async test plugin.
     """
-    from ._thread import running_emulator
+    from toolhouse_async.testing._thread import running_emulator
 
     with running_emulator() as emulator:
         yield emulator
