@@ -246,10 +246,11 @@ class Checkout:
     def completed(self) -> None:
         """Note that nothing is left open; the next note takes it along."""
         if not self.keeps_token:
-            self.delivered()
+            self._note(unsettled=None, token=None)
 
     def delivered(self) -> None:
-        """Note that the answer is where it belongs."""
+        """Note that the answer to a job is where it belongs: what came before the job counts as told."""
+        self.conversation.run.unfinished = None
         self._note(unsettled=None, token=None)
 
     def begin_anew(self) -> bool:
