@@ -26,6 +26,7 @@ from .errors import (
     ConflictError,
     NotFoundError,
     SessionBusyError,
+    StoreError,
     ToolhouseError,
     TurnTimeoutError,
 )
@@ -381,6 +382,9 @@ class Driver:
         self._interruption = make_error
 
     def _fail(self, error: ToolhouseError) -> None:
+        partial = self.turn.partial
+        if isinstance(error, StoreError) and (partial.text or partial.tool_calls or partial.jobs):
+            error.partial = partial
         self._end_turn(error)
         self.error = error
         self.close()
