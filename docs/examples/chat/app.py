@@ -45,6 +45,11 @@ PAGE = Path(__file__).with_name("index.html")
 LONGEST = 20_000
 """Characters that a message may have."""
 MONTH = 30 * 24 * 3600
+NO_COOKIE = (
+    "Your browser has not kept this page's cookie, so nothing that you say can be sent. "
+    "Please allow cookies for this page, and open it by https."
+)
+"""Whoever serves it by plain HTTP on purpose makes the application with ``https=False``."""
 STATUS = {"SessionBusyError": 409, "RateLimitError": 429}
 """The status of an answer that tells of an error; 503 for all others."""
 
@@ -176,12 +181,15 @@ async def _page(request: Request) -> Response:
 
 async def _conversation(request: Request) -> Response:
     if "chat" not in request.session:
-        return _json({"messages": [], "turn": None})  # nobody who has not opened the page has said anything
+        # Nobody who has not opened the page has said anything; and a page that was opened has a cookie.
+        return _json({"messages": [], "turn": None}, **{"Chat-Cookie": "missing"})
     return _json(await _chat(request).conversation(_key(request)))
 
 
 async def _say(request: Request) -> Response:
     text = (await _body(request)).get("text")
+    if "chat" not in request.session and request.app.state.https and request.url.scheme != "https":
+        return _json({"message": NO_COOKIE}, 403)  # else the answer would belong to a conversation of nobody
     if not isinstance(text, str) or not text.strip():
         return _json({"message": "Please write something first."}, 422)
     if len(text) > LONGEST:
@@ -216,9 +224,9 @@ async def _new(request: Request) -> Response:
     return Response(status_code=204)
 
 
-def _json(data: Any, status: int = 200) -> Response:
+def _json(data: Any, status: int = 200, **headers: str) -> Response:
     """An answer for one browser, and for no cache between."""
-    return JSONResponse(data, status, headers={"Cache-Control": "no-store"})
+    return JSONResponse(data, status, headers={"Cache-Control": "no-store", **headers})
 
 
 def _chat(request: Request) -> Chat:
@@ -333,6 +341,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.page = _make_page(agent_id, suggestions)
+    app.state.https = https
     return app
 
 
