@@ -119,6 +119,7 @@ class Driver:
                 if turn.notes:
                     await self.conversation.write_down(turn)
                 if type(turn.todo) is Over:
+                    log.debug("run %s: the turn is over", turn.run.run_id)
                     self.result = turn.todo.result
                     self.close()
                     break
@@ -286,7 +287,7 @@ class Driver:
         try:
             status = await self._status(run_id)
         except ToolhouseError as error:
-            log.info("run %s could not be read: %s", run_id, error)
+            log.info("run %s could not be read: %s", run_id, type(error).__name__)
             if isinstance(error, NotFoundError) and turn.state is State.CHECKING and self._begins_anew():
                 return
             self.machine.blind(error, self._core.time(), service.randomness.random())
@@ -382,6 +383,7 @@ class Driver:
         self._interruption = make_error
 
     def _fail(self, error: ToolhouseError) -> None:
+        log.debug("run %s: the turn has ended by %s", self.turn.run.run_id, type(error).__name__)
         partial = self.turn.partial
         if isinstance(error, StoreError) and (partial.text or partial.tool_calls or partial.jobs):
             error.partial = partial

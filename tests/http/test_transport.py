@@ -114,6 +114,29 @@ async def test_a_refused_connection(request_: requests.Request) -> None:
     assert str(request_) in str(error)
 
 
+async def test_why_there_is_no_connection_is_said_as_people_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = unused_port()
+    refused = f"at 127.0.0.1:{port} cannot be reached (Connection refused)"
+    for scheme in ("http", "https"):
+        error = await fails(NotSentError, f"{scheme}://127.0.0.1:{port}")
+        assert str(error) == f"POST /ndjson/a: not sent: the server {refused}"
+    error = await fails(NotSentError, "https://agents.invalid", proxy=f"http://127.0.0.1:{port}")
+    assert str(error) == f"POST /ndjson/a: not sent: the proxy {refused}"
+
+    async def resolve(host: str, *_: object, **__: object) -> Any:
+        if host == "two.invalid":
+            kind = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+            return [(*kind, ("127.0.0.1", port)), (*kind, ("127.0.0.2", port))]
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    error = await fails(NotSentError, "http://nowhere.invalid")
+    assert str(error).endswith("the address of nowhere.invalid cannot be found (Name or service not known)")
+    error = await fails(NotSentError, f"http://two.invalid:{port}")
+    assert f"the server at two.invalid:{port} cannot be reached (Connection refused)" in str(error)
+    assert "ssl" not in str(error)
+
+
 async def test_a_host_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     async def resolve(*_: object, **__: object) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")

@@ -96,10 +96,10 @@ class Credentials:
     def __init__(self, api_key: ApiKey | None) -> None:
         if api_key is None:
             api_key = os.environ.get("TOOLHOUSE_API_KEY")
-            if not api_key:
+            if api_key is None:
                 raise ConfigurationError(
                     "no API key: set the environment variable TOOLHOUSE_API_KEY or pass api_key= "
-                    '(api_key="" for a public worker, which takes none)'
+                    '("" in either place for a public worker, which takes none)'
                 )
         self._fixed: Secret | None = None
         self._ask: Callable[[], object] | None = None

@@ -112,6 +112,9 @@ class HTTPService:
         dispatch: Dispatch | None = None,
     ) -> Response:
         secret = await self._credentials.secret()
+        time_of = asyncio.get_running_loop().time
+        began = time_of()
+        log.debug("%s: sending %d bytes", request, len(request.body or b""))
         try:
             answer = await self._transport.send(
                 request, secret.header(), response_timeout=response_timeout, dispatch=dispatch
@@ -123,7 +126,10 @@ class HTTPService:
                 raise
         except ToolhouseError as error:
             error.args = tuple(secret.redact(str(part)) for part in error.args)  # it may quote what the server said
+            log.debug("%s: %s after %.3f s", request, type(error).__name__, time_of() - began)
             raise
+        told = (answer.status, time_of() - began, answer.run_id, answer.job_id)
+        log.debug("%s: answered with %d after %.3f s; run %s, job %s", request, *told)
         return answer
 
     async def _check(self, request: Request, answer: Response, secret: Secret) -> None:

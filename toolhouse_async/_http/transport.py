@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
@@ -324,9 +325,21 @@ def _explained(failure: Exception, *, sent: bool, request: Request) -> Toolhouse
         return NotSentError(f"{request}: the proxy refused to connect: {failure.status}", run_id=run_id)
     if isinstance(failure, aiohttp.ClientResponseError):
         return ProtocolError(f"{request}: the answer is not valid HTTP: {failure.message}"[:500], run_id=run_id)
+    if isinstance(failure, aiohttp.ClientConnectorError):
+        return NotSentError(f"{request}: not sent: {_unconnected(failure)}"[:500], run_id=run_id)
     reason = str(failure) if isinstance(failure, _Dropped) else f"{type(failure).__name__}: {failure}"
     if sent:
         return OutcomeUnknownError(
             f"{request}: sent, and the connection was lost before an answer ({reason})"[:500], run_id=run_id
         )
     return NotSentError(f"{request}: not sent: {reason}"[:500], run_id=run_id)
+
+
+def _unconnected(failure: aiohttp.ClientConnectorError) -> str:
+    """Why there is no connection, as a person would say it."""
+    cause, where = failure.os_error, f"{failure.host}:{failure.port}"
+    if isinstance(failure, aiohttp.ClientConnectorDNSError):
+        return f"the address of {failure.host} cannot be found ({cause.strerror or cause})"
+    what = "proxy" if isinstance(failure, aiohttp.ClientProxyConnectionError) else "server"
+    why = os.strerror(cause.errno) if cause.errno else str(cause)
+    return f"the {what} at {where} cannot be reached ({why})"
