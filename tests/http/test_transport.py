@@ -5,6 +5,7 @@ import itertools
 import logging
 import os
 import pickle
+import re
 import socket
 import ssl
 import subprocess
@@ -32,6 +33,7 @@ from toolhouse_async import (
     TLSError,
     ToolhouseError,
 )
+from toolhouse_async._http import transport as module
 from toolhouse_async._http.answer import AiohttpAnswer
 from toolhouse_async._http.port import Cut
 from toolhouse_async._http.transport import SLICE, AiohttpTransport
@@ -155,6 +157,14 @@ async def test_a_tls_handshake_that_is_cut(said: bytes) -> None:
     async with greeting(said) as port:
         error = await fails(NotSentError, f"https://127.0.0.1:{port}")
     assert error.safe_to_retry is True
+    assert f"not sent: the server at 127.0.0.1:{port} " in str(error)
+    assert re.search("TLS handshake|reset by peer|was lost", str(error))
+
+
+def test_a_connection_that_was_lost_before_anything_was_sent() -> None:
+    error = module._explained(module._Dropped("ServerDisconnectedError: gone"), sent=False, request=POST)
+    assert type(error) is NotSentError
+    assert str(error) == "POST /ndjson/a: not sent: ServerDisconnectedError: gone"
 
 
 async def test_a_proxy_that_refuses() -> None:

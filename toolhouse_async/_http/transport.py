@@ -341,5 +341,7 @@ def _unconnected(failure: aiohttp.ClientConnectorError) -> str:
     if isinstance(failure, aiohttp.ClientConnectorDNSError):
         return f"the address of {failure.host} cannot be found ({cause.strerror or cause})"
     what = "proxy" if isinstance(failure, aiohttp.ClientProxyConnectionError) else "server"
-    why = os.strerror(cause.errno) if cause.errno else str(cause)
+    if isinstance(cause, ssl.SSLError):
+        return f"the {what} at {where} ended the connection in the middle of the TLS handshake"
+    why = os.strerror(cause.errno) if cause.errno else str(cause) or "the connection was lost"
     return f"the {what} at {where} cannot be reached ({why})"
