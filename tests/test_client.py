@@ -79,6 +79,12 @@ async def test_the_key_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
         assert "authorization" not in (await run_with("", server)).headers
 
 
+async def test_a_public_worker_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOOLHOUSE_API_KEY", "")
+    async with RawServer([said("x")]) as server:
+        assert "authorization" not in (await run_with(None, server)).headers
+
+
 def test_no_key() -> None:
     with pytest.raises(ConfigurationError, match="TOOLHOUSE_API_KEY"):
         AsyncToolhouse()

@@ -43,7 +43,7 @@ class AsyncToolhouse:
 
     Args:
         api_key: The key; or a sync or async callable that returns one, asked before each request; or ``None`` for
-            the environment variable ``TOOLHOUSE_API_KEY``; ``""`` for a public worker.
+            the environment variable ``TOOLHOUSE_API_KEY``; ``""``, there too, for a public worker.
         base_url: The service; ``None`` is ``TOOLHOUSE_BASE_URL`` or else ``https://agents.toolhouse.ai``.
         timeouts: Times to wait.
         retries: When a request is sent again that was not accepted.

@@ -25,6 +25,7 @@ from .errors import (
     ConflictError,
     NotFoundError,
     SessionBusyError,
+    StoreError,
     ToolhouseError,
     TurnTimeoutError,
 )
@@ -116,6 +117,7 @@ class Driver:
                 if turn.notes:
                     await self.conversation.write_down(turn)
                 if type(turn.todo) is Over:
+                    log.debug("run %s: the turn is over", turn.run.run_id)
                     self.result = turn.todo.result
                     self.close()
                     break
@@ -287,7 +289,7 @@ class Driver:
         try:
             status = await reading
         except ToolhouseError as error:
-            log.info("run %s could not be read: %s", run_id, error)
+            log.info("run %s could not be read: %s", run_id, type(error).__name__)
             if isinstance(error, NotFoundError) and turn.state is State.CHECKING and self._begins_anew():
                 return
             self.machine.blind(error, self._core.time(), service.randomness.random())
@@ -377,6 +379,10 @@ class Driver:
         self._interruption = make_error
 
     def _fail(self, error: ToolhouseError) -> None:
+        log.debug("run %s: the turn has ended by %s", self.turn.run.run_id, type(error).__name__)
+        partial = self.turn.partial
+        if isinstance(error, StoreError) and (partial.text or partial.tool_calls or partial.jobs):
+            error.partial = partial
         self._end_turn(error)
         self.error = error
         self.close()

@@ -362,12 +362,23 @@ class StoreError(_WithPartial):
     """A session store failed, also when asked again, or holds what nobody can read.
 
     Attributes:
-        partial: The turn's result, where only what came of it could not be saved.
+        partial: What the turn had received; its result, where only what came of it could not be saved.
+        is_lasting: Whether asking again cannot help, as where a file may not be written.
     """
+
+    is_lasting: bool = False
 
 
 class LeaseLostError(StoreError):
-    """Another process has taken the key, or an operator has unlocked it: this one saves and sends nothing more."""
+    """Another process has taken the key, or an operator has unlocked it: this one saves and sends nothing more.
+
+    Attributes:
+        partial: What the turn had received.
+        has_vanished: Whether nobody has the key, for the store no longer knows it: it was emptied, as a server does
+            that keeps nothing and is restarted, or the key was forgotten.
+    """
+
+    has_vanished: bool = False
 
 
 class EventsDroppedError(ToolhouseError, LookupError):

@@ -40,6 +40,7 @@ class Discord(Platform):
         super().__init__(patch)
         self._sockets: list[web.WebSocketResponse] = []
         self._sequence = 1
+        self._nonces: dict[str, str] = {}
 
     async def say(self, user: str, text: str, **more: Any) -> None:
         self._number += 1
@@ -77,6 +78,8 @@ class Discord(Platform):
         return json({"id": "42", "name": "bot", "icon": None, "description": "", "owner": person("1"), **flags})
 
     async def _channel(self, request: web.Request) -> web.Response:
+        if request.match_info["user"] in self.gone_users:
+            return json({"code": 10003, "message": "Unknown Channel"}, 404)
         return json({"id": request.match_info["user"], "type": 1, "recipients": [person("17")], "flags": 0})
 
     async def _typing(self, request: web.Request) -> web.Response:
@@ -84,15 +87,21 @@ class Discord(Platform):
         return web.Response(status=204)
 
     async def _post(self, request: web.Request) -> web.Response:
-        refusal = self.refusal()
+        user, number = request.match_info["user"], request.match_info.get("number")
+        refusal = await self.refusal(user)
         if refusal is not None:
             return refusal
-        user, number = request.match_info["user"], request.match_info.get("number")
         body = await request.json()
         assert body["allowed_mentions"]["parse"] == []
         assert body["flags"] & 4, "the links of the message would be fetched"
         self.called("post" if number is None else "edit", user, body["content"])
-        return json(self._message(user, body["content"], self.shown(user, body["content"], number), ME))
+        known = self._nonces.get(str(body.get("nonce")))
+        if known is None:
+            known = self.shown(user, body["content"], number)
+        if number is None:
+            assert body["enforce_nonce"]
+            self._nonces[str(body["nonce"])] = known
+        return self.answered(request, json(self._message(user, self.text_of(known) or "", known, ME)))
 
     def _message(self, user: str, text: str, number: str, author: dict[str, Any]) -> dict[str, Any]:
         empty: dict[str, Any] = {"mentions": [], "mention_roles": [], "attachments": [], "embeds": []}
@@ -129,11 +138,14 @@ class Discord(Platform):
         """The refusal of an edit whose message is gone."""
         return json({"code": 10008, "message": "Unknown Message"}, 404)
 
-    def too_many(self) -> web.Response:
+    def nobody(self) -> web.Response:
+        """The refusal of a message to a chat that is gone."""
+        return json({"code": 50007, "message": "Cannot send messages to this user"}, 403)
+
+    def too_many(self, seconds: int = 7) -> web.Response:
         """The refusal of a call too many."""
-        return json(
-            {"message": "You are being rate limited.", "retry_after": 7, "global": False}, 429, Via="1.1 google"
-        )
+        told = {"message": "You are being rate limited.", "retry_after": seconds, "global": False}
+        return json(told, 429, Via="1.1 google")
 
     def check_pace(self) -> None:
         for user in (self.ada, self.bob):

@@ -38,6 +38,9 @@ class Platform(ABC):
         calls: What the bot called, in order.
         is_cut: Whether the bot's calls do not get through.
         refusals: How many of the next messages and edits are refused, and how.
+        gone_users: Who cannot be written to any more.
+        is_silent: Whether the platform answers no call.
+        losses: How many of the next messages and edits are taken, with the answer lost.
     """
 
     name: str
@@ -50,6 +53,9 @@ class Platform(ABC):
         self.calls: list[Call] = []
         self.is_cut = False
         self.refusals: list[web.Response] = []
+        self.losses = 0
+        self.gone_users: set[str] = set()
+        self.is_silent = False
         self._news = asyncio.Event()
         self._screens: dict[str, dict[str, str]] = {}
         self._number = 100
@@ -125,11 +131,27 @@ class Platform(ABC):
         self._news.set()
         self.calls.append(Call(asyncio.get_running_loop().time(), method, user, text))
 
-    def refusal(self) -> web.Response | None:
+    @abstractmethod
+    def nobody(self) -> web.Response:
+        """The refusal of a message to a chat that is gone."""
+
+    async def refusal(self, user: str) -> web.Response | None:
         """How the next message or edit is refused, if it is."""
+        while self.is_silent:
+            await asyncio.sleep(LOOK)
+        if user in self.gone_users:
+            return self.nobody()
         if self.is_cut:
             return web.Response(status=400, text="cut")
         return self.refusals.pop(0) if self.refusals else None
+
+    def answered(self, request: web.Request, answer: web.Response) -> web.Response:
+        """The answer to a message or an edit that was taken, unless it is lost."""
+        if self.losses:
+            self.losses -= 1
+            assert request.transport is not None
+            request.transport.abort()
+        return answer
 
     def shown(self, user: str, text: str, number: str | None = None) -> str:
         """Put a message on the screen, or change one; return its number."""
@@ -141,6 +163,10 @@ class Platform(ABC):
         self._screens.setdefault(user, {})[number] = text
         self._news.set()
         return number
+
+    def text_of(self, number: str) -> str | None:
+        """What a message says."""
+        return next((screen[number] for screen in self._screens.values() if number in screen), None)
 
     def user_of(self, number: str) -> str | None:
         """Who sees a message."""

@@ -84,9 +84,6 @@ class Slack(Platform):
             user = f"{body['channel_id']}:{body['thread_ts']}"
             self.called("typing" if body["status"] else "typing is over", user, body["status"])
             return json({"ok": True})
-        refusal = self.refusal()
-        if refusal is not None:
-            return refusal
         assert len(body["text"]) <= self.limit, "the message is too long"
         assert not set("<>") & set(body["text"]), "a worker could mention somebody"
         if method == "chat.postMessage":
@@ -95,16 +92,24 @@ class Slack(Platform):
         number = body.get("ts")
         user = self.user_of(number) if number else f"{body['channel']}:{body['thread_ts']}"
         assert user is not None
+        refusal = await self.refusal(user)
+        if refusal is not None:
+            return refusal
         self.called({"chat.postMessage": "post", "chat.update": "edit"}[method], user, text)
-        return json({"ok": True, "channel": body["channel"], "ts": self.shown(user, text, number)})
+        answer = json({"ok": True, "channel": body["channel"], "ts": self.shown(user, text, number)})
+        return self.answered(request, answer)
 
     def gone(self) -> web.Response:
         """The refusal of an edit whose message is gone."""
         return json({"ok": False, "error": "message_not_found"})
 
-    def too_many(self) -> web.Response:
+    def nobody(self) -> web.Response:
+        """The refusal of a message to a chat that is gone."""
+        return json({"ok": False, "error": "is_archived"})
+
+    def too_many(self, seconds: int = 7) -> web.Response:
         """The refusal of a call too many."""
-        return json({"ok": False, "error": "ratelimited"}, 429, **{"Retry-After": "7"})
+        return json({"ok": False, "error": "ratelimited"}, 429, **{"Retry-After": str(seconds)})
 
     def check_pace(self) -> None:
         edits = sorted(self.times(self.ada, "edit") + self.times(self.bob, "edit"))

@@ -41,7 +41,7 @@ class World:
         """All accepted messages, those that resume left out."""
         return [message for told in self.told.values() for message in told if message]
 
-    async def _worker(self, ctx: Any) -> AsyncIterator[Any]:
+    async def _worker(self, ctx: Any) -> AsyncIterator[Any]:  # noqa: C901 - one case a word
         self.told.setdefault(ctx.run_id, []).append(ctx.message)
         if ctx.job_result is not None:
             yield ctx.text(f"Computed: {ctx.job_result}. ")
@@ -62,6 +62,8 @@ class World:
                 yield ErrorEvent("secret of the worker", "E42")
             case "nothing":
                 yield ctx.tool_result(ctx.tool_call("noop"), "x")
+            case "never":  # the message is kept, and nothing follows it
+                raise RuntimeError("the worker has failed")
             case "" | None:
                 pass
             case message:

@@ -71,15 +71,17 @@ class Telegram(Platform):
         if method == "sendChatAction":
             self.called("typing", user, form["action"])
             return ok(True)
-        refusal = self.refusal()
+        refusal = await self.refusal(user)
         if refusal is not None:
             return refusal
         self.called({"sendMessage": "post", "editMessageText": "edit"}[method], user, form["text"])
         assert "parse_mode" not in form
         assert plain_json.loads(form["link_preview_options"])["is_disabled"] is True
+        if "message_id" in form and form["text"] == self.text_of(form["message_id"]):
+            return failed(400, "Bad Request: message is not modified: it has exactly this content already")
         number = self.shown(user, form["text"], form.get("message_id"))
         chat = {"id": int(user), "type": "private"}
-        return ok({"message_id": int(number), "date": 1, "chat": chat, "text": form["text"]})
+        return self.answered(request, ok({"message_id": int(number), "date": 1, "chat": chat, "text": form["text"]}))
 
     async def _take(self, offset: int, seconds: int) -> list[dict[str, Any]]:
         self._updates = [update for update in self._updates if update["update_id"] >= offset]
@@ -96,9 +98,13 @@ class Telegram(Platform):
         """The refusal of an edit whose message is gone."""
         return failed(400, "Bad Request: message to edit not found")
 
-    def too_many(self) -> web.Response:
+    def nobody(self) -> web.Response:
+        """The refusal of a message to a chat that is gone."""
+        return failed(403, "Forbidden: bot was blocked by the user")
+
+    def too_many(self, seconds: int = 7) -> web.Response:
         """The refusal of a call too many."""
-        return failed(429, "Too Many Requests: retry after 7", parameters={"retry_after": 7})
+        return failed(429, f"Too Many Requests: retry after {seconds}", parameters={"retry_after": seconds})
 
     def check_pace(self) -> None:
         for user in (self.ada, self.bob):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 from answers import NOTHING
@@ -296,6 +297,70 @@ async def test_a_message_that_is_gone_is_posted_anew(platform: Platform, tmp_pat
         await platform.until(lambda: platform.screen(platform.ada)[1] == "".join(support.WORDS).strip())
 
 
+async def test_an_edit_whose_answer_was_lost_is_not_shown_twice(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (_, start):
+        await start()
+        await platform.say(platform.ada, "slow")
+        await platform.until(lambda: len(platform.times(platform.ada, "edit")) == 2)
+        await platform.until(lambda: "word50" in "".join(platform.screen(platform.ada)))
+        platform.losses = 2
+        whole = "".join(support.WORDS).strip()
+        await platform.until(lambda: platform.screen(platform.ada) == [whole] and not platform.losses)
+        await asyncio.sleep(300)
+        assert platform.screen(platform.ada) == [whole]
+        assert len(platform.times(platform.ada, "post")) == 1
+
+
+async def test_edits_that_do_not_get_through_are_made_again(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (_, start):
+        await start()
+        await platform.say(platform.ada, "slow")
+        await platform.until(lambda: platform.screen(platform.ada) != [])
+        platform.losses = 4
+        await platform.until(lambda: platform.screen(platform.ada) == ["".join(support.WORDS).strip()])
+        assert len(platform.times(platform.ada, "post")) == 1
+
+
+async def test_a_message_whose_answer_was_lost_is_posted_once_where_the_platform_can_tell(
+    platform: Platform, tmp_path: Path
+) -> None:
+    async with bots(platform, tmp_path) as (_, start):
+        await start()
+        platform.losses = 1
+        await platform.say(platform.ada, "slow")
+        whole = "".join(support.WORDS).strip()
+        await platform.until(lambda: whole in platform.screen(platform.ada))
+        assert len(platform.screen(platform.ada)) == (1 if platform.name == "discord" else 2)
+
+
+async def test_nobody_is_written_to_who_has_left(
+    platform: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        platform.gone_users.add(platform.ada)
+        await platform.say(platform.ada, "slow")
+        await platform.until(lambda: "not taken, 1 times" in caplog.text)
+        await asyncio.sleep(300)
+        assert "2 times" not in caplog.text
+        platform.gone_users.clear()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "You said: hello")
+        assert world.accepted == ["slow", "hello"]
+
+
+async def test_a_message_that_is_never_taken_is_given_up(
+    platform: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bots(platform, tmp_path) as (_, start):
+        await start()
+        platform.refusals += [platform.gone() for _ in range(5)]
+        await platform.say(platform.ada, "hello")
+        await platform.until(lambda: "5 times" in caplog.text)
+        await platform.say(platform.ada, "again")
+        await platform.sees(platform.ada, "You said: again")
+
+
 async def test_a_platform_that_takes_nothing_costs_no_turn(
     platform: Platform, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -306,5 +371,20 @@ async def test_a_platform_that_takes_nothing_costs_no_turn(
         await platform.until(lambda: "5 times" in caplog.text)
         platform.is_cut = False
         await platform.say(platform.ada, "again")
-        await platform.sees(platform.ada, "You said: again")
+        await platform.until(lambda: len(platform.screen(platform.ada)) == 2)
+        assert sorted(platform.screen(platform.ada)) == ["You said: again", "You said: hello"]
         assert world.accepted == ["hello", "again"]
+
+
+@ANY
+async def test_a_platform_that_takes_nothing_for_an_hour_is_given_up(
+    platform: Platform, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bots(platform, tmp_path) as (_, start):
+        await start()
+        platform.is_cut = True
+        await platform.say(platform.ada, "hello")
+        await asyncio.sleep(4000)
+        tries = len(caplog.messages)
+        await asyncio.sleep(600)
+        assert len(caplog.messages) == tries

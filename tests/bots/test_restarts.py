@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conversations import ABSENT, CLOSING, COMPUTING, LATE, LOST, QUEUED
+from conversations import ABSENT, ARRIVED, CLOSING, COMPUTING, LATE, LOST, QUEUED
 
 from . import support
 from .platform import Platform
@@ -77,6 +78,136 @@ async def test_a_crash_while_sending(platform: Platform, tmp_path: Path, accept:
         else:
             await platform.sees(platform.ada, "You said: hello", ABSENT)
         assert world.accepted == ["hello", "book"][: 1 + accept]
+
+
+async def test_a_crash_while_sending_what_arrived_and_has_no_answer(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "You said: hello")
+        await asyncio.sleep(5)
+        fault = world.emulator.faults.add(method="PUT", cut="silence", accept=True)
+        await platform.say(platform.ada, "never")
+        await platform.until(lambda: fault.hits == 1)
+        await process.kill()
+        await start()
+        await platform.sees(platform.ada, "You said: hello", ARRIVED)
+        await platform.say(platform.ada, "again")
+        await platform.sees(platform.ada, "You said: hello", ARRIVED, "You said: again")
+        assert world.accepted == ["hello", "never", "again"]
+
+
+async def test_a_message_right_after_a_crash_while_sending_what_has_no_answer(
+    platform: Platform, tmp_path: Path
+) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "You said: hello")
+        await asyncio.sleep(5)
+        fault = world.emulator.faults.add(method="PUT", cut="silence", accept=True)
+        await platform.say(platform.ada, "never")
+        await platform.until(lambda: fault.hits == 1)
+        await process.kill()
+        await start(is_store_down=True)  # so that it is not found out before
+        await platform.say(platform.ada, "again")
+        await platform.sees(platform.ada, "You said: hello", ARRIVED, "You said: again")
+        assert world.accepted == ["hello", "never", "again"]
+
+
+async def crash_while_sending(platform: Platform, world: Any, process: Any, *users: str) -> None:
+    """Kill a bot that is sending a message of each of these users, which arrives."""
+    for user in users:
+        await platform.say(user, "hello")
+        await platform.sees(user, "You said: hello")
+    await asyncio.sleep(5)
+    fault = world.emulator.faults.add(method="PUT", cut="silence", accept=True, times=len(users))
+    for user in users:
+        await platform.say(user, "book")
+    await platform.until(lambda: fault.hits == len(users))
+    await process.kill()
+
+
+@pytest.mark.parametrize("gone", ["ada", "bob"])
+async def test_a_chat_that_is_gone_keeps_no_other_from_its_answer(
+    platform: Any, tmp_path: Path, gone: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await crash_while_sending(platform, world, process, platform.ada, platform.bob)
+        left = {"ada": platform.ada, "bob": platform.bob}
+        platform.gone_users.add(left.pop(gone))
+        await start()
+        (other,) = left.values()
+        await platform.sees(other, "You said: hello", LATE, "You said: book")
+        await platform.until(lambda: "told nobody" in caplog.text)
+        caplog.clear()
+        await asyncio.sleep(200)
+        assert caplog.messages == []
+        assert sorted(filter(None, world.accepted)) == ["book", "book", "hello", "hello"]
+
+
+async def test_a_job_of_a_chat_that_is_gone_keeps_no_other_from_its_answer(
+    platform: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bots(platform, tmp_path) as (_, start):
+        process = await start()
+        for user in (platform.ada, platform.bob):
+            await platform.say(user, "job")
+            await platform.sees(user, "Let me see.", COMPUTING)
+        await process.stop()
+        platform.gone_users.add(platform.ada)
+        await start()
+        await platform.sees(platform.bob, "Let me see.", CLOSING["computing"], "Computed: 42.")
+        await platform.until(lambda: "is dropped" in caplog.text)
+        caplog.clear()
+        await asyncio.sleep(200)
+        assert caplog.messages == []
+
+
+async def test_a_conversation_that_the_service_has_forgotten_keeps_no_other_from_its_answer(
+    platform: Platform, tmp_path: Path
+) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await crash_while_sending(platform, world, process, platform.ada, platform.bob)
+        forgotten = next(iter(world.emulator._runs))
+        del world.emulator._runs[forgotten]
+        await start()
+        await platform.sees(platform.ada, "You said: hello", LOST)
+        await platform.sees(platform.bob, "You said: hello", LATE, "You said: book")
+        await platform.say(platform.ada, "again")
+        await platform.sees(platform.ada, "You said: hello", LOST, "You said: again")
+
+
+async def test_what_was_found_out_waits_for_a_platform_that_is_away(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await crash_while_sending(platform, world, process, platform.ada)
+        await start()
+        platform.is_cut = True
+        await asyncio.sleep(600)
+        platform.is_cut = False
+        await platform.sees(platform.ada, "You said: hello", LATE, "You said: book")
+
+
+async def test_the_answer_of_one_job_does_not_wait_for_another(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bots(platform, tmp_path) as (_, start):
+        process = await start()
+        await platform.say(platform.ada, "job")
+        await platform.sees(platform.ada, "Let me see.", COMPUTING)
+        monkeypatch.setattr(support, "JOB", 3000.0)
+        await platform.say(platform.bob, "job")
+        await platform.sees(platform.bob, "Let me see.", COMPUTING)
+        await process.stop()
+        await start()
+        platform.is_cut = True
+        await asyncio.sleep(300)
+        platform.is_cut = False
+        await platform.sees(platform.ada, "Let me see.", CLOSING["computing"], "Computed: 42.")
+        assert platform.screen(platform.bob) == ["Let me see.", CLOSING["computing"]]
 
 
 async def test_a_crash_while_sending_the_first_message(platform: Platform, tmp_path: Path) -> None:
@@ -173,3 +304,34 @@ async def test_a_message_on_its_way_when_the_bot_stops(platform: Platform, tmp_p
         await platform.until(lambda: "You said: hello?" in platform.screen(platform.ada))
         assert world.accepted == ["hello", "book", "hello?"]
         assert "You said: book" in platform.screen(platform.ada)
+
+
+@pytest.mark.parametrize("seconds", [60, 3000])
+async def test_a_platform_that_asks_to_wait_when_the_bot_stops(
+    platform: Any, tmp_path: Path, seconds: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        platform.refusals += [platform.too_many(seconds) for _ in range(9)]
+        await platform.say(platform.ada, "slow")
+        await platform.say(platform.bob, "job")
+        await platform.until(lambda: "not taken" in caplog.text or platform.name == "discord")
+        await asyncio.sleep(5)
+        began = asyncio.get_running_loop().time()
+        await process.stop()
+        assert asyncio.get_running_loop().time() - began <= 26
+        platform.refusals.clear()
+        assert sorted(world.accepted) == ["job", "slow"]
+
+
+async def test_a_platform_that_does_not_answer_when_the_bot_stops(platform: Any, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (_, start):
+        process = await start()
+        await platform.say(platform.ada, "slow")
+        await platform.until(lambda: platform.screen(platform.ada) != [])
+        platform.is_silent = True
+        await asyncio.sleep(5)
+        began = asyncio.get_running_loop().time()
+        await process.stop()
+        assert asyncio.get_running_loop().time() - began <= 30
+        platform.is_silent = False

@@ -11,10 +11,11 @@ from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
 from tests.support.answers import KEY
 from tests.web.support import Sent, read_sse, words
-from toolhouse_async import ConfigurationError
+from toolhouse_async import AsyncToolhouse, ConfigurationError
 from toolhouse_async.web import TurnHub
 
 from .site import EXAMPLE, Site, until
@@ -165,6 +166,29 @@ def test_who_never_opened_the_page_leaves_nothing_behind(site: Site) -> None:
         assert response.headers["cache-control"] == "no-store"
     site.stop_application()
     assert site.kept() == 0
+
+
+def test_a_page_learns_whether_its_cookie_is_kept(site: Site) -> None:
+    browser = Browser(site)
+    with Browser(site).open("GET", "/api/conversation") as response:
+        assert response.headers["chat-cookie"] == "missing"
+    browser.ask("GET", "/")
+    with browser.open("GET", "/api/conversation") as response:
+        assert response.headers["chat-cookie"] is None
+
+
+def test_nothing_is_sent_where_the_cookie_cannot_be_kept() -> None:
+    """One that is for HTTPS, and the page came by plain HTTP: the answer would belong to nobody."""
+    app = EXAMPLE.create_app(lambda: AsyncToolhouse("", base_url="http://127.0.0.1:1"), "worker", secret="s" * 32)
+    with TestClient(app) as client:
+        client.get("/")
+        answer = client.post("/api/messages", json={"text": "Hello"})
+        assert answer.status_code == 403
+        assert "https" in answer.json()["message"]
+        client.cookies.set("chat", client.get("/").headers["set-cookie"].partition("=")[2].partition(";")[0])
+        assert client.post("/api/messages", json={"text": "Hello"}).status_code == 202  # a proxy before it has HTTPS
+    with TestClient(app, base_url="https://testserver") as client:
+        assert client.post("/api/messages", json={"text": "Hello"}).status_code == 202
 
 
 def test_a_new_conversation(browser: Browser, site: Site) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiolimiter import AsyncLimiter
 
+from toolhouse_async import AuthenticationError
 from toolhouse_async.testing import WorkersEmulator
 from toolhouse_async.testing.workers import echo
 
@@ -83,6 +84,91 @@ async def test_a_program_that_stops_early(tmp_path: Path, monkeypatch: pytest.Mo
         (line,) = Path("answers.jsonl").read_text().splitlines()
         assert json.loads(line) == {"index": 0, "question": "quick", "text": "so"}
         assert await it.connections() <= 1
+
+
+def lines() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path("answers.jsonl").read_text().splitlines()]
+
+
+async def test_it_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("questions.txt").write_text("one\ntwo\nthree\n")
+    first = {"index": 1, "question": "two", "text": "kept"}
+    Path("answers.jsonl").write_text(json.dumps(first) + '\n{"index": 0, "que')  # it was killed in mid-line
+    async with scene({AGENT_ID: echo}) as it:
+        await it.run(block_with("aiolimiter"))
+        assert [request.json()["message"] for request in it.server.accepted] == ["one", "three"]
+        await it.run(block_with("aiolimiter"))
+        assert len(it.server.accepted) == 2
+    assert lines() == [
+        first,
+        {"index": 0, "question": "one", "text": "one"},
+        {"index": 2, "question": "three", "text": "three"},
+    ]
+
+
+async def go_away(it: Any, patch: pytest.MonkeyPatch) -> None:
+    """Close all connections, and refuse new ones."""
+
+    async def refused(*_: object, **__: object) -> Any:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    loop = asyncio.get_running_loop()
+    patch.setattr(loop, "sock_connect", refused)
+    patch.setattr(loop, "create_connection", refused)
+    for connection in it.server._runner.server.connections:
+        connection.transport.close()
+    await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("fault", [{"status": 429, "retry_after": 300}, {"refuse": True}], ids=["busy", "away"])
+async def test_it_pauses_while_nothing_can_be_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    count = 50
+    Path("questions.txt").write_text("".join(f"question {number}\n" for number in range(count)))
+    emulator = WorkersEmulator()
+    async with scene({AGENT_ID: echo}, emulator) as it:
+        running = asyncio.create_task(it.run(block_with("aiolimiter")))
+        await asyncio.sleep(5.2)  # between two questions
+        with monkeypatch.context() as patch:
+            if "refuse" in fault:
+                await go_away(it, patch)
+            else:
+                emulator.faults.add(times=None, **fault)
+            before = len(it.server.accepted), len(it.server.requests)
+            await asyncio.sleep(90)
+            assert len(it.server.accepted) == before[0]
+            assert len(it.server.requests) - before[1] < 20
+        emulator.faults.clear()
+        await running
+        told = [request.json()["message"] for request in it.server.accepted]
+    assert sorted(told) == sorted(f"question {number}" for number in range(count))
+    assert sorted(line["index"] for line in lines()) == list(range(count))
+    assert all(line["text"] == line["question"] for line in lines())
+
+
+async def test_what_nobody_knows_is_not_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("questions.txt").write_text("one\ntwo\n")
+    emulator = WorkersEmulator()
+    emulator.faults.add(cut="rst", accept=True)
+    async with scene({AGENT_ID: echo}, emulator) as it:
+        await it.run(block_with("aiolimiter"))
+        assert len(it.server.accepted) == 2
+    assert sorted("error" in line for line in lines()) == [False, True]
+
+
+async def test_a_wrong_key_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("questions.txt").write_text("one\n" * 30)
+    emulator = WorkersEmulator(api_key="another")
+    async with scene({AGENT_ID: echo}, emulator) as it:
+        with pytest.raises(AuthenticationError):
+            await it.run(block_with("aiolimiter"))
+        assert len(it.server.requests) < 5
+    assert lines() == []
 
 
 async def test_the_progress_is_shown_beside_the_output(

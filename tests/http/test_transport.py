@@ -5,6 +5,7 @@ import itertools
 import logging
 import os
 import pickle
+import re
 import socket
 import ssl
 import subprocess
@@ -32,6 +33,7 @@ from toolhouse_async import (
     TLSError,
     ToolhouseError,
 )
+from toolhouse_async._http import transport as module
 from toolhouse_async._http.answer import AiohttpAnswer
 from toolhouse_async._http.port import Cut
 from toolhouse_async._http.transport import SLICE, AiohttpTransport
@@ -114,6 +116,29 @@ async def test_a_refused_connection(request_: requests.Request) -> None:
     assert str(request_) in str(error)
 
 
+async def test_why_there_is_no_connection_is_said_as_people_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = unused_port()
+    refused = f"at 127.0.0.1:{port} cannot be reached (Connection refused)"
+    for scheme in ("http", "https"):
+        error = await fails(NotSentError, f"{scheme}://127.0.0.1:{port}")
+        assert str(error) == f"POST /ndjson/a: not sent: the server {refused}"
+    error = await fails(NotSentError, "https://agents.invalid", proxy=f"http://127.0.0.1:{port}")
+    assert str(error) == f"POST /ndjson/a: not sent: the proxy {refused}"
+
+    async def resolve(host: str, *_: object, **__: object) -> Any:
+        if host == "two.invalid":
+            kind = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+            return [(*kind, ("127.0.0.1", port)), (*kind, ("127.0.0.2", port))]
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    error = await fails(NotSentError, "http://nowhere.invalid")
+    assert str(error).endswith("the address of nowhere.invalid cannot be found (Name or service not known)")
+    error = await fails(NotSentError, f"http://two.invalid:{port}")
+    assert f"the server at two.invalid:{port} cannot be reached (Connection refused)" in str(error)
+    assert "ssl" not in str(error)
+
+
 async def test_a_host_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     async def resolve(*_: object, **__: object) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -132,6 +157,14 @@ async def test_a_tls_handshake_that_is_cut(said: bytes) -> None:
     async with greeting(said) as port:
         error = await fails(NotSentError, f"https://127.0.0.1:{port}")
     assert error.safe_to_retry is True
+    assert f"not sent: the server at 127.0.0.1:{port} " in str(error)
+    assert re.search("TLS handshake|reset by peer|was lost", str(error))
+
+
+def test_a_connection_that_was_lost_before_anything_was_sent() -> None:
+    error = module._explained(module._Dropped("ServerDisconnectedError: gone"), sent=False, request=POST)
+    assert type(error) is NotSentError
+    assert str(error) == "POST /ndjson/a: not sent: ServerDisconnectedError: gone"
 
 
 async def test_a_proxy_that_refuses() -> None:

@@ -422,6 +422,8 @@ async def test_an_answer_is_delivered_until_it_has_arrived() -> None:
         assert resumed.error is None
         assert delivered == [("k", "[computed]2:")] * 2
         assert not (await listed(two)).pending
+        async with two.manager.checkout("k") as session:
+            assert await session.reconcile() is None  # nobody waits for any of it
         assert world.accepted == ["job", ""]
 
 

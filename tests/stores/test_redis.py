@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+from redis import Redis
 
+from tests.support.answers import unused_port
 from tests.support.redis_server import RedisServer, find_redis
 from toolhouse_async import ClosedError, ConfigurationError, StoreError
 from toolhouse_async.stores import RedisSessionStore
@@ -140,12 +145,228 @@ async def test_a_closed_one_is_not_used(server: RedisServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", ["", "localhost", "http://user:hunter2@host/", "redis://host:port", 7, "redis://h?decode_responses=true"]
+    "bad",
+    [
+        "",
+        "localhost",
+        "http://user:hunter2@host/",
+        "redis://host:port",
+        "redis://host:0x10",
+        "redis://host/name",
+        7,
+        "redis://h?decode_responses=true",
+        "redis://h?socket_timeout=soon",
+        "redis://h?nonsense=1",
+    ],
 )
 def test_what_is_no_url(bad: str) -> None:
     with pytest.raises(ConfigurationError, match="URL") as caught:
         RedisSessionStore(bad)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "unix"])
+@pytest.mark.parametrize("user", ["", "user", "7"])
+@pytest.mark.parametrize(
+    "password",
+    ["zq/xw", "zq#xw", "zq?xw", "zq/", "#zq", "12/34", "12?34", "1/2?3#4", "zq?a=xw", "zq[xw", "zq\nxw", "/"],
+)
+def test_a_password_that_is_not_encoded(scheme: str, user: str, password: str) -> None:
+    where = "/tmp/redis.sock" if scheme == "unix" else "host.example:6379/2"
+    with pytest.raises(ConfigurationError) as caught:
+        RedisSessionStore(f"{scheme}://{user}:{password}@{where}")
+    told = str(caught.value)
+    assert "urllib.parse.quote(password, safe='')" in told
+    told = told.replace("quote(password", "")
+    for part in ("zq", "xw", "12", "34"):
+        assert part not in told
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("password", ["zq/xw", "zq#?[]@:%", "50%", " \n", "p@ss"])
+def test_a_password_that_is_encoded(password: str) -> None:
+    store = RedisSessionStore(f"redis://user:{quote(password, safe='')}@host.example:6379/2")
+    settings = store._client.connection_pool.connection_kwargs
+    wanted = {"host": "host.example", "port": 6379, "db": 2, "username": "user", "password": password}
+    assert {name: settings[name] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://host",
+        "redis://[::1]:6379/0",
+        "redis://:p@ss:word@host/0",
+        "rediss://host/?db=3",
+        "unix:///tmp/a@b.sock?db=1",
+        "unix://u:p@/tmp/x.sock",
+        "redis://host/0?client_name=x&health_check_interval=5",
+    ],
+)
+def test_what_is_a_url(url: str) -> None:
+    RedisSessionStore(url)
+
+
+# Fail-overs
+
+
+class Pair:
+    """A primary and its replica, behind a name that leads to whichever is the primary."""
+
+    def __init__(self, folder: Path) -> None:
+        self._link = folder / "primary.sock"
+        self._folders = [folder / name for name in "ab"]
+        for each in self._folders:
+            each.mkdir()
+        self.primary, self.replica = (RedisServer(find_redis(), each, unused_port()) for each in self._folders)
+        self.url = f"unix://{self._link}"
+
+    def start(self) -> None:
+        for server in (self.primary, self.replica):
+            server.start()
+        self._follow(self.replica, self.primary)
+        self._lead_to(0)
+
+    def fail_over(self) -> None:
+        """Let the replica take over, and the old primary live on as its replica."""
+        with client_of(self.replica) as client:
+            client.replicaof("NO", "ONE")
+        self._follow(self.primary, self.replica)
+        self._lead_to(1)
+
+    def stop(self) -> None:
+        for server in (self.primary, self.replica):
+            server.stop()
+
+    def _lead_to(self, number: int) -> None:
+        self._link.unlink(missing_ok=True)
+        self._link.symlink_to(self._folders[number] / "redis.sock")
+
+    @staticmethod
+    def _follow(replica: RedisServer, primary: RedisServer) -> None:
+        with client_of(replica) as client:
+            client.replicaof("127.0.0.1", primary.port)
+            while client.info("replication")["master_link_status"] != "up":
+                time.sleep(0.01)
+
+
+def client_of(server: RedisServer) -> Redis:
+    return Redis.from_url(server.url)
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    folder = Path(tempfile.mkdtemp(prefix="redis"))
+    pair = Pair(folder)
+    try:
+        pair.start()
+        yield pair
+    finally:
+        pair.stop()
+        shutil.rmtree(folder)
+
+
+async def test_a_primary_that_becomes_a_replica_is_left(pair: Pair) -> None:
+    async with RedisSessionStore(pair.url) as store:
+        assert all(await asyncio.gather(*(store.swap(f"k{number}", None, b"x") for number in range(30))))
+        pair.fail_over()
+        assert all(await asyncio.gather(*(store.swap(f"k{number}", b"x", b"y") for number in range(30))))
+        assert (await store.read("k1")).value == b"y"
+        with client_of(pair.replica) as client:
+            assert client.get("toolhouse:k1") == b"y"
+
+
+async def test_a_primary_that_becomes_a_replica_with_no_other_to_be_found(pair: Pair) -> None:
+    async with RedisSessionStore(pair.primary.url) as store:
+        assert await store.swap("k", None, b"x")
+        pair.fail_over()
+        with pytest.raises(StoreError, match="ReadOnly"):
+            await store.swap("k", b"x", b"y")
+        with client_of(pair.primary) as client:
+            client.replicaof("NO", "ONE")
+        assert await store.swap("k", b"x", b"y")
+
+
+async def test_a_primary_that_has_lost_its_replicas_is_left(pair: Pair) -> None:
+    async with RedisSessionStore(pair.url) as store:
+        assert await store.swap("k", None, b"x")
+        with client_of(pair.primary) as client:
+            client.config_set("min-replicas-to-write", 2)
+        with pytest.raises(StoreError, match="eplicas"):
+            await store.swap("k", b"x", b"y")
+        pair.fail_over()
+        assert await store.swap("k", b"x", b"y")
+
+
+async def test_a_script_that_fails_otherwise_is_told(server: RedisServer, store: RedisSessionStore) -> None:
+    with client_of(server) as client:
+        client.lpush("toolhouse:k", "x")
+    with pytest.raises(StoreError, match="wrong kind"):
+        await store.read("k")
+
+
+# Other event loops, other processes
+
+
+def test_one_event_loop_uses_it(server: RedisServer) -> None:
+    store = RedisSessionStore(server.url)
+
+    async def use() -> None:
+        await store.swap("k", None, b"x")
+        await store._client.aclose()
+
+    async def use_elsewhere() -> None:
+        with pytest.raises(ConfigurationError, match="event loop"):
+            await store.read("k")
+        with pytest.raises(ConfigurationError, match="event loop"):
+            await anext(store.entries(""))
+
+    with asyncio.Runner() as one, asyncio.Runner() as two:
+        one.run(use())
+        two.run(use_elsewhere())
+        with pytest.raises(ConfigurationError, match="event loop"):
+            two.run(store.aclose())
+    asyncio.run(store.aclose())  # nothing is left to close
+    asyncio.run(store.aclose())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
+def test_a_child_process_is_told(server: RedisServer) -> None:
+    code = f"""
+import asyncio, os, sys
+from toolhouse_async import ConfigurationError
+from toolhouse_async.stores import RedisSessionStore
+
+store = RedisSessionStore({server.url!r})
+
+async def child():
+    for call in (lambda: store.read("k"), lambda: anext(store.entries(""))):
+        try:
+            await call()
+        except ConfigurationError as error:
+            print(error)
+    await store.aclose()
+
+async def parent():
+    assert await store.swap("k", None, b"x")
+    if os.fork() == 0:
+        return True
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
+    assert (await store.read("k")).value == b"x"
+    await store.aclose()
+
+runner = asyncio.Runner()
+if runner.run(parent()):
+    runner = None
+    asyncio.run(child())
+    sys.stdout.flush()
+    os._exit(0)
+runner.close()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("after the fork") == 2
 
 
 @pytest.mark.parametrize("url", ["rediss://:hunter2@redis.example:6380/1", "redis://127.0.0.1:1"])
@@ -166,3 +387,15 @@ def test_without_its_library() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "ConfigurationError: RedisSessionStore needs redis" in done.stderr
     assert "pip install 'toolhouse-async[redis]'" in done.stderr
+
+
+async def test_what_a_child_process_inherits_is_let_alone(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = RedisSessionStore(server.url)
+    assert await store.swap("k", None, b"x")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: -1)
+        with pytest.raises(ConfigurationError, match="fork"):
+            await store.read("k")
+        await store.aclose()
+    assert await store._client.ping()
+    await store._client.aclose()

@@ -9,11 +9,12 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from toolhouse_async import ClosedError, ConfigurationError, StoreError
+from toolhouse_async import AsyncToolhouse, ClosedError, ConfigurationError, SessionManager, StoreError
 from toolhouse_async.stores import SQLiteSessionStore
 from toolhouse_async.stores import _sqlite as module
 
@@ -252,12 +253,14 @@ async def test_a_file_that_somebody_has_to_themselves(path: Path, monkeypatch: p
     await store.aclose()
 
 
-async def test_a_connection_that_was_closed_elsewhere(path: Path) -> None:
+async def test_a_connection_that_was_closed_elsewhere(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = SQLiteSessionStore(path)
     connection = await store._open()
     await connection.close()
-    with pytest.raises(StoreError, match="SQLite"):
-        await store.read("k")
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_thread_of", lambda _: threading.main_thread())  # as before its own has ended
+        with pytest.raises(StoreError, match="SQLite"):
+            await store.read("k")
     await store.aclose()
 
 
@@ -266,3 +269,200 @@ def test_without_its_library() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "ConfigurationError: SQLiteSessionStore needs aiosqlite" in done.stderr
     assert "pip install 'toolhouse-async[sqlite]'" in done.stderr
+
+
+# What does not pass by itself is told at once
+
+
+def refusing(code: int) -> type[sqlite3.Connection]:
+    """Connections to a file that may be read and not written, or worse."""
+
+    class Refusing(sqlite3.Connection):
+        def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+            error = sqlite3.OperationalError("attempt to write a readonly database")
+            error.sqlite_errorcode = code
+            raise error
+
+    return Refusing
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_READONLY, sqlite3.SQLITE_READONLY | 7 << 8, sqlite3.SQLITE_CANTOPEN])
+async def test_a_file_that_may_not_be_written(path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **options: connect(*args, factory=refusing(code), **options))
+    started = time.monotonic()
+    with pytest.raises(StoreError, match="readonly") as caught:
+        await SQLiteSessionStore(path).read("k")
+    assert time.monotonic() - started < 5
+    assert caught.value.is_lasting
+
+
+@pytest.mark.parametrize("what", ["folder", "link", "not a folder", "something else", "later", "no database"])
+async def test_a_key_is_not_waited_for_where_that_is_in_vain(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "sessions.db"
+    match what:
+        case "folder":
+            path.mkdir()
+        case "link":
+            path.symlink_to(path)
+        case "not a folder":
+            path.write_bytes(b"")
+            path = path / "sessions.db"
+        case "no database":
+            path.write_bytes(b"x" * 10_000)
+        case _:
+            db = sqlite3.connect(path)
+            db.execute("CREATE TABLE chats (user TEXT)")
+            if what == "later":
+                db.execute(f"PRAGMA application_id = {module.APPLICATION}")
+                db.execute("PRAGMA user_version = 99")
+            db.close()
+    async with AsyncToolhouse("", base_url="http://127.0.0.1:1") as toolhouse:
+        manager = SessionManager(toolhouse, "worker", store=SQLiteSessionStore(path))
+        started = time.monotonic()
+        with pytest.raises(StoreError) as caught:
+            await manager.send("k", "Hello")
+        assert time.monotonic() - started < 5
+        assert caught.value.safe_to_retry is True
+        await manager.aclose()
+
+
+# Programs that fork, and that end their event loop in their own way
+
+
+USE = """
+import asyncio, os, sys, threading
+from toolhouse_async import ConfigurationError
+from toolhouse_async.stores import SQLiteSessionStore
+
+store = SQLiteSessionStore({path!r})
+
+async def use(old=None, new=b"x"):
+    assert await store.swap("k", old, new)
+"""
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "loop.call_soon(lambda: asyncio.ensure_future(use()).add_done_callback(lambda _: loop.stop())); "
+        "loop.run_forever(); print(store)",
+        "loop.run_until_complete(use())",
+        "loop.run_until_complete(use()); loop.close()",
+        "loop.create_task(use()); loop.call_later(0.001, loop.stop); loop.run_forever()",
+        "loop.run_until_complete(use()); sys.exit(0)",
+        "thread = threading.Thread(target=lambda: loop.run_until_complete(use())); thread.start(); thread.join()",
+    ],
+)
+def test_a_program_ends_that_stops_its_event_loop(path: Path, end: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", USE.format(path=str(path)) + f"\nloop = asyncio.new_event_loop()\n{end}\n"],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "Error" not in done.stderr.replace("RuntimeError: Event loop is closed", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
+def test_a_child_process_is_told(path: Path) -> None:
+    code = (
+        USE.format(path=str(path))
+        + """
+async def child():
+    for call in (lambda: store.read("k"), lambda: store.swap("k", b"x", b"z"), lambda: anext(store.entries(""))):
+        try:
+            await call()
+        except ConfigurationError as error:
+            print(error)
+    await store.aclose()
+    async with SQLiteSessionStore(sys.argv[1]) as own:
+        assert await own.swap("k", b"x", b"y")
+
+async def parent():
+    await use()
+    child = os.fork()
+    if child:
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert (await store.read("k")).value == b"y"
+        await store.aclose()
+    return child
+
+runner = asyncio.Runner()
+if not runner.run(parent()):
+    runner = None
+    asyncio.run(child())
+    sys.stdout.flush()
+    os._exit(0)
+runner.close()
+"""
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("after the fork") == 3
+
+
+def test_it_is_opened_again_where_its_thread_has_ended(path: Path) -> None:
+    """As where its event loop was closed while it was at work."""
+    store = SQLiteSessionStore(path)
+
+    async def use() -> None:
+        assert await store.swap("k", None, b"x")
+        connection = store._connection
+        assert connection is not None
+        await connection.close()
+        module._thread_of(connection).join()
+        assert (await store.read("k")).value == b"x"
+
+    asyncio.run(use())
+
+    async def use_again() -> None:
+        assert (await store.read("k")).value == b"x"
+        await store.aclose()
+
+    asyncio.run(use_again())
+
+
+def test_opening_that_was_given_up_by_its_event_loop_begins_anew(path: Path) -> None:
+    store = SQLiteSessionStore(path)
+    stopped = asyncio.new_event_loop()
+    task = stopped.create_task(store.read("k"))
+    stopped.call_soon(stopped.stop)
+    stopped.run_forever()  # which has begun to open it
+
+    async def use() -> None:
+        assert (await store.read("k")).value is None
+        await store.aclose()
+
+    asyncio.run(use())
+    stopped.run_until_complete(asyncio.wait({task}, timeout=5))
+    stopped.run_until_complete(stopped.shutdown_asyncgens())
+    stopped.close()
+
+
+async def test_what_a_child_process_inherits_is_let_alone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SQLiteSessionStore(path)
+    assert await store.swap("k", None, b"x")
+    life, connection = store._life, store._connection
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: -1)
+        with pytest.raises(ConfigurationError, match="fork"):
+            await store.read("k")
+        await store.aclose()
+    assert module.INHERITED.pop() is life
+    assert connection is not None
+    assert await connection.execute_fetchall("SELECT value FROM sessions") == [(b"x",)]
+    assert life is not None
+    await life.aclose()
+
+
+def test_closing_on_another_event_loop(path: Path) -> None:
+    store = SQLiteSessionStore(path)
+    one = asyncio.new_event_loop()
+    one.run_until_complete(store.swap("k", None, b"x"))
+    asyncio.run(store.aclose())
+    one.run_until_complete(one.shutdown_asyncgens())
+    one.close()

@@ -22,11 +22,13 @@ class RedisServer:
     Args:
         program: The path of redis-server.
         folder: A folder for its socket and log; a short path, since sockets have short names.
+        port: Where other servers find it, if they are to.
     """
 
-    def __init__(self, program: str, folder: Path) -> None:
+    def __init__(self, program: str, folder: Path, port: int = 0) -> None:
         self._program = program
         self._folder = folder
+        self.port = port
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"unix://{folder}/redis.sock"
 
@@ -41,7 +43,8 @@ class RedisServer:
         socket, log = self._folder / "redis.sock", self._folder / "redis.log"
         socket.unlink(missing_ok=True)
         settings = {
-            "port": "0",
+            "port": str(self.port),
+            "bind": "127.0.0.1",
             "unixsocket": str(socket),
             "save": "",
             "appendonly": "no",

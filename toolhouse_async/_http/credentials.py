@@ -139,11 +139,12 @@ class Credentials:
         key = sealed(api_key)
         del api_key  # which a refusal would show
         if key is None:
-            key = Secret(os.environ.get("TOOLHOUSE_API_KEY", ""))
-            if not key.header():
+            given = os.environ.get("TOOLHOUSE_API_KEY")
+            key = Secret(given or "")
+            if given is None:
                 raise ConfigurationError(
                     "no API key: set the environment variable TOOLHOUSE_API_KEY or pass api_key= "
-                    '(api_key="" for a public worker, which takes none)'
+                    '("" in either place for a public worker, which takes none)'
                 )
         self._fixed: Secret | None = None
         self._ask: KeyFunction | None = None

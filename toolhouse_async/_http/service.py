@@ -138,6 +138,9 @@ class HTTPService:
         dispatch: Dispatch | None = None,
     ) -> Response:
         secret = await self._credentials.secret()
+        time_of = asyncio.get_running_loop().time
+        began = time_of()
+        log.debug("%s: sending %d bytes", request, len(request.body or b""))
         try:
             answer = await self._transport.send(request, secret.header(), dispatch=dispatch)
             try:
@@ -148,11 +151,14 @@ class HTTPService:
         except ToolhouseError as error:
             # It may quote what the server said: blacked out first, then cut, since half a key is not found any more.
             error.args = tuple(secret.redact(str(part))[:LONGEST] for part in error.args)
+            log.debug("%s: %s after %.3f s", request, type(error).__name__, time_of() - began)
             raise
         except asyncio.CancelledError:
             if dispatch is not None and dispatch.head is not None and _names(dispatch.head, secret):
                 dispatch.head = None
             raise
+        told = (answer.status, time_of() - began, answer.run_id, answer.job_id)
+        log.debug("%s: answered with %d after %.3f s; run %s, job %s", request, *told)
         return answer
 
     async def _check(self, request: Request, answer: Response, secret: Secret) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
@@ -322,6 +323,8 @@ def _explained(failure: Exception, *, sent: bool, request: Request) -> Toolhouse
         return NotSentError(f"{request}: the proxy refused to connect: {failure.status}", run_id=run_id)
     if isinstance(failure, aiohttp.ClientResponseError):
         return ProtocolError(f"{request}: the answer is not valid HTTP", run_id=run_id)
+    if isinstance(failure, aiohttp.ClientConnectorError):
+        return NotSentError(f"{request}: not sent: {_unconnected(failure)}", run_id=run_id)
     reason = str(failure) if isinstance(failure, _Dropped) else _in_words(failure)
     if sent:
         return OutcomeUnknownError(
@@ -334,3 +337,15 @@ def _in_words(failure: Exception) -> str:
     """What failed, in words of this machine alone: aiohttp's own may quote a piece of what a server sent."""
     name = type(failure).__name__
     return f"{name}: {failure}" if isinstance(failure, OSError) else name
+
+
+def _unconnected(failure: aiohttp.ClientConnectorError) -> str:
+    """Why there is no connection, as a person would say it."""
+    cause, where = failure.os_error, f"{failure.host}:{failure.port}"
+    if isinstance(failure, aiohttp.ClientConnectorDNSError):
+        return f"the address of {failure.host} cannot be found ({cause.strerror or cause})"
+    what = "proxy" if isinstance(failure, aiohttp.ClientProxyConnectionError) else "server"
+    if isinstance(cause, ssl.SSLError):
+        return f"the {what} at {where} ended the connection in the middle of the TLS handshake"
+    why = os.strerror(cause.errno) if cause.errno else str(cause) or "the connection was lost"
+    return f"the {what} at {where} cannot be reached ({why})"

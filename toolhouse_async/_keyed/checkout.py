@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from .._turn.knowledge import Run
     from .._values.results import JobToken
     from ..stores import SessionStore
+
+
+SOON: Final = 0.25
+"""Seconds that an answer waits for its run id, or its job, to be written down."""
 
 
 @define(eq=False)
@@ -211,7 +215,9 @@ class Checkout:
 
     def _on_lost(self, error: LeaseLostError) -> None:
         for turn in list(self.conversation.open_turns):
-            turn.interrupt(LeaseLostError(f"{error}; the turn was ended", run_id=self.conversation.run_id))
+            ended = LeaseLostError(f"{error}; the turn was ended", run_id=self.conversation.run_id)
+            ended.has_vanished = error.has_vanished
+            turn.interrupt(ended)
 
     # What its conversation tells
 
@@ -246,10 +252,11 @@ class Checkout:
     def completed(self) -> None:
         """Note that nothing is left open; the next note takes it along."""
         if not self.keeps_token:
-            self.delivered()
+            self._note(unsettled=None, token=None)
 
     def delivered(self) -> None:
-        """Note that the answer is where it belongs."""
+        """Note that the answer to a job is where it belongs: what came before the job counts as told."""
+        self.conversation.run.unfinished = None
         self._note(unsettled=None, token=None)
 
     def begin_anew(self) -> bool:
@@ -280,11 +287,14 @@ class Checkout:
         self._lease.change(**{**standing, **fields})
 
     async def _save_soon(self) -> None:
-        """Save, but let no answer wait for a store that fails: it is asked again at each renewal and at the end."""
+        """Save, but let no answer wait for a store that is slow or fails: that goes on beside it."""
+        await asyncio.wait({self._house.spawn(self._save())}, timeout=SOON)
+
+    async def _save(self) -> None:
         try:
             await self._lease.save()
         except LeaseLostError:
-            raise
+            pass  # the turn is ended for it
         except StoreError as error:
             log.warning("a session could not be saved, and will be later: %s", error)
             self._lease.renew_soon()

@@ -53,7 +53,7 @@ async def patiently(ask: Callable[[], Awaitable[T]], patience: float) -> T:
         except LeaseLostError:
             raise
         except StoreError as error:
-            if loop.time() + pause > give_up:
+            if error.is_lasting or loop.time() + pause > give_up:
                 raise
             log.info("the session store failed (%s); again in %.2f s", error, pause)
         await asyncio.sleep(pause)
@@ -214,17 +214,20 @@ class Lease:
         if standing == data:
             self._known, self._saved = data, record
             return True
-        found = Record() if standing is None else records.loads(standing)
+        found = records.loads(standing)
         if found.holder != self._number:
             self.is_saved = record.is_like(self._saved) or records.loads(data).is_like(found)
-            raise self._lost(found)
+            raise self._lost(found, has_vanished=standing is None)
         self._known = standing
         self.record = self.record._replace(queue=found.queue)
         return False
 
-    def _lost(self, found: Record) -> LeaseLostError:
-        by = f"{found.who} has it now" if found.who else "nobody has it now: it was unlocked or forgotten"
+    def _lost(self, found: Record, *, has_vanished: bool = False) -> LeaseLostError:
+        by = f"{found.who} has it now" if found.who else "nobody has it now: it was unlocked"
+        if has_vanished:
+            by = "the store no longer knows the key: it was emptied, or the key was forgotten"
         self.error = LeaseLostError(f"the lease of the key was lost: {by}")
+        self.error.has_vanished = has_vanished
         self._disarm()
         # Not at once: the task of a turn that finds it out by itself is not to be cancelled for it.
         asyncio.get_running_loop().call_soon(self._on_lost, self.error)

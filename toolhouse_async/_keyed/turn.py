@@ -34,10 +34,8 @@ class KeyAccess:
     async def left(self, result: TurnResult | None) -> StoreError | None:
         """Wait until the key is let go; what of a turn that went well could not be saved is reported."""
         error = await self._checkout.left()
-        if error is not None:
-            error.partial = result
-            error.run_id = None if result is None else result.run_id
-            error.safe_to_retry = False
+        if error is not None and result is not None:
+            error.partial, error.run_id, error.safe_to_retry = result, result.run_id, False
         return error
 
 

@@ -110,6 +110,9 @@ class RunPoll:
             polls.failed(failure, loop.time(), draw())
         else:
             polls.polled(status, loop.time(), draw())
+            number, _, pause, _ = polls.latest
+            what = "no job is running" if status.job_id is None else f"job {status.job_id} is running"
+            log.debug("run %s: poll %d: %s; the next in %.1f s, if any", self._ids[1], number, what, pause)
 
 
 def _wake(future: asyncio.Future[None] | None) -> None:

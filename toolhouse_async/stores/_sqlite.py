@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -15,6 +17,7 @@ from typing import Any, Final, Self, TypeVar
 
 from .._values.nested import half_made
 from ..errors import ClosedError, ConfigurationError, StoreError
+from ._home import Home
 from ._protocol import Reading
 
 try:
@@ -29,8 +32,24 @@ BUSY: Final = 10.0
 PAGE: Final = 500
 APPLICATION: Final = 0x74686173
 """What marks the file as ours, in SQLite's own field for that."""
+INHERITED: Final[list[object]] = []
+"""Connections of a process that this one was forked from: not even to be closed by collecting them."""
 MIGRATIONS: Final = ("CREATE TABLE sessions (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",)
 """What leads from each version of the schema to the next; the file's ``user_version`` counts those that were made."""
+LASTING: Final = frozenset(
+    {
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_CORRUPT,
+    }
+)
+"""Failures that do not pass by themselves, as SQLite numbers them …"""
+LASTING_OF_SYSTEM: Final = frozenset(
+    {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}
+)
+"""… and as the system does."""
 
 
 class SQLiteSessionStore:
@@ -42,13 +61,15 @@ class SQLiteSessionStore:
     Its clock is the machine's: if that is set forward by more than a lease, leases end early; if it is set back, they
     end by how long they have not been renewed.
 
-    It is opened at its first use and closed by :meth:`aclose`, ``async with``, or with its event loop.
+    It is opened at its first use and closed by :meth:`aclose`, ``async with``, or with its event loop. It keeps no
+    process from ending. A process made by ``fork`` needs a store of its own.
 
     Args:
         path: The file; its folder must exist. ``":memory:"`` is refused: see :class:`MemorySessionStore`.
 
     Raises:
-        ConfigurationError: ``path`` is no path of a file, or aiosqlite is not installed.
+        ConfigurationError: ``path`` is no path of a file, or aiosqlite is not installed; or, at its use, it was opened
+            before the process was forked.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -59,6 +80,7 @@ class SQLiteSessionStore:
         self._opening: asyncio.Task[aiosqlite.Connection] | None = None
         self._life: AsyncGenerator[aiosqlite.Connection, None] | None = None
         self._connection: aiosqlite.Connection | None = None
+        self._home = Home()
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -109,7 +131,10 @@ class SQLiteSessionStore:
     async def aclose(self) -> None:
         """See :meth:`SessionStore.aclose`. Later calls are refused with ``ClosedError``."""
         self._closed = True
-        if self._opening is not None:
+        if self._home.is_elsewhere:  # to close it here is not for us: SQLite forbids that
+            INHERITED.append(self._life)
+            self._let_go(self._connection)
+        if self._opening is not None and self._opening.get_loop() is asyncio.get_running_loop():
             with suppress(StoreError):
                 await asyncio.shield(self._opening)
         life, self._life = self._life, None
@@ -117,15 +142,21 @@ class SQLiteSessionStore:
             await life.aclose()
 
     async def _execute(self, statement: str, *values: object) -> list[Any]:
-        connection = self._connection or await self._open()
+        connection = await self._open()
         return list(await _translated(partial(connection.execute_fetchall, statement, values)))
 
     async def _open(self) -> aiosqlite.Connection:
         if self._closed:
             raise ClosedError("the store is closed")
-        if self._opening is None:
+        self._home.check_process()
+        if self._connection is not None:
+            if _thread_of(self._connection).is_alive():
+                return self._connection
+            self._let_go(self._connection)  # it was at work when its event loop was closed
+        loop = asyncio.get_running_loop()
+        if self._opening is None or self._opening.get_loop() is not loop:
             # In a task of its own: a connection that is being made cannot be cancelled without losing it.
-            self._opening = asyncio.get_running_loop().create_task(self._begin())
+            self._opening = loop.create_task(self._begin())
             self._opening.add_done_callback(self._begun)
         return await asyncio.shield(self._opening)
 
@@ -137,16 +168,22 @@ class SQLiteSessionStore:
         return connection
 
     def _begun(self, opening: asyncio.Task[aiosqlite.Connection]) -> None:
-        if opening.cancelled() or opening.exception() is not None:
+        if (opening.cancelled() or opening.exception() is not None) and self._opening is opening:
             self._opening = None  # the next use tries again
 
     async def _living(self) -> AsyncGenerator[aiosqlite.Connection, None]:
-        async with aiosqlite.connect(self._private(), timeout=BUSY, isolation_level=None) as connection:
+        made = aiosqlite.connect(self._private(), timeout=BUSY, isolation_level=None)
+        _thread_of(made).daemon = True  # not every program closes its event loop, and all are to end
+        async with made as connection:
             await _prepare(connection)
             try:
                 yield connection
             finally:
-                self._connection = self._opening = self._life = None
+                self._let_go(connection)
+
+    def _let_go(self, connection: aiosqlite.Connection | None) -> None:
+        if self._connection is connection:  # else another was opened in its place
+            self._connection = self._opening = self._life = None
 
     def _private(self) -> Path:
         """The file, made for its owner alone where there is none; SQLite gives those beside it the same mode.
@@ -159,7 +196,8 @@ class SQLiteSessionStore:
         except FileExistsError:
             pass
         except OSError as error:
-            raise StoreError(f"{self._path} cannot be made: {error.strerror}", safe_to_retry=True) from None
+            lasts = error.errno in LASTING_OF_SYSTEM
+            raise _failure(f"{self._path} cannot be made: {error.strerror}", lasts=lasts) from None
         return path
 
 
@@ -186,11 +224,9 @@ async def _prepare(connection: aiosqlite.Connection) -> None:
 
 def _check_file(application: int, version: int, tables: int) -> None:
     if application != APPLICATION and tables:
-        raise StoreError("the file is a database of something else", safe_to_retry=True)
+        raise _failure("the file is a database of something else", lasts=True)
     if version > len(MIGRATIONS):
-        raise StoreError(
-            f"the file is of version {version}, and this library knows {len(MIGRATIONS)}", safe_to_retry=True
-        )
+        raise _failure(f"the file is of version {version}, and this library knows {len(MIGRATIONS)}", lasts=True)
 
 
 async def _use_wal(connection: aiosqlite.Connection) -> None:
@@ -199,8 +235,8 @@ async def _use_wal(connection: aiosqlite.Connection) -> None:
     while True:
         try:
             await connection.execute_fetchall("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > give_up:
+        except sqlite3.OperationalError as error:
+            if _is_lasting(error) or time.monotonic() > give_up:
                 raise
         else:
             return
@@ -209,13 +245,34 @@ async def _use_wal(connection: aiosqlite.Connection) -> None:
 
 async def _translated(call: Callable[[], Awaitable[T]]) -> T:
     """Make a call whose failure is the store's."""
+    lasts = False
     try:
         return await call()
     except sqlite3.Error as error:
-        why = f"{type(error).__name__}: {error}"
+        why, lasts = f"{type(error).__name__}: {error}", _is_lasting(error)
     except ValueError as error:  # what aiosqlite says of a closed connection
         why = str(error)
-    raise StoreError(f"SQLite: {why}")
+    failure = StoreError(f"SQLite: {why}")
+    failure.is_lasting = lasts
+    raise failure
+
+
+def _failure(why: str, *, lasts: bool) -> StoreError:
+    """What it is that the file cannot be used."""
+    failure = StoreError(why, safe_to_retry=True)
+    failure.is_lasting = lasts
+    return failure
+
+
+def _is_lasting(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in LASTING
+
+
+def _thread_of(connection: aiosqlite.Connection) -> threading.Thread:
+    """The connection's thread: it was one itself in earlier versions of aiosqlite."""
+    either: Any = connection
+    thread: threading.Thread = getattr(either, "_thread", either)
+    return thread
 
 
 def _encoded(key: str) -> bytes:

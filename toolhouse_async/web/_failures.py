@@ -44,6 +44,9 @@ _UNKNOWN: Final = {
     None: "Something went wrong, and nobody knows whether your message arrived. Please check before you send it again.",
 }
 """What is said of any other error, by its ``safe_to_retry``."""
+_VANISHED: Final = (
+    "What was remembered of this conversation is gone, and this answer is all that came. Please begin a new one."
+)
 _LARGEST: Final = 1 << 53
 """Beyond it a browser's numbers are not exact, and JSON libraries refuse some."""
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
@@ -75,6 +78,8 @@ def failure(error: BaseException) -> dict[str, Any]:
 def _words(error: er.ToolhouseError, retry_after: float | None) -> str:
     if isinstance(error, er.RateLimitError):
         return BUSY.format(max(1, round(retry_after or 60)))
+    if isinstance(error, er.LeaseLostError) and error.has_vanished:
+        return _VANISHED
     for kind in type(error).__mro__:
         if kind in _WORDS:
             return _WORDS[kind]

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from abc import ABC, abstractmethod
+from enum import Enum
 from typing import Any
 
 from splitting import split, utf16
@@ -11,7 +12,26 @@ log = logging.getLogger("bot")
 
 NOTHING = "That is done. There is nothing to add."
 ATTEMPTS = 5
-"""How often in a row a platform may refuse what we want to show."""
+"""How often in a row a platform may refuse a message for what is in it."""
+PATIENCE = 3600.0
+"""Seconds for which an answer waits for a platform that takes nothing."""
+LONGEST_PAUSE = 60.0
+"""Seconds between tries, at most, where the platform does not say how long."""
+LAST_CALL = 3.0
+"""Seconds that the platform has to hear that nobody types any more."""
+
+
+class Refusal(Enum):
+    """What it means that a platform did not take a message or an edit."""
+
+    LATER = "it may be taken later, and perhaps it was taken: nobody knows"
+    NO_NEWS = "the message says that already"
+    NEVER = "this will not be taken, whenever it is tried"
+    NOBODY = "the chat is gone, or the bot was thrown out of it"
+
+
+class ChatGoneError(Exception):
+    """There is nobody who could read what is to be shown."""
 
 
 class Chat(ABC):
@@ -34,6 +54,15 @@ class Chat(ABC):
     def cost(self, character: str) -> int:
         """What a character counts for in the length of a message."""
         return utf16(character)
+
+    def refusal(self, error: Exception) -> Refusal:
+        """What one of ``failures`` means."""
+        return Refusal.LATER
+
+    def asked_for(self, error: Exception) -> float | None:
+        """For how many seconds the platform asks to be left alone, if it does."""
+        seconds: float | None = getattr(error, "retry_after", None)
+        return seconds
 
     @abstractmethod
     async def post(self, text: str) -> Any:
@@ -59,9 +88,14 @@ class Pace:
         """Wait for the next free moment."""
         loop = asyncio.get_running_loop()
         moment = max(loop.time(), self._next)
-        self._next = moment + self._pause
-        loop.call_at(self._next, self._rest)
+        self.hold(moment + self._pause - loop.time())
         await asyncio.sleep(moment - loop.time())
+
+    def hold(self, seconds: float) -> None:
+        """Let nobody call for a while."""
+        loop = asyncio.get_running_loop()
+        self._next = max(self._next, loop.time() + seconds)
+        loop.call_at(self._next, self._rest)
 
     def _rest(self) -> None:
         """Nothing: what is to be called is kept until then, and :class:`Conversations` finds this pace again."""
@@ -73,11 +107,12 @@ class Answer:
     Attributes:
         stage: What its turn is doing.
         is_given_up: Whether the platform does not take it.
+        is_unread: Whether that is since nobody is there to read it.
     """
 
     def __init__(self, chat: Chat, pace: Pace) -> None:
         self.stage = "waiting"
-        self.is_given_up = False
+        self.is_given_up = self.is_unread = False
         self._chat = chat
         self._pace = pace
         self._texts = [""]  # each begins a message
@@ -85,7 +120,10 @@ class Answer:
         self._shown: list[tuple[Any, str]] = []  # messages and what they say
         self._changed = asyncio.Event()
         self._is_over = False
-        self._failures = 0
+        self._is_replaced = False  # the message that would be edited is gone: a new one takes its place
+        self._failures = 0  # in a row …
+        self._refusals = 0  # … of them those that will never be taken
+        self._failing_since = 0.0
 
     @property
     def is_empty(self) -> bool:
@@ -145,31 +183,49 @@ class Answer:
         if change is None:
             return
         number, piece = change
+        edits = number < len(self._shown) and not self._is_replaced
         try:
-            if number < len(self._shown) and self._failures < 2:
-                await self._chat.edit(self._shown[number][0], piece)
+            if edits:
                 message = self._shown[number][0]
-            else:  # a new one, or one that is gone
+                await self._chat.edit(message, piece)
+            else:
                 message = await self._chat.post(piece)
         except self._chat.failures as error:
-            self._failures += 1
-            self.is_given_up = self._failures == ATTEMPTS
-            log.warning("%s: a message was not taken, %d times: %s", self._chat.scope, self._failures, error)
-            if not self.is_given_up:
-                await asyncio.sleep(getattr(error, "retry_after", 2**self._failures))
-        else:
-            self._failures = 0
-            self._shown[number : number + 1] = [(message, piece)]
+            refusal = self._chat.refusal(error)
+            if not edits or refusal is not Refusal.NO_NEWS:  # else an earlier try was taken, and its answer lost
+                self._fail(error, refusal, edits=edits)
+                return
+        self._failures = self._refusals = 0
+        self._is_replaced = False
+        self._shown[number : number + 1] = [(message, piece)]
+
+    def _fail(self, error: Exception, refusal: Refusal, *, edits: bool) -> None:
+        """Decide how to go on with what was not taken: never by a second message where the first may be there."""
+        now = asyncio.get_running_loop().time()
+        self._failing_since = self._failing_since if self._failures else now
+        self._failures += 1
+        log.warning("%s: a message was not taken, %d times: %s", self._chat.scope, self._failures, error)
+        if refusal is Refusal.NEVER and edits:
+            self._is_replaced = True
+            return
+        self._refusals += refusal is Refusal.NEVER
+        self.is_unread = refusal is Refusal.NOBODY
+        self.is_given_up = self.is_unread or self._refusals == ATTEMPTS or now - self._failing_since > PATIENCE
+        asked = self._chat.asked_for(error)
+        self._pace.hold(min(2.0**self._failures, LONGEST_PAUSE) if asked is None else asked)
 
 
 async def finish(answer: Answer) -> None:
     """Show an answer that is complete.
 
     Raises:
+        ChatGoneError: Nobody is there to read it.
         ConnectionError: The platform does not take it.
     """
     answer.end()
     await answer.show()
+    if answer.is_unread:
+        raise ChatGoneError("nobody is there to read the answer")
     if answer.is_given_up:
         raise ConnectionError("the answer could not be shown")
 
@@ -185,6 +241,7 @@ async def keep_typing(chat: Chat) -> None:
             await asyncio.sleep(0.8 * chat.typing_lasts)
     finally:
         try:
-            await chat.typing(False)
-        except chat.failures as error:
+            async with asyncio.timeout(LAST_CALL):
+                await chat.typing(False)
+        except (*chat.failures, TimeoutError) as error:
             log.info("%s: typing may still be shown: %s", chat.scope, error)

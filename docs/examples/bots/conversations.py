@@ -3,10 +3,11 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any
 from weakref import WeakValueDictionary
 
-from answers import NOTHING, Answer, Chat, Pace, finish, keep_typing
+from answers import NOTHING, Answer, Chat, ChatGoneError, Pace, finish, keep_typing
 
 from toolhouse_async import (
     AuthenticationError,
@@ -39,6 +40,9 @@ QUEUED = "⏳ I am still busy with what you said before. This one is next."
 COMPUTING = "⏳ I am still computing. This may take some minutes; the answer will come here."
 WHOLE = "My answer was cut off on its way. Here is all of it:"
 LATE = "I was interrupted before. This is the answer to what you had said then:"
+ARRIVED = (
+    "I was interrupted before. What you had said then did get through, but its answer is missing. Ask me about it."
+)
 ABSENT = "I was interrupted, and your last message did not get through. If it has had no answer, please say it again."
 LOST = "I was interrupted, and cannot find out whether your earlier message got through. We begin a new conversation."
 BROKEN = "Something is wrong with me. The people who run me have been told; please try again later."
@@ -69,6 +73,8 @@ UNKNOWN = {
 
 LOOK_AGAIN = 60.0
 """Seconds between looks for what stopped processes have left."""
+LAST_WORDS = 5.0
+"""Seconds in which people can be told that the bot stops, once that is so."""
 
 
 class Conversations:
@@ -85,6 +91,10 @@ class Conversations:
         self._tasks: dict[asyncio.Task[None], Answer] = {}
         self._open: Counter[str] = Counter()
         self._left: set[str] = set()  # keys with a job that a stopped process has left
+        self._sought: set[str] = set()  # keys with a message of which a stopped process did not know what became
+        self._aside: set[str] = set()  # keys of them whose chat is gone
+        self._told: set[str] = set()  # keys of which it was said that an answer is missing
+        self._seeking: set[asyncio.Task[None]] = set()
         self._paces: WeakValueDictionary[str, Pace] = WeakValueDictionary()
         self._looking: asyncio.Task[None] | None = None
         self._is_closing = False
@@ -96,23 +106,25 @@ class Conversations:
     async def aclose(self, grace: float = 20) -> None:
         """Stop without losing a turn: let answers end for a while, leave jobs to the next start, tell the others."""
         loop = asyncio.get_running_loop()
-        self._is_closing = True
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait({self._looking})
         deadline = loop.time() + grace
-        while loop.time() < deadline:
+        self._is_closing = True
+        await _cancelled([] if self._looking is None else [self._looking])
+        await _cancelled(self._seeking)
+        while (left := deadline - loop.time()) > 0:
             talking = [task for task, answer in self._tasks.items() if answer.stage in ("sending", "answering")]
             if not talking:
                 break
-            await asyncio.wait(talking, timeout=1, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(talking, timeout=min(left, 1), return_when=asyncio.FIRST_COMPLETED)
         await self._manager.aclose()  # ends the others, which say so in their chats
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks, timeout=LAST_WORDS)
+        await _cancelled(self._tasks)  # the platform does not take their words now
 
     def hear(self, key: str, chat: Chat, message: str) -> None:
         """Answer a message, in a task of its own: in order for each key, and keys do not wait for each other."""
         answer = self._new_answer(chat)
+        self._sought.discard(key)  # it is found out before this is said
+        self._aside.discard(key)
         if self._open[key] or key in self._left:
             answer.notice(QUEUED)
         self._open[key] += 1
@@ -132,12 +144,17 @@ class Conversations:
         except Exception:
             log.exception("%s: an error of the bot's own", key)
             answer.say(BROKEN)
+        except asyncio.CancelledError:
+            showing.cancel()
+            raise
         finally:
             answer.end()
-            await showing
-            self._open[key] -= 1
-            if not self._open[key]:
-                del self._open[key]
+            try:
+                await showing
+            finally:
+                self._open[key] -= 1
+                if not self._open[key]:
+                    del self._open[key]
 
     async def _talk(self, key: str, chat: Chat, message: str, answer: Answer) -> None:
         for _ in range(2):
@@ -146,7 +163,7 @@ class Conversations:
                     raise ClosedError("the bot is being stopped")
                 typing = asyncio.create_task(keep_typing(chat))
                 try:
-                    if await self._settle(session, answer):
+                    if await self._settle(key, session, answer):
                         await self._speak(session, message, answer)
                         return
                 finally:
@@ -154,18 +171,26 @@ class Conversations:
                     await asyncio.wait({typing})
             await self._manager.forget(key)
 
-    async def _settle(self, session: Session, answer: Answer) -> bool:
+    async def _settle(self, key: str, session: Session, answer: Answer) -> bool:
         """Say what became of an earlier message whose answer nobody has seen; return whether that can be known."""
         try:
             late = await session.reconcile()
+        except ClosedError:
+            raise
         except OutcomeUnknownError:
-            if session.run_id is not None:
+            if session.run_id is not None and not await _is_gone(session):
                 raise  # it can be known later
             answer.say(LOST)
             return False
         except ToolhouseError as error:
-            log.info("an earlier answer is lost: %s", error)
+            if error.safe_to_retry is not False:
+                raise  # nothing is known of the message
+            log.warning("%s: the answer to an earlier message is missing: %s", key, error)
+            if key not in self._told:
+                answer.say(ARRIVED)
+            self._told.add(key)
         else:
+            self._told.discard(key)
             if late is not None:
                 answer.say(LATE)
                 answer.say(late.text or NOTHING)
@@ -211,42 +236,93 @@ class Conversations:
                         said = text
 
     async def _look(self) -> None:
-        """Bring the answers of jobs that stopped processes have left, and settle what they were just sending."""
+        """Look for what stopped processes have left: each key by itself, and none waits for another."""
         while True:
             try:
-                keys = [info async for info in self._manager.sessions()]
-                self._left = {info.key for info in keys if info.pending and info.key not in self._open}
-                for info in keys:
-                    if info.unknown and info.key not in self._open:
-                        await self._find_out(info.key)
-                for each in await self._manager.resume_pending(self._deliver):
-                    if each.error is not None:
-                        log.warning("%s: a job's answer is not there yet: %s", each.key, each.error)
+                infos = [info async for info in self._manager.sessions() if info.key not in self._open]
             except ToolhouseError as error:
                 log.warning("what stopped processes have left is looked for again later: %s", error)
             except Exception:
                 log.exception("an error of the bot's own")
-            self._left.clear()
+            else:
+                self._left = {info.key for info in infos if info.pending}
+                for key in {info.key for info in infos if info.unknown} - self._sought - self._aside:
+                    self._sought.add(key)
+                    self._seek(self._find_out(key))
+                if self._left:
+                    self._seek(self._resume())
             await asyncio.sleep(LOOK_AGAIN)
 
+    def _seek(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._seeking.add(task)
+        task.add_done_callback(self._seeking.discard)
+
+    async def _resume(self) -> None:
+        """Bring the answers of jobs that stopped processes have left, but for those that are being waited for."""
+        try:
+            resumed = await self._manager.resume_pending(self._deliver)
+        except ToolhouseError as error:
+            log.warning("the jobs of stopped processes are looked for again later: %s", error)
+        else:
+            for each in resumed:
+                if each.error is not None:
+                    log.warning("%s: a job's answer is not there yet: %s", each.key, each.error)
+
     async def _deliver(self, key: str, result: TurnResult) -> None:
-        answer = self._new_answer(await self._find(key))
-        answer.say(result.text or NOTHING)
-        await finish(answer)
+        try:
+            answer = self._new_answer(await self._find(key))
+            answer.say(result.text or NOTHING)
+            await finish(answer)
+        except ChatGoneError as error:
+            log.warning("%s: the answer to a job is dropped: %s", key, error)
         self._left.discard(key)
 
     async def _find_out(self, key: str) -> None:
-        answer = self._new_answer(await self._find(key))
-        async with self._manager.checkout(key) as session:
-            is_known = await self._settle(session, answer)
-        if not is_known:
-            await self._manager.forget(key)
-        elif answer.is_empty:
-            answer.say(ABSENT)
-        await finish(answer)
+        """Settle what a stopped process was just sending, and say what became of it."""
+        try:
+            answer = self._new_answer(await self._find(key))
+            async with self._manager.checkout(key) as session:
+                if key not in self._sought:
+                    return  # they have said something meanwhile, and were told then
+                is_known = await self._settle(key, session, answer)
+            if not is_known:
+                await self._manager.forget(key)
+            elif answer.is_empty:
+                answer.say(ABSENT)
+            await finish(answer)
+        except ChatGoneError as error:
+            log.warning("%s: what became of a message is told nobody: %s", key, error)
+            self._aside.add(key)
+        except (ToolhouseError, ConnectionError) as error:
+            log.warning("%s: what became of a message is found out later: %s", key, error)
+        except Exception:  # one chat's trouble is not the others'
+            log.exception("%s: what became of a message is found out later", key)
+        finally:
+            self._sought.discard(key)
 
     def _new_answer(self, chat: Chat) -> Answer:
         return Answer(chat, self._paces.setdefault(chat.scope, Pace(chat.pause)))
+
+
+async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks, and wait until they have ended."""
+    tasks = set(tasks)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+
+
+async def _is_gone(session: Session) -> bool:
+    """Whether the service no longer knows the conversation."""
+    try:
+        await session.history()
+    except NotFoundError:
+        return True
+    except ToolhouseError:
+        pass  # nobody knows
+    return False
 
 
 def words_for(error: ToolhouseError) -> str:

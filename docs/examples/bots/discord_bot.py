@@ -8,15 +8,18 @@ Make an application with a bot at https://discord.com/developers, and invite it 
 
 import asyncio
 import os
+import secrets
 import signal
 
 import aiohttp
 import discord
-from answers import Chat
+from answers import Chat, ChatGoneError, Refusal
 from conversations import Conversations
 
 from toolhouse_async import AsyncToolhouse, SessionManager
 from toolhouse_async.stores import SQLiteSessionStore
+
+UNKNOWN_CHANNEL = 10003
 
 
 class DiscordChat(Chat):
@@ -30,10 +33,24 @@ class DiscordChat(Chat):
     def __init__(self, channel: discord.abc.Messageable, key: str) -> None:
         self.scope = key
         self._channel = channel
+        self._nonce: int | None = None  # of a message that may have been taken
+
+    def refusal(self, error: Exception) -> Refusal:
+        if isinstance(error, discord.Forbidden) or getattr(error, "code", None) == UNKNOWN_CHANNEL:
+            return Refusal.NOBODY
+        is_no = isinstance(error, discord.HTTPException) and error.code and error.status in (400, 404)
+        return Refusal.NEVER if is_no else Refusal.LATER
 
     async def post(self, text: str) -> discord.Message:
+        self._nonce = self._nonce or secrets.randbits(53)  # by which Discord knows a message that it has
         # Else Discord would fetch what a worker links, with whatever is in the address.
-        return await self._channel.send(text, suppress_embeds=True)
+        message = await self._channel.send(text, nonce=self._nonce, suppress_embeds=True)
+        if message.content.strip() != text.strip():  # it had it, with the words that there were then
+            await asyncio.sleep(self.pause)
+            await message.edit(content=text, suppress=True)
+            await asyncio.sleep(self.pause)
+        self._nonce = None
+        return message
 
     async def edit(self, message: discord.Message, text: str) -> None:
         await message.edit(content=text, suppress=True)
@@ -48,12 +65,19 @@ class DiscordBot(discord.Client):
 
     def __init__(self, manager: SessionManager) -> None:
         # A worker's words notify nobody. No privileged intent is needed for messages that are meant for the bot.
-        super().__init__(intents=discord.Intents.default(), allowed_mentions=discord.AllowedMentions.none())
+        super().__init__(
+            intents=discord.Intents.default(),
+            allowed_mentions=discord.AllowedMentions.none(),
+            max_ratelimit_timeout=30.0,  # longer ones are waited for by us, for all messages of the channel
+        )
         self._conversations = Conversations(manager, self._find)
 
     async def _find(self, key: str) -> DiscordChat:
         number = int(key.removeprefix("discord:"))
-        channel = self.get_channel(number) or await self.fetch_channel(number)
+        try:
+            channel = self.get_channel(number) or await self.fetch_channel(number)
+        except (discord.NotFound, discord.Forbidden) as error:
+            raise ChatGoneError(f"the channel is gone: {error}") from error
         assert isinstance(channel, discord.abc.Messageable)
         return DiscordChat(channel, key)
 

@@ -16,11 +16,10 @@ import signal
 from typing import Any
 
 from aiohttp import ClientError, web
-from answers import Chat
+from answers import Chat, Refusal
 from conversations import Conversations
 from slack_bolt.async_app import AsyncApp
-from slack_sdk.errors import SlackClientError
-from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
+from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from toolhouse_async import AsyncToolhouse, SessionManager
@@ -28,6 +27,8 @@ from toolhouse_async.stores import SQLiteSessionStore
 
 ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 """So that a worker's words mention nobody and are shown as they are."""
+NOBODY = {"channel_not_found", "is_archived", "not_in_channel", "thread_not_found", "account_inactive"}
+NEVER = {"message_not_found", "cant_update_message", "edit_window_closed", "msg_too_long", "no_text", "invalid_blocks"}
 
 
 class SlackChat(Chat):
@@ -45,6 +46,17 @@ class SlackChat(Chat):
 
     def cost(self, character: str) -> int:
         return len(ESCAPES.get(character, "")) or super().cost(character)
+
+    def refusal(self, error: Exception) -> Refusal:
+        data = getattr(error.response, "data", None) if isinstance(error, SlackApiError) else None
+        why = data.get("error") if isinstance(data, dict) else None
+        if why in NOBODY:
+            return Refusal.NOBODY
+        return Refusal.NEVER if why in NEVER else Refusal.LATER
+
+    def asked_for(self, error: Exception) -> float | None:
+        asked = error.response.headers.get("Retry-After", "") if isinstance(error, SlackApiError) else ""
+        return float(asked) if asked.isdigit() else None
 
     async def post(self, text: str) -> str:
         answer = await self._client.chat_postMessage(
@@ -100,7 +112,6 @@ async def serve(client: AsyncWebClient, signing_secret: str, manager: SessionMan
 
     seen: dict[str, None] = {}
     conversations = Conversations(manager, find)
-    client.retry_handlers.append(AsyncRateLimitErrorRetryHandler(max_retry_count=3))
     app = AsyncApp(client=client, signing_secret=signing_secret)
     app.event("app_mention")(hear)
     app.event("message")(hear_directly)

@@ -12,9 +12,9 @@ import os
 
 from aiogram import Bot, Dispatcher, F
 from aiogram.enums import ChatType
-from aiogram.exceptions import AiogramError
+from aiogram.exceptions import AiogramError, TelegramBadRequest, TelegramForbiddenError
 from aiogram.types import LinkPreviewOptions, Message
-from answers import Chat
+from answers import Chat, Refusal
 from conversations import Conversations
 
 from toolhouse_async import AsyncToolhouse, SessionManager
@@ -36,6 +36,13 @@ class TelegramChat(Chat):
         self.scope = key
         self._bot = bot
         self._id = int(key.removeprefix("telegram:"))
+
+    def refusal(self, error: Exception) -> Refusal:
+        if isinstance(error, TelegramForbiddenError) or "chat not found" in str(error):
+            return Refusal.NOBODY
+        if "message is not modified" in str(error):
+            return Refusal.NO_NEWS
+        return Refusal.NEVER if isinstance(error, TelegramBadRequest) else Refusal.LATER
 
     async def post(self, text: str) -> int:
         return (await self._bot.send_message(self._id, text, link_preview_options=NO_PREVIEW)).message_id

@@ -50,6 +50,11 @@ MONTH = 30 * 24 * 3600
 RUNNING_EACH = 20
 """Answers that may be under way at once for one address, so that nobody takes the places of all others."""
 WORN = "Too many people are asking at the moment. Please try again in a minute."
+NO_COOKIE = (
+    "Your browser has not kept this page's cookie, so nothing that you say can be sent. "
+    "Please allow cookies for this page, and open it by https."
+)
+"""Whoever serves it by plain HTTP on purpose makes the application with ``https=False``."""
 STATUS = {"SessionBusyError": 409, "RateLimitError": 429}
 """The status of an answer that tells of an error; 503 for all others."""
 
@@ -201,14 +206,15 @@ async def _page(request: Request) -> Response:
 
 async def _conversation(request: Request) -> Response:
     if "chat" not in request.session:
-        return _json({"messages": [], "turn": None})  # nobody who has not opened the page has said anything
+        # Nobody who has not opened the page has said anything; and a page that was opened has a cookie.
+        return _json({"messages": [], "turn": None}, **{"Chat-Cookie": "missing"})
     return _json(await _chat(request).conversation(_key(request)))
 
 
 async def _say(request: Request) -> Response:
     text = (await _body(request)).get("text")
     if "chat" not in request.session:
-        raise RefusedError(403, "Please allow cookies for this page, and load it again.")
+        return _json({"message": NO_COOKIE}, 403)  # the answer would belong to a conversation of nobody
     if not isinstance(text, str) or not text.strip():
         return _json({"message": "Please write something first."}, 422)
     if len(text) > LONGEST:
@@ -253,9 +259,9 @@ async def _new(request: Request) -> Response:
     return Response(status_code=204)
 
 
-def _json(data: Any, status: int = 200) -> Response:
+def _json(data: Any, status: int = 200, **headers: str) -> Response:
     """An answer for one browser, and for no cache between."""
-    return JSONResponse(data, status, headers={"Cache-Control": "no-store"})
+    return JSONResponse(data, status, headers={"Cache-Control": "no-store", **headers})
 
 
 def _chat(request: Request) -> Chat:
@@ -370,6 +376,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.page = _make_page(agent_id, suggestions)
+    app.state.https = https
     return app
 
 

@@ -45,11 +45,10 @@ def test_tool_calls_fold_open(tab: Tab) -> None:
     assert tab.page.locator("details b").count() == 0
 
 
-def test_a_job_is_shown_with_its_time_and_the_input_waits(tab: Tab, site: Site) -> None:
+def test_a_job_is_shown_with_its_time(tab: Tab, site: Site) -> None:
     tab.say("job").wait_for("job")
     indicator = tab.page.locator(".job")
     expect(indicator.locator(".job-time")).to_contain_text("0:0")
-    assert tab.page.locator("#input").is_disabled()
     first = indicator.locator(".job-time").inner_text()
     tab.page.wait_for_function("text => document.querySelector('.job-time').innerText !== text", arg=first)
     site.go_on()
@@ -57,7 +56,6 @@ def test_a_job_is_shown_with_its_time_and_the_input_waits(tab: Tab, site: Site) 
     assert "Computing." in tab.answer()
     assert "The job says forty-two." in tab.answer()
     assert tab.page.locator(".content strong").inner_text() == "forty-two"
-    assert not tab.page.locator("#input").is_disabled()
     assert "succe" not in tab.page.locator("body").inner_text().lower()  # nobody knows that
     assert site.accepted == ["job", ""]
 
@@ -70,7 +68,6 @@ def test_reload_in_mid_answer(tab: Tab, site: Site, message: str) -> None:
     tab.page.reload()
     tab.wait_for("job" if message == "job" else "answering")
     assert tab.said()[0] == message
-    assert tab.page.locator("#input").is_disabled()
     site.go_on()
     tab.wait_for("idle")
     whole = "Computing.\\s*The job says forty-two." if message == "job" else "first second"
@@ -91,6 +88,148 @@ def test_reload_afterwards(tab: Tab) -> None:
     assert tab.page.locator("details.tool").count() == 1
 
 
+def test_what_was_shown_is_shown_again(tabs: Any, site: Site) -> None:
+    """Tools, jobs, times and how it ended, when the server has only the words left, and in every tab."""
+    one = tabs()
+    one.ask("tools here")
+    one.say("job").wait_for("job")
+    site.go_on()
+    one.wait_for("idle")
+    one.ask("Hello")
+    two = tabs()
+    said, times = one.said(), one.page.locator("article time").all_inner_texts()
+    assert len(times) == 6
+    for tab in (one, two):
+        for _ in range(2):
+            assert tab.said() == said
+            assert tab.page.locator("article time").all_inner_texts() == times
+            assert tab.page.locator(".job-over").count() == 1
+            tool = tab.page.locator("details.tool")
+            assert tool.count() == 1
+            tool.locator("summary").click()
+            expect(tool).to_contain_text('"at": "here"')
+            expect(tool).to_contain_text('"<b>"')
+            tab.page.reload()
+            tab.wait_for("idle")
+            tab.wait_for_text("You said: Hello")
+    two.page.locator("#new").click()
+    expect(one.page.locator("article.message")).to_have_count(0)
+    assert one.page.evaluate("localStorage.length") == 0
+
+
+def test_that_an_answer_was_stopped_is_shown_again(tab: Tab, site: Site) -> None:
+    tab.say("wait").wait_for_text("first")
+    tab.page.locator("#stop").click()
+    tab.wait_for("idle")
+    site.go_on()
+    tab.ask("Hello")
+    tab.page.reload()
+    tab.wait_for_text("You said: Hello")
+    assert tab.page.locator(".notice").all_inner_texts() == ["Stopped."]
+    assert "second" in tab.said()[1]  # what the worker had said by then
+
+
+def test_tools_stay_when_another_tab_speaks(tabs: Any) -> None:
+    one = tabs()
+    one.ask("tools here")
+    two = tabs()
+    two.ask("Hello")
+    one.wait_for_text("You said: Hello")
+    assert one.page.locator("details.tool").count() == 1
+    assert two.page.locator("details.tool").count() == 1
+
+
+@pytest.mark.parametrize("kept", ["no JSON", "{}", '[{"id": "x", "message": "One", "parts": [], "ended": 1}]'])
+def test_what_the_history_says_counts_more_than_what_was_kept(tab: Tab, kept: str) -> None:
+    tab.ask("One")
+    tab.ask("Two")
+    tab.page.evaluate("kept => localStorage.setItem('toolhouse-chat-shown', kept)", kept)
+    tab.page.reload()
+    tab.wait_for_text("You said: Two")
+    assert tab.said() == ["One", "You said: One", "Two", "You said: Two"]
+
+
+def test_a_browser_that_keeps_nothing(context: Any, tabs: Any) -> None:
+    context.add_init_script("Storage.prototype.setItem = () => { throw new DOMException('full') }")
+    tab = tabs()
+    tab.ask("tools here")
+    tab.ask("Hello")
+    tab.page.reload()
+    tab.wait_for_text("You said: Hello")
+    assert tab.said() == ["tools here", "I looked.", "Hello", "You said: Hello"]
+
+
+def test_people_can_write_at_once_and_while_the_worker_works(tab: Tab, site: Site) -> None:
+    expect(tab.page.locator("#input")).to_be_focused()
+    tab.page.keyboard.type("wait")
+    tab.page.keyboard.press("Enter")
+    tab.wait_for_text("first")
+    expect(tab.page.locator("#input")).to_be_focused()
+    tab.page.keyboard.type("And then?")
+    tab.page.keyboard.press("Enter")  # which sends nothing yet
+    expect(tab.page.locator("#announcer")).to_contain_text("still answering")
+    tab.page.reload()
+    tab.wait_for("answering")
+    expect(tab.page.locator("#input")).to_have_value("And then?")
+    site.go_on()
+    tab.wait_for("idle")
+    expect(tab.page.locator("#input")).to_have_value("And then?")
+    tab.page.keyboard.press("Enter")
+    tab.wait_for_text("You said: And then?")
+    expect(tab.page.locator("#input")).to_have_value("")
+    assert site.accepted == ["wait", "And then?"]
+
+
+def test_a_draft_is_not_lost_to_a_message_that_failed(tab: Tab, site: Site) -> None:
+    held: list[Any] = []
+    tab.page.route("**/api/messages", lambda route: held.append(route))
+    tab.say("Hello").wait_for("sending")
+    tab.page.locator("#input").fill("And more")
+    until(lambda: tab.page.evaluate("1") and held)
+    held[0].abort()
+    tab.wait_for("idle")
+    expect(tab.page.locator("#input")).to_have_value("Hello\nAnd more")
+    assert site.accepted == []
+
+
+def test_a_message_can_be_written_again(tab: Tab, site: Site) -> None:
+    tab.say("fail")
+    tab.page.get_by_role("button", name="Ask again").click()
+    expect(tab.page.locator("#input")).to_have_value("fail")
+    expect(tab.page.locator("#input")).to_be_focused()
+    tab.page.locator("#input").fill("")
+    tab.ask("One")
+    tab.page.get_by_role("button", name="Edit").last.click()
+    expect(tab.page.locator("#input")).to_have_value("One")
+    assert site.accepted == ["fail", "One"]
+
+
+def test_escape_stops_from_anywhere(tab: Tab) -> None:
+    tab.say("wait").wait_for_text("first")
+    tab.page.locator("#log").focus()
+    tab.page.keyboard.press("Escape")
+    tab.wait_for("idle")
+    expect(tab.page.locator(".notice").last).to_contain_text("Stopped")
+
+
+def test_a_browser_that_keeps_no_cookie_is_told(tab: Tab, site: Site, context: Any) -> None:
+    """As where a page that is made for HTTPS comes by plain HTTP."""
+    notice = tab.page.locator("#slot .notice.error")
+    context.clear_cookies()
+    tab.page.evaluate("load()")
+    expect(notice).to_contain_text("cookie")
+    tab.say("Hello")
+    tab.wait_for("idle")
+    expect(notice).to_contain_text("cookie")
+    expect(tab.page.locator("#input")).to_have_value("Hello")
+    assert site.accepted == []
+    tab.page.reload()  # which brings one
+    tab.wait_for("idle")
+    expect(notice).to_have_count(0)
+    tab.page.keyboard.press("Enter")
+    tab.wait_for_text("You said: Hello")
+
+
 def test_a_second_tab_shows_the_same(tabs: Any, site: Site) -> None:
     one = tabs()
     one.say("wait").wait_for_text("first")
@@ -105,6 +244,99 @@ def test_a_second_tab_shows_the_same(tabs: Any, site: Site) -> None:
         tab.wait_for_text("You said: Hello")
         tab.wait_for("idle")
         assert tab.said() == ["wait", "first second", "Hello", "You said: Hello"]
+
+
+def test_more_tabs_than_a_browser_has_connections(tabs: Any, site: Site) -> None:
+    """One of them has the stream, and the others hear of it: who is left can still load, speak and stop."""
+    opened = [tabs()]
+    opened[0].say("wait").wait_for_text("first")
+    opened += [tabs() for _ in range(7)]
+    for tab in opened:
+        tab.wait_for_text("first")
+        assert tab.state == "answering"
+    streams = [tab for tab in opened if tab.page.evaluate("Boolean(source?.isOurs)")]
+    assert streams == opened[:1]
+    opened[-1].page.locator("#stop").click()
+    for tab in opened:
+        tab.wait_for("idle")
+        assert tab.answer().strip() == "first"
+    site.go_on()
+    opened[3].say("Hello")
+    for tab in opened:
+        tab.wait_for_text("You said: Hello")
+    assert site.accepted == ["wait", "Hello"]
+
+
+@pytest.mark.parametrize("how", ["closed", "reloaded"])
+def test_the_tab_that_has_the_stream_goes(tabs: Any, site: Site, how: str) -> None:
+    one = tabs()
+    one.say("wait").wait_for_text("first")
+    two, three = tabs(), tabs()
+    for tab in (two, three):
+        tab.wait_for_text("first")
+    if how == "closed":
+        one.page.close()
+    else:
+        one.page.reload()
+    site.go_on()
+    for tab in (two, three):
+        tab.wait_for("idle")
+        assert tab.answer() == "first second"
+
+
+def test_a_stream_that_no_longer_answers_is_taken_over(tabs: Any, site: Site) -> None:
+    one = tabs()
+    one.say("wait").wait_for_text("first")
+    one.page.evaluate("BroadcastChannel.prototype.postMessage = () => {}")  # as in a tab that was frozen
+    two = tabs()
+    two.wait_for_text("first")
+    assert two.page.evaluate("source.isOurs")
+    assert not one.page.evaluate("source.isOurs")
+    site.go_on()
+    for tab in (one, two):
+        tab.wait_for("idle")
+        assert tab.answer() == "first second"
+
+
+def test_a_tab_that_nobody_sees_lets_another_have_the_stream(tabs: Any, site: Site) -> None:
+    one = tabs()
+    one.say("wait").wait_for_text("first")
+    two = tabs()
+    two.wait_for_text("first")
+    one.page.evaluate(HIDE)
+    two.page.wait_for_function("() => source.isOurs")
+    site.go_on()
+    for tab in (one, two):
+        tab.wait_for("idle")
+        assert tab.answer() == "first second"
+
+
+HIDE = """
+Object.defineProperty(document, "hidden", {value: true, configurable: true});
+document.dispatchEvent(new Event("visibilitychange"));
+"""
+SHOW = """
+Object.defineProperty(document, "hidden", {value: false, configurable: true});
+document.dispatchEvent(new Event("visibilitychange"));
+"""
+
+
+def test_without_locks_tabs_that_nobody_sees_have_no_stream(context: Any, tabs: Any, site: Site) -> None:
+    """As where the page is served by plain HTTP, from another machine."""
+    context.add_init_script("Object.defineProperty(navigator, 'locks', {value: undefined})")
+    one = tabs()
+    one.say("wait").wait_for_text("first")
+    two = tabs()
+    two.wait_for_text("first")
+    one.page.evaluate(HIDE)
+    assert one.page.evaluate("source") is None
+    assert two.page.evaluate("source.isOurs")
+    site.go_on()
+    two.wait_for("idle")
+    assert one.state == "answering"
+    one.page.evaluate(SHOW)
+    one.wait_for("idle")
+    assert one.answer() == "first second"
 
 
 def test_lost_wifi_loses_and_repeats_nothing(tab: Tab, site: Site) -> None:

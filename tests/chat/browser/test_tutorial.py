@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,13 @@ def page(step: int) -> str:
 
 
 @contextmanager
-def running(step: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def running(step: int, folder: Path, monkeypatch: pytest.MonkeyPatch, *, slow: bool = False) -> Iterator[str]:
     """The chat at a step, and the emulator of the reader's second terminal."""
     monkeypatch.chdir(folder)
     (folder / "page.html").write_text(page(step))
     emulator = WorkersEmulator()
-    emulator.worker("echo")(echo)
-    emulator.worker("csv-analyst")(csv_analyst)
+    emulator.worker("echo")(endless if slow else echo)
+    emulator.worker("csv-analyst")(endless if slow else csv_analyst)
     with (
         start_blocking_portal(name="tutorial") as portal,
         portal.wrap_async_context_manager(emulator.serve()) as workers,
@@ -70,6 +71,11 @@ def running(step: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
             serving.result()
 
 
+async def endless(ctx: Any) -> AsyncIterator[Any]:
+    yield ctx.text("first")
+    await asyncio.Event().wait()
+
+
 def say(page: Any, text: str) -> None:
     page.locator("#input").fill(text)
     page.locator("#input").press("Enter")
@@ -83,6 +89,20 @@ def test_words_on_a_page(context: Any, tmp_path: Path, monkeypatch: pytest.Monke
             say(page, text)
             expect(page.locator("#log p").last).to_have_text(text)
         assert page.locator("b").count() == 0
+        page.goto("about:blank")
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_message_while_an_answer_runs_is_told(
+    context: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    with running(step, tmp_path, monkeypatch, slow=True) as url:
+        page = context.new_page()
+        page.goto(url)
+        say(page, "One")
+        expect(page.locator("#log")).to_contain_text("first")
+        say(page, "Two")
+        expect(page.locator("#log p").last).to_contain_text("still being answered")
         page.goto("about:blank")
 
 
