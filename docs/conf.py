@@ -29,6 +29,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "fault_table",
     "performance_table",
+    "shape_table",
     "turn_table",
 ]
 exclude_patterns = ["_build", "_ext"]

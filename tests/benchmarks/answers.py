@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import islice
 
 import orjson
+
+from .plans import Plan
+from .shapes import SHAPES, TOOLS
 
 JOB_ID = "job-1"
 HISTORY = b'[{"role":"user","content":"go"}]'
@@ -14,11 +18,6 @@ HISTORY = b'[{"role":"user","content":"go"}]'
 def word(number: int) -> str:
     """A word of about the length of a token."""
     return f"word {number} "
-
-
-def ndjson_event(text: str) -> bytes:
-    """One text event as the Workers API sends it."""
-    return orjson.dumps({"type": "text", "text": text}) + b"\n"
 
 
 def openai_event(text: str) -> bytes:
@@ -35,11 +34,10 @@ def langgraph_event(text: str) -> bytes:
 
 
 EVENT: dict[str, Callable[[str], bytes]] = {
-    "ndjson": ndjson_event,
     "openai": openai_event,
     "langgraph": langgraph_event,
 }
-LAST_EVENT = {"ndjson": b"", "openai": b"data: [DONE]\n\n", "langgraph": b""}
+LAST_EVENT = {"openai": b"data: [DONE]\n\n"}
 
 
 def chunk(data: bytes) -> bytes:
@@ -49,7 +47,7 @@ def chunk(data: bytes) -> bytes:
 
 def end(format_: str) -> bytes:
     """What ends a body."""
-    last = LAST_EVENT[format_]
+    last = LAST_EVENT.get(format_)
     return (chunk(last) if last else b"") + b"0\r\n\r\n"
 
 
@@ -61,18 +59,34 @@ def head(format_: str, run: int) -> bytes:
     ) % (content_type, run)
 
 
-def chunks(format_: str, per_chunk: int, count: int, padding: int = 0) -> Iterator[bytes]:
-    """The chunks of a body: ``count`` events, ``per_chunk`` of them in each, each longer by ``padding`` bytes."""
-    event, more = EVENT[format_], "x" * padding
-    for start in range(0, count, per_chunk):
-        numbers = range(start, min(start + per_chunk, count))
-        yield chunk(b"".join(event(word(number) + more) for number in numbers))
+def writer(format_: str, plan: Plan) -> Callable[[str], bytes]:
+    """What writes one event of words."""
+    return EVENT[format_] if format_ in EVENT else lambda text: line(SHAPES[plan.shape](text))
+
+
+def line(value: object) -> bytes:
+    """One event as a line of NDJSON; bytes are a line already."""
+    return (value if isinstance(value, bytes) else orjson.dumps(value)) + b"\n"
+
+
+def _events(format_: str, plan: Plan) -> Iterator[bytes]:
+    words, more = writer(format_, plan), "x" * plan.padding
+    for number in range(plan.count):
+        place = number % plan.tools if plan.tools else 2
+        yield line(TOOLS[place](number - place)) if place < len(TOOLS) else words(word(number) + more)
+
+
+def chunks(format_: str, plan: Plan) -> Iterator[bytes]:
+    """The chunks of a body: as many events as the plan says, so many of them in each."""
+    events = _events(format_, plan)
+    while data := b"".join(islice(events, plan.per_chunk)):
+        yield chunk(data)
 
 
 @cache
-def whole(format_: str, per_chunk: int, count: int, padding: int = 0) -> bytes:
+def whole(format_: str, plan: Plan) -> bytes:
     """A whole body, to be written at once."""
-    return b"".join(chunks(format_, per_chunk, count, padding)) + end(format_)
+    return b"".join(chunks(format_, plan)) + end(format_)
 
 
 @cache

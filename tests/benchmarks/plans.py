@@ -20,6 +20,8 @@ class Plan:
         per_chunk: Events in one HTTP chunk.
         pause: Microseconds between writes.
         padding: Bytes by which each event is longer.
+        tools: Of so many events one is a tool's call and one its result; 0: all are words.
+        shape: The shape of the words, one of ``shapes.SHAPES``.
     """
 
     kind: str
@@ -27,12 +29,14 @@ class Plan:
     per_chunk: int = 1
     pause: int = 0
     padding: int = 0
+    tools: int = 0
+    shape: str = "text"
 
     def __str__(self) -> str:
-        return f"{self.kind}-{self.count}-{self.per_chunk}-{self.pause}-{self.padding}"
+        return f"{self.kind}-{self.count}-{self.per_chunk}-{self.pause}-{self.padding}-{self.tools}-{self.shape}"
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read what ``str`` wrote."""
-        kind, *numbers = text.split("-")
-        return cls(kind, *map(int, numbers))
+        kind, *numbers, shape = text.split("-")
+        return cls(kind, *map(int, numbers), shape)

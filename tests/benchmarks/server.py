@@ -107,9 +107,9 @@ class Connection(asyncio.Protocol):
         self._server.runs += 1
         head = answers.head(format_, self._server.runs)
         if plan.kind == "burst":
-            self.transport.write(head + answers.whole(format_, plan.per_chunk, plan.count, plan.padding))
+            self.transport.write(head + answers.whole(format_, plan))
         elif plan.kind == "idle":
-            self.transport.write(head + next(answers.chunks(format_, 1, 1)))
+            self.transport.write(head + next(answers.chunks(format_, Plan("idle"))))
         elif plan.kind == "drip":
             self._drip(_writes(head, format_, plan), plan.pause / 1e6)
         else:
@@ -125,14 +125,14 @@ class Connection(asyncio.Protocol):
 def _writes(head: bytes, format_: str, plan: Plan) -> Generator[bytes]:
     """The pieces of an answer that are written each by itself."""
     yield head
-    yield from answers.chunks(format_, plan.per_chunk, plan.count, plan.padding)
+    yield from answers.chunks(format_, plan)
     yield answers.end(format_)
 
 
 def _write_on_time(transport: asyncio.Transport, head: bytes, format_: str, plan: Plan) -> None:
     """Write a chunk at each multiple of the pause. It spins: a timer would be late, and this core is our own."""
-    event = answers.EVENT[format_]
-    pieces = [head, *answers.chunks(format_, plan.per_chunk, plan.count, plan.padding)]
+    event = answers.writer(format_, plan)
+    pieces = [head, *answers.chunks(format_, plan)]
     due = time.perf_counter_ns()
     for number, piece in enumerate(pieces):
         while time.perf_counter_ns() < due:

@@ -197,3 +197,14 @@ def test_time_is_linear_in_the_number_of_calls() -> None:
 
     small = min(seconds(1_000) for _ in range(3))
     assert any(seconds(16_000) < 16 * 6 * max(small, 0.001) for _ in range(3))  # quadratic: 256 times
+
+
+def test_results_without_an_id_answer_calls_that_come_later_too() -> None:
+    one, two, three = ToolCall("1", "f"), ToolCall("2", "f"), ToolCall(None, "g")
+    results = [ToolResult(None, "f", "a"), ToolResult(None, None, "c"), ToolResult(None, "f", "b")]
+    fold = folded([one, results[0], three, two, results[1], results[2]])
+    assert fold.result("a", "r").tool_calls == (
+        ToolExchange(one, results[0]),
+        ToolExchange(three, results[1]),
+        ToolExchange(two, results[2]),
+    )

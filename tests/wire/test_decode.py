@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.wire.strategies import json_values, nested
 from toolhouse_async._wire.decode import EventDecoder
 from toolhouse_async._wire.fields import UNSAID
+from toolhouse_async._wire.learned import Stream
 from toolhouse_async.errors import ConfigurationError, MalformedEventError
 from toolhouse_async.events import (
     ErrorEvent,
@@ -432,7 +433,7 @@ def test_a_strict_decoder_raises() -> None:
         decoder.decode([b'"a"', b"{"])
     events: list[Event] = []
     with pytest.raises(MalformedEventError, match="line 8"):
-        decoder.extend(events, [b'"a"', b"{", b'"b"'], 7)
+        decoder.extend(events, [b'"a"', b"{", b'"b"'], 7, Stream())
     assert events == [TextDelta("a")]
     assert decoder.decode([b"", b'{"type": "odd"}', b"NaN"])[0] == UnknownEvent("odd", {"type": "odd"})
 
@@ -566,7 +567,7 @@ def test_what_a_registered_function_raises_passes_through() -> None:
     decoder.register("odd", lambda obj, line: obj["absent"])
     events: list[Event] = []
     with pytest.raises(KeyError):
-        decoder.extend(events, [b'"a"', b'{"type":"odd"}'], 1)
+        decoder.extend(events, [b'"a"', b'{"type":"odd"}'], 1, Stream())
     assert events == [TextDelta("a")]
 
 

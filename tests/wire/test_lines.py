@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.wire.strategies import chunkings, json_values
 from toolhouse_async._wire.decode import EventDecoder
+from toolhouse_async._wire.learned import Stream
 from toolhouse_async._wire.lines import LineSplitter
 from toolhouse_async.events import Event, TextDelta
 
@@ -118,11 +119,11 @@ def test_any_chunking_gives_the_same_lines(data: st.DataObject, parts: list[byte
 
 
 def decode(chunks: list[bytes]) -> list[Event]:
-    splitter, decoder = LineSplitter(MIB), EventDecoder()
+    splitter, decoder, stream = LineSplitter(MIB), EventDecoder(), Stream()
     events: list[Event] = []
     for step in [*(partial(splitter.feed, chunk) for chunk in chunks), splitter.finish]:
         lines = step()  # one step after the other: the numbers of lines are counted as they come
-        decoder.extend(events, lines, splitter.lines - len(lines) + 1)
+        decoder.extend(events, lines, splitter.lines - len(lines) + 1, stream)
     return events
 
 

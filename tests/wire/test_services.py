@@ -4,9 +4,9 @@ import pytest
 
 from tests.wire.services import EXAMPLES, lines_of
 from toolhouse_async._wire.decode import EventDecoder, is_whole
+from toolhouse_async._wire.learned import Stream
 from toolhouse_async._wire.shapes import TABLE
-from toolhouse_async._wire.streamed import StreamedCalls
-from toolhouse_async.events import Event, MalformedLine, TextDelta, ToolCall, ToolResult, UnknownEvent
+from toolhouse_async.events import ErrorEvent, Event, MalformedLine, TextDelta, ToolCall, ToolResult, UnknownEvent
 
 NAMES = [f"{service}: {what}" for service, what, *_ in EXAMPLES]
 
@@ -22,10 +22,10 @@ def test_the_lines_of_services(lines: list[bytes], events: list[Event]) -> None:
 
 @pytest.mark.parametrize(("lines", "events"), [each[2:] for each in EXAMPLES], ids=NAMES)
 def test_the_lines_of_services_one_by_one_in_one_stream(lines: list[bytes], events: list[Event]) -> None:
-    decoder, calls, decoded = EventDecoder(), StreamedCalls(), list[Event]()
+    decoder, stream, decoded = EventDecoder(), Stream(), list[Event]()
     for line in lines:
-        decoder.extend(decoded, [line], 1, calls)
-    decoded += calls.finish()
+        decoder.extend(decoded, [line], 1, stream)
+    decoder.finish(decoded, stream)
     assert [event for event in decoded if type(event) not in (UnknownEvent, MalformedLine)] == events
 
 
@@ -78,6 +78,11 @@ def test_every_type_of_the_table_has_an_example() -> None:
         {"type": "tool_call_chunk", "delta": "{"},
         {"type": "tool_call_start", "toolCallId": "c1"},
         {"type": "tool_error", "toolCallId": "c1"},
+        {"type": "tool-input-start", "toolCallId": "c1"},
+        {"type": "tool-input-delta", "toolCallId": "c1", "delta": "{"},
+        {"type": "message", "content": "words of no role"},
+        {"type": "response.completed"},
+        {"object": "response"},
         {"type": "response.output_item.done", "item": {"type": None}},
         {"type": "delta", "delta": {"type": "thinking_delta", "text": "hm"}},
         {"type": "delta", "data": {"type": "reasoning", "text": "hm", "thought": True}},
@@ -176,3 +181,71 @@ def test_the_time_for_calls_in_pieces_is_linear() -> None:
     lines = lines_of({"type": "tool_call_start", "toolCallId": "c", "toolName": "f"}, *pieces)
     (*_, last) = EventDecoder().decode(lines)
     assert last == ToolCall("c", "f", "x" * 50_000)
+
+
+def test_data_on_several_lines_that_are_none_together() -> None:
+    words = b'data: {"type": "text", "text": "a"}'
+    decoder, broken = EventDecoder(), b'data: {"type": "text",'
+    for lines in ([broken, words, b""], [broken, words], [broken, words, *lines_of({"type": "text", "text": "a"})]):
+        events = decoder.decode(lines)
+        assert [type(event) for event in events] == [
+            MalformedLine,
+            *[TextDelta] * (len(lines) - 1 - (lines[-1] == b"")),
+        ]
+    events = decoder.decode([broken] * 150)
+    assert [(type(event), getattr(event, "number", 0)) for event in events] == [
+        (MalformedLine, n) for n in range(1, 151)
+    ]
+
+
+def test_plain_words_of_an_error_on_several_lines() -> None:
+    events = EventDecoder().decode([b"event: error", b"data: it broke,", b"data: again"])
+    assert events[1:] == [UnknownEvent(None, "data: it broke,"), ErrorEvent("it broke,\nagain")]
+
+
+def test_data_that_are_pending_when_the_stream_is_cut() -> None:
+    decoder = EventDecoder()
+    for lines, expected in (
+        ([b'data: {"type": "text",'], []),
+        ([b'data: {"type": "text",', b'data: "text": "a"}'], [TextDelta("a")]),
+        ([b"event: error", b"data: it broke"], [ErrorEvent("it broke")]),
+    ):
+        stream, events = Stream(), list[Event]()
+        decoder.extend(events, lines, 1, stream)
+        decoder.finish(events, stream, is_cut=True)
+        assert [event for event in events if type(event) is not UnknownEvent] == expected
+
+
+def test_blocks_of_many_services_in_a_history() -> None:
+    blocks: list[object] = [
+        {"functionCall": {"name": "f", "args": {"a": 1}}},
+        {"functionResponse": {"name": "f", "response": "x"}},
+        {"toolUse": {"toolUseId": "t", "name": "g", "input": {}}},
+        {"toolResult": {"toolUseId": "t", "content": [], "status": "error"}},
+        {"toolUse": "odd"},
+        {"type": "token", "token": "a"},
+        {"type": "token"},
+        {"type": "error", "error": "no"},
+    ]
+    assert EventDecoder().decode(lines_of({"role": "assistant", "content": blocks})) == [
+        ToolCall(None, "f", {"a": 1}),
+        ToolResult(None, "f", "x"),
+        ToolCall("t", "g", {}),
+        ToolResult("t", None, [], True),
+        UnknownEvent(None, {"toolUse": "odd"}),
+        TextDelta("a"),
+        UnknownEvent("token", {"type": "token"}),
+        ErrorEvent("no"),
+    ]
+    assert EventDecoder().decode(lines_of({"role": "assistant", "content": None, "refusal": "no"})) == [TextDelta("no")]
+
+
+def test_no_endless_memory_is_taken_by_messages_of_others() -> None:
+    lines = lines_of(
+        *({"type": "TEXT_MESSAGE_START", "messageId": f"m{number}", "role": "user"} for number in range(1000)),
+        {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m999", "delta": "my words"},
+    )
+    stream, events = Stream(), list[Event]()
+    EventDecoder().extend(events, lines, 1, stream)
+    assert type(events[-1]) is UnknownEvent
+    assert len(stream.of_others) <= 101

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from toolhouse_async._wire.words import block_text, is_thought, normal
+from toolhouse_async._wire.words import block_text, entry_text, is_thought, normal
 
 
 @pytest.mark.parametrize("spelling", ["text_delta", "TEXT-DELTA", "Text.Delta"])
@@ -22,6 +22,8 @@ def test_how_types_are_compared(spelling: str) -> None:
         ({"type": ["text"], "text": "a"}, None),
         ({"type": "text", "text": ["a"]}, None),
         ({"type": "text", "text": "a", "thought": True}, None),
+        ({"type": "refusal", "refusal": "a"}, "a"),
+        ({"type": "refusal", "text": "a"}, None),
         ({}, None),
         (None, None),
         (["a"], None),
@@ -46,3 +48,19 @@ def test_the_text_of_a_block(block: Any, text: str | None) -> None:
 )
 def test_what_is_a_thought(obj: dict[str, Any], thought: bool) -> None:
     assert is_thought(obj) is thought
+
+
+@pytest.mark.parametrize(
+    ("entry", "text"),
+    [
+        ({"content": "a", "parts": [{"text": "b"}]}, "a"),
+        ({"content": "", "parts": [{"type": "text", "text": "b"}, {"type": "reasoning", "text": "c"}, "d"]}, "bd"),
+        ({"content": None, "refusal": "a"}, "a"),
+        ({"content": [{"text": "a"}, {"type": "refusal", "refusal": "b"}], "refusal": "c"}, "ab"),
+        ({"parts": 5}, ""),
+        ({}, ""),
+        ("odd", ""),
+    ],
+)
+def test_the_text_of_an_entry(entry: Any, text: str) -> None:
+    assert entry_text(entry.get("content") if isinstance(entry, dict) else None, entry) == text

@@ -7,8 +7,8 @@ from collections import deque
 from typing import Final, Literal
 
 from .._wire.decode import EventDecoder, is_whole
+from .._wire.learned import Stream
 from .._wire.lines import LineSplitter
-from .._wire.streamed import StreamedCalls
 from ..errors import LineTooLongError
 from ..events import Event, TextDelta
 from .fold import Fold
@@ -23,14 +23,14 @@ class Answering:
         odd_end: Whether the body ended within a character or a line that is not JSON.
     """
 
-    __slots__ = ("_calls", "_characters", "_decoder", "_fold", "_max_line", "_splitter", "odd_end")
+    __slots__ = ("_characters", "_decoder", "_fold", "_max_line", "_splitter", "_stream", "odd_end")
 
     def __init__(self, format_: Literal["ndjson", "text"], decoder: EventDecoder, max_line: int, fold: Fold) -> None:
         self.odd_end: bool = False
         self._decoder = decoder
         self._max_line = max_line
         self._fold = fold
-        self._calls = StreamedCalls()
+        self._stream = Stream()
         self._splitter: LineSplitter | None = None
         self._characters: codecs.IncrementalDecoder | None = None
         if format_ == "ndjson":
@@ -73,24 +73,26 @@ class Answering:
             self.odd_end = bool(self._characters.getstate()[0])
             return
         assert self._splitter is not None  # noqa: S101 - there is one or the other
-        if lines := self._splitter.finish():
-            malformed = self._fold.malformed
-            self._add_lines(lines, events)
-            self.odd_end = self._fold.malformed != malformed
-        if calls := self._calls.finish():
-            self._fold.add(calls)
-            events.extend(calls)
+        malformed = self._fold.malformed
+        self._add_lines(self._splitter.finish(), events, is_last=True)
+        self.odd_end = self._fold.malformed != malformed
 
     def cut(self, events: deque[Event]) -> None:
         """The body was cut: add a last line that is complete but for its newline; half an object is no event."""
         if self._splitter is not None:
-            self._add_lines([line for line in self._splitter.finish() if is_whole(line)], events)
+            lines = [line for line in self._splitter.finish() if is_whole(line)]
+            self._add_lines(lines, events, is_last=True, is_cut=True)
 
-    def _add_lines(self, lines: list[bytes], events: deque[Event]) -> None:
+    def _add_lines(
+        self, lines: list[bytes], events: deque[Event], *, is_last: bool = False, is_cut: bool = False
+    ) -> None:
         assert self._splitter is not None  # noqa: S101 - lines come from it
         added: list[Event] = []
+        stream = self._stream
         try:
-            self._decoder.extend(added, lines, self._splitter.lines - len(lines) + 1, self._calls)
+            self._decoder.extend(added, lines, self._splitter.lines - len(lines) + 1, stream)
+            if is_last:
+                self._decoder.finish(added, stream, is_cut=is_cut)
         finally:
-            self._fold.add(added)
+            self._fold.take(*stream.drain(), ends_in_words=bool(added) and type(added[-1]) is TextDelta)
             events.extend(added)

@@ -32,6 +32,7 @@ class Fold:
         "_missed",
         "_open",
         "_parts",
+        "_results",
         "_round_begins",
         "_rounds",
         "_waiting",
@@ -46,12 +47,14 @@ class Fold:
         self._rounds: list[str] = []  # rounds that are over
         self._joined: list[str] = []  # the words of the round under way …
         self._parts: list[str] = []  # … and the latest of them, each as it came
-        self._calls: list[ToolExchange] = []
+        self._calls: list[ToolCall] = []
+        self._results: list[ToolResult | None] = []  # for each call
         self._round_begins = 0  # how many calls there were before this round
         # Calls by what answers them, each by its number; one that has its result is passed over when it comes up.
-        self._open: dict[tuple[str, str | None], list[int]] = {}  # by id and name (None: any), latest last
-        self._waiting: dict[str | None, deque[int]] = {}  # for a result without id, by name (None: any), oldest first
         self._latest: dict[str, int] = {}  # by id: the latest call
+        self._open: dict[tuple[str, str | None], list[int]] = {}  # of ids that come again, by name (None: any)
+        # For results without id, once there is one: by name (None: any), oldest first.
+        self._waiting: dict[str | None, deque[int]] | None = None
         self._missed: dict[str, None] = {}  # ids of results of this round that came without a call
         self.unknown: int = 0
         self.malformed: int = 0
@@ -62,33 +65,42 @@ class Fold:
 
     def add(self, events: Iterable[Event]) -> None:
         """Take the next events of the stream."""
-        said = self._parts.append
         for event in events:
-            kind = type(event)
-            if kind is TextDelta:
-                said(event.text)  # type: ignore[union-attr]
-                self._last_call = None
+            if type(event) is TextDelta:
+                self.take([event.text], (), ends_in_words=True)
             else:
                 self._add_other(event)
+
+    def take(self, texts: list[str], others: Iterable[Event], *, ends_in_words: bool) -> None:
+        """Take the next events of the stream: their words, and those that are none.
+
+        Args:
+            texts: The words, in order.
+            others: The other events, in order.
+            ends_in_words: Whether words came last.
+        """
+        self._parts += texts
         if len(self._parts) > _MOST_PARTS:
             self._joined.append("".join(self._parts))
             self._parts = []
+        for event in others:
+            self._add_other(event)
+        if ends_in_words:
+            self._last_call = None
 
     def _add_other(self, event: Event) -> None:
         self._last_call = None
-        match event:
-            case ToolCall():
-                self._add_call(event)
-            case ToolResult():
-                self._add_result(event)
-            case ErrorEvent():
-                self.error = self.error or event
-            case UnknownEvent():
-                self.unknown += 1
-            case MalformedLine():
-                self.malformed += 1
-            case _:
-                pass
+        kind = type(event)
+        if kind is UnknownEvent:
+            self.unknown += 1
+        elif isinstance(event, ToolCall):
+            self._add_call(event)
+        elif isinstance(event, ToolResult):
+            self._add_result(event)
+        elif isinstance(event, ErrorEvent):
+            self.error = self.error or event
+        elif isinstance(event, MalformedLine):
+            self.malformed += 1
 
     def _add_call(self, event: ToolCall) -> None:
         """Take a call: a new one, or an open one of this round once more, now with its arguments.
@@ -96,27 +108,36 @@ class Fold:
         Some models number their calls anew in each round, so an id says nothing about a call that has its result.
         """
         number = self._last_call = len(self._calls)
-        if event.id is None:
-            self._waiting.setdefault(None, deque()).append(number)
-            self._waiting.setdefault(event.name, deque()).append(number)
-            self._calls.append(ToolExchange(event))
-            return
-        if event.id in self._missed:
-            del self._missed[event.id]
-            missed = self._latest[event.id]
-            self._calls[missed] = ToolExchange(event, self._calls[missed].result)
-            self._last_call = None
-            return
-        announced = self._unanswered(self._open.get((event.id, event.name), []))
-        if announced is not None and announced >= self._round_begins:
-            self._calls[announced] = ToolExchange(event)
-            self._last_call = announced
-            return
-        for name in (None, event.name):
-            self._open.setdefault((event.id, name), []).append(number)
-            self._waiting.setdefault(name, deque()).append(number)
-        self._latest[event.id] = number
-        self._calls.append(ToolExchange(event))
+        id_, name = event.id, event.name
+        if id_ is not None:
+            if id_ in self._missed:
+                del self._missed[id_]
+                self._calls[self._latest[id_]] = event
+                self._last_call = None
+                return
+            latest = self._latest.get(id_)
+            if latest is not None:
+                announced = self._latest_open(id_, name)
+                if announced is not None and announced >= self._round_begins:
+                    self._calls[announced] = event
+                    self._last_call = announced
+                    return
+                if (id_, None) not in self._open:
+                    self._open[id_, None], self._open[id_, self._calls[latest].name] = [latest], [latest]
+                self._open[id_, None].append(number)
+                self._open.setdefault((id_, name), []).append(number)
+            self._latest[id_] = number
+        self._calls.append(event)
+        self._results.append(None)
+        if self._waiting is not None:
+            self._wait(number)
+
+    def _wait(self, number: int) -> None:
+        """Note a call that a result without id may answer."""
+        waiting = self._waiting
+        assert waiting is not None  # noqa: S101 - there has been such a result
+        for name in (None, self._calls[number].name):
+            waiting.setdefault(name, deque()).append(number)
 
     def _add_result(self, event: ToolResult) -> None:
         number = self._call_answered_by(event)
@@ -124,29 +145,40 @@ class Fold:
             if event.id is not None:
                 self._missed[event.id] = None
                 self._latest[event.id] = len(self._calls)
-            self._calls.append(ToolExchange(ToolCall(event.id, event.name or "", None), event))
+            self._calls.append(ToolCall(event.id, event.name or "", None))
+            self._results.append(event)
         else:
-            self._calls[number] = ToolExchange(self._calls[number].call, event)
+            self._results[number] = event
 
     def _call_answered_by(self, event: ToolResult) -> int | None:
         """The number of the call: by its id the latest that is open, else the latest; without an id the oldest open."""
         if event.id is not None:
             for name in (event.name, None):
-                if (number := self._unanswered(self._open.get((event.id, name), []))) is not None:
+                if (number := self._latest_open(event.id, name)) is not None:
                     return number
             return self._latest.get(event.id)
+        if self._waiting is None:
+            self._waiting = {}
+            for number in range(len(self._calls)):
+                self._wait(number)
         waiting = self._waiting.get(event.name, deque())
         while waiting:
             number = waiting.popleft()
-            if self._calls[number].result is None:
+            if self._results[number] is None:
                 return number
         return None
 
-    def _unanswered(self, numbers: list[int]) -> int | None:
-        """The latest of those calls that has no result; those behind it need not be asked about again."""
-        while numbers and self._calls[numbers[-1]].result is not None:
-            numbers.pop()
-        return numbers[-1] if numbers else None
+    def _latest_open(self, id_: str, name: str | None) -> int | None:
+        """The latest call of an id and a name (``None``: any) that has no result."""
+        if (id_, None) in self._open:
+            numbers = self._open.get((id_, name), [])
+            while numbers and self._results[numbers[-1]] is not None:
+                numbers.pop()  # nor need it be asked about again
+            return numbers[-1] if numbers else None
+        number = self._latest.get(id_)
+        if number is None or self._results[number] is not None:
+            return None
+        return number if name is None or self._calls[number].name == name else None
 
     @property
     def round_text(self) -> str:
@@ -185,7 +217,7 @@ class Fold:
             agent_id,
             run_id,
             text="".join(rounds),
-            tool_calls=tuple(self._calls),
+            tool_calls=tuple(map(ToolExchange, self._calls, self._results)),
             jobs=tuple(self.jobs),
             recovered=self.recovered,
             unknown=self.unknown,

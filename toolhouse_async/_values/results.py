@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from .._wire.ids import check_id
 from .._wire.prose import find_json
-from .._wire.words import block_text
+from .._wire.words import entry_text
 from ..errors import ConfigurationError
 from .nested import flatten, short, unflatten
 
@@ -39,12 +39,10 @@ class Message:
     def text(self) -> str:
         """The plain text of the content: itself if it is text, else that of its text blocks, joined.
 
-        A block is one by its type (such as ``text`` or ``output_text``) or without a type; thoughts are not.
+        A block is one by its type (such as ``text`` or ``output_text``) or without a type; thoughts are not. Without a
+        content it is the text of the entry's ``parts``, or of its ``refusal``.
         """
-        if isinstance(self.content, str):
-            return self.content
-        blocks = self.content if isinstance(self.content, list) else [self.content]
-        return "".join(block_text(block) or "" for block in blocks)
+        return entry_text(self.content, self.raw)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _message, (self.role, flatten(self.content), flatten(self.raw))

@@ -7,33 +7,28 @@ whatever is not known becomes an :class:`~toolhouse_async.UnknownEvent` with all
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Final
 
 import orjson
 
 from ..errors import ConfigurationError, MalformedEventError
-from ..events import ErrorEvent, Event, MalformedLine, TextDelta, UnknownEvent
-from .fields import Json, error, failed_tool, is_error, text, tool_call, tool_result
+from ..events import Event, MalformedLine, TextDelta, ToolCall, UnknownEvent
+from .fields import error, text
 from .jsontext import loads, parse_line
-from .shapes import PARTS, SHAPES, OfStream, Shape, part
-from .streamed import StreamedCalls
-from .words import block_text, is_thought, normal
+from .learned import Form, Stream, are_words, deltas
+from .objects import ObjectReader, kind_of
+from .shapes import PARTS, SHAPES, Shape
+from .words import normal
 
 __all__ = ["EventDecoder", "Shape", "is_whole"]
 
-
-def _unknown(obj: Json, line: bytes) -> Event:
-    return UnknownEvent(_kind(obj), obj, line=line)
-
-
-def _kind(obj: Json) -> str | None:
-    kind = obj.get("type")
-    if type(kind) is not str:
-        kind = obj.get("event")
-    return kind if type(kind) is str else None
+_MANY: Final = 16
+"""So many lines are worth a look at what they have in common."""
+_MOST_PENDING: Final = 100
+"""Lines of data that may have to be put together."""
 
 
-class EventDecoder:
+class EventDecoder(ObjectReader):
     """Decodes the lines of NDJSON answers into events.
 
     One decoder may serve any number of clients and turns: it keeps no state of a stream.
@@ -44,9 +39,9 @@ class EventDecoder:
     """
 
     def __init__(self, *, strict: bool = False) -> None:
+        super().__init__()
         self.strict = strict
-        self._shapes: dict[str, Shape | OfStream] = dict(SHAPES)
-        self._spellings = dict(self._shapes)  # as met on the wire; saves normalising each
+        self._version = 0
 
     def register(self, type_name: str, function: Shape) -> None:
         """Add or replace the shape of a type.
@@ -63,6 +58,10 @@ class EventDecoder:
             raise ConfigurationError("register() takes the name of a type and a function(obj, line)")
         self._shapes[normal(type_name)] = function
         self._spellings = dict(self._shapes)
+        self._own.add(normal(type_name))
+        for learned in (self._words, self._piece_words, self._plans, self._unknown):
+            learned.clear()
+        self._version += 1
 
     def decode(self, lines: Iterable[bytes], first: int = 1) -> list[Event]:
         """Decode lines, the first of which is number ``first`` of its stream.
@@ -73,150 +72,270 @@ class EventDecoder:
             MalformedEventError: A line is not JSON and the decoder is strict.
         """
         events: list[Event] = []
-        calls = StreamedCalls()
-        self.extend(events, lines, first, calls)
-        return events + calls.finish()
+        stream = Stream()
+        self.extend(events, list(lines), first, stream)
+        self.finish(events, stream)
+        return events
 
-    def extend(
-        self, events: list[Event], lines: Iterable[bytes], first: int, calls: StreamedCalls | None = None
-    ) -> None:
+    def finish(self, events: list[Event], stream: Stream, *, is_cut: bool = False) -> None:
+        """Add what is whole because nothing more can come; where the stream was cut, no call is.
+
+        Raises:
+            MalformedEventError: As for :meth:`decode`.
+        """
+        self._put_together(events, stream, is_cut=is_cut)
+        if not is_cut:
+            self._add(stream.finish(), events, stream)
+
+    def extend(self, events: list[Event], lines: Sequence[bytes], first: int, stream: Stream) -> None:
         """Like :meth:`decode`, adding to ``events``, which keeps what came before an error.
 
-        ``calls`` are those that the stream has begun so far; whoever reads it finishes them at its end.
+        Args:
+            events: Takes the events.
+            lines: The next lines of the stream.
+            first: The number of the first of them.
+            stream: What is known of the stream; whoever reads it finishes it at its end.
         """
-        calls = StreamedCalls() if calls is None else calls
-        shapes, parse, new, add = self._spellings, orjson.loads, object.__new__, events.append
+        if stream.version != self._version:
+            stream.forget()
+            stream.version = self._version
+        at = 0
+        while len(lines) - at >= _MANY and stream.is_plain:
+            form = stream.form or stream.learn(lines[at:] if at else lines, self._read_apart)
+            if form is None:
+                break
+            at += self._by_form(form, events, lines[at:] if at else lines, first + at, stream)
+        if at < len(lines):
+            self._one_by_one(events, lines[at:] if at else lines, first + at, stream)
+
+    def _read_apart(self, line: bytes, stream: Stream) -> list[Event]:
+        """Read a line to learn from it; not by a function of the user's, which may do more than read."""
+        events: list[Event] = []
+        obj = parse_line(line)
+        kind = kind_of(obj) if type(obj) is dict else None
+        if not self._own or (kind is not None and normal(kind) not in self._own):
+            self._one_by_one(events, [line], 1, stream)
+        return events
+
+    def _by_form(self, form: Form, events: list[Event], lines: Sequence[bytes], first: int, stream: Stream) -> int:
+        """Read lines of which most have a form; returns how many were read before it did not hold any more."""
+        try:
+            parts = form.parts(lines)
+        except UnicodeDecodeError:
+            parts = []
+        if len(parts) < len(lines) // 2 or not stream.holds(form):
+            if len(parts) < len(lines) // 8 or not stream.holds(form):
+                stream.missed()
+            self._one_by_one(events, lines, first, stream)
+            return len(lines)
+        stream.fitted()
+        words = parts[1:-1]
+        if len(words) == len(lines) and are_words(words):
+            events += deltas(words, lines)
+            stream.say(words, is_whole=form.is_whole)
+            return len(lines)
+        at = 0
+        for words, others in form.runs(parts):
+            if words:
+                behind = at + len(words)
+                if are_words(words):
+                    events += deltas(words, lines[at:behind])
+                    stream.say(words, is_whole=form.is_whole)
+                else:
+                    self._one_by_one(events, lines[at:behind], first + at, stream)
+                at = behind
+            if others:
+                self._one_by_one(events, lines[at : at + others], first + at, stream)
+                at += others
+                if not stream.holds(form):
+                    break
+        return at
+
+    def _one_by_one(  # noqa: C901 - what is cheap is done in this one loop
+        self, events: list[Event], lines: Sequence[bytes], first: int, stream: Stream
+    ) -> None:
+        parse, new, add = orjson.loads, object.__new__, events.append
+        words_of, plan_of, unknown = self._words_of(stream), self._plans.get, self._unknown
+        texts, others = stream.texts, stream.others
+        waits = bool(stream.pending)
         for number, line in enumerate(lines, first):
             try:
                 obj = parse(line)
             except orjson.JSONDecodeError:
-                events.extend(self._refused(line, number, calls))
+                self._refused(line, number, events, stream)
+                waits, words_of = bool(stream.pending), self._words_of(stream)
                 continue
-            if type(obj) is dict:
-                kind, said = obj.get("type"), obj.get("text")
-                if type(said) is str and type(kind) is str and shapes.get(kind) is text:
-                    event = new(TextDelta)  # most events by far: set by hand, it is made in half the time
-                    event.text = said
-                    event.line = line
-                    add(event)
-                else:
-                    events.extend(calls.before(self._object(obj, line, calls)))
-            else:
-                add(_bare(obj, line))
+            if waits:
+                self._put_together(events, stream)
+                waits = False
+            if type(obj) is dict and type(kind := obj.get("type")) is str:
+                if (words := words_of(kind)) is not None:
+                    field, size, names = words
+                    said = obj.get(field)
+                    if type(said) is str and len(obj) == size and (size == 2 or tuple(obj) == names):
+                        event = new(TextDelta)  # most events by far: set by hand, it is made in half the time
+                        event.text = said
+                        event.line = line
+                        add(event)
+                        texts.append(said)
+                        continue
+                elif kind in unknown:
+                    if "error" not in obj and "errorText" not in obj:
+                        other = new(UnknownEvent)
+                        other.type = kind
+                        other.data = obj
+                        other.line = line
+                        add(other)
+                        others.append(other)
+                        continue
+                elif (plan := plan_of(kind)) is not None and not stream.begun:
+                    tool = plan(obj, line)
+                    if tool is not None:
+                        add(tool)
+                        others.append(tool)
+                        stream.mark = len(texts)
+                        if type(tool) is ToolCall:
+                            stream.note(tool.id)
+                        continue
+            if (form := stream.form) is not None and (said := form.words_in(line)) and stream.holds(form):
+                add(TextDelta(said, line=line))
+                stream.say([said], is_whole=form.is_whole)
+                continue
+            self._add(self._value(obj, line, stream), events, stream)
+            words_of = self._words_of(stream)
 
-    def _refused(self, line: bytes, number: int, calls: StreamedCalls) -> Iterable[Event]:
+    def _add(self, made: Sequence[Event], events: list[Event], stream: Stream) -> None:
+        made = stream.before(made)
+        stream.take(made)
+        events += made
+
+    # Lines that are not JSON
+
+    def _refused(self, line: bytes, number: int, events: list[Event], stream: Stream) -> None:
         """A line that orjson refuses."""
+        begin, colon, _ = line.partition(b":")
+        name = begin.strip()
+        if stream.pending and (name != b"data" or not colon):
+            self._put_together(events, stream)
         if not line.strip():
-            calls.event = None
-            return ()
+            stream.event = None
+        elif name == b"data" and colon:
+            self._data(line, number, events, stream)
+        else:
+            self._other(line, number, events, stream)
+
+    def _other(self, line: bytes, number: int, events: list[Event], stream: Stream) -> None:
+        """A line that is no data of Server-Sent Events."""
         try:
             value = loads(line)
         except ValueError as refusal:
-            reason = str(refusal)
+            made = self._part(line, line, stream) or self._field(line, stream)
+            if made is None:
+                self._malformed(line, number, str(refusal), events, stream)
+                return
         else:
-            return self._value(value, line, calls)
-        made = self._prefixed(line, calls)
-        if made is None and self.strict:
+            made = self._value(value, line, stream)
+        self._add(made, events, stream)
+
+    def _malformed(self, line: bytes, number: int, reason: str, events: list[Event], stream: Stream) -> None:
+        if self.strict:
             raise MalformedEventError(f"line {number} is not JSON: {reason}")
-        return (MalformedLine(line, number, reason),) if made is None else made
+        self._add((MalformedLine(line, number, reason),), events, stream)
 
-    def _value(self, value: Any, line: bytes, calls: StreamedCalls) -> Iterable[Event]:
-        return calls.before(self._object(value, line, calls)) if type(value) is dict else (_bare(value, line),)
+    def _part(self, text: bytes, line: bytes, stream: Stream) -> Sequence[Event] | None:
+        """A line of the AI SDK's data stream."""
+        begin, colon, rest = text.partition(b":")
+        kind = PARTS.get(begin.strip().decode("latin-1")) if colon else None
+        if kind is None:
+            return None
+        try:
+            value = loads(rest)
+        except ValueError:
+            return None
+        if kind == "text" and type(value) is str:
+            return self._in_pieces((TextDelta(value, line=line),), stream)
+        if kind == "error":
+            return (error({"error": value}, line),)
+        shape = SHAPES.get(kind) if type(value) is dict and kind != "text" else None
+        made = None if shape is None else self._made(shape, value, line, stream)
+        return made or (UnknownEvent(kind, value, line=line),)
 
-    def _prefixed(self, line: bytes, calls: StreamedCalls) -> Iterable[Event] | None:
-        """A line of Server-Sent Events or of the AI SDK's data stream; ``None`` for any other."""
+    def _field(self, line: bytes, stream: Stream) -> Sequence[Event] | None:
+        """A line of Server-Sent Events that is no data: a comment, or one that names an event."""
         begin, colon, rest = line.partition(b":")
         try:
             name, said = begin.strip().decode("ascii"), rest.decode().strip()
-            if name in PARTS and colon:
-                return calls.before((part(name, loads(rest), line),))
-            if name == "data" and said not in ("", "[DONE]"):
-                return self._data(loads(rest), line, calls)
         except ValueError:
             return None
-        if name not in ("", "data", "event", "id", "retry") or not colon:
+        if name not in ("", "event", "id", "retry") or not colon:
             return None
-        calls.event = said if name == "event" else calls.event
-        finished = calls.finish() if said == "[DONE]" else []
-        return [*finished, UnknownEvent(None, f"{name}: {said}", line=line)]
+        stream.event = said if name == "event" else stream.event
+        return (UnknownEvent(None, f"{name}: {said}", line=line),)
 
-    def _data(self, value: Any, line: bytes, calls: StreamedCalls) -> Iterable[Event]:
-        """The data of a Server-Sent Event, whose type may have stood on a line before."""
-        named, calls.event = calls.event, None
-        if named and type(value) is dict and _kind(value) is None and normal(named) in self._shapes:
-            value = {**value, "event": named}
-        return self._value(value, line, calls)
+    def _data(self, line: bytes, number: int, events: list[Event], stream: Stream) -> None:
+        """A line of data of Server-Sent Events; data that are none by themselves may go on with the next line."""
+        said = line.partition(b":")[2].strip()
+        if said in (b"", b"[DONE]"):
+            self._put_together(events, stream)
+            done = UnknownEvent(None, f"data: {said.decode()}", line=line)
+            self._add([*(stream.finish() if said else ()), done], events, stream)
+            return
+        made = None if stream.pending else self._of_data(said, line, stream)
+        if made is not None:
+            self._add(made, events, stream)
+            return
+        stream.pending = (*stream.pending, (line, number))
+        may_go_on = said[:1] in b'{["' or stream.event
+        if len(stream.pending) >= _MOST_PENDING or (len(stream.pending) == 1 and not may_go_on):
+            self._put_together(events, stream)
 
-    def _object(self, obj: Json, line: bytes, calls: StreamedCalls) -> Sequence[Event]:
-        kind = _kind(obj)
-        if kind is None:
-            return self._untyped(obj, line, calls)
-        shape = self._spellings.get(kind) or self._shapes.get(normal(kind))
-        if shape is None:
-            return (error(obj, line) if is_error(obj) else _unknown(obj, line),)
-        if len(self._spellings) < 1000:
-            self._spellings[kind] = shape
-        made = shape.read(calls, obj, line) if isinstance(shape, OfStream) else shape(obj, line)
-        if made is None:
-            is_ours = shape is SHAPES.get(normal(kind))
-            return (error(obj, line) if is_ours and is_error(obj) else _unknown(obj, line),)
-        return list(made) if isinstance(made, Iterable) else (made,)
+    def _of_data(self, said: bytes, line: bytes, stream: Stream) -> Sequence[Event] | None:
+        """Data of Server-Sent Events, whose type may have stood on a line before; ``None`` if they are not whole."""
+        try:
+            value = loads(said)
+        except ValueError:
+            return self._part(said, line, stream)
+        named, stream.event = stream.event, None
+        if named and normal(named) in self._shapes:
+            if type(value) is dict and kind_of(value) is None:
+                value = {**value, "event": named}
+            elif type(value) in (int, float, bool) and self._shapes[normal(named)] is text:
+                value = said.decode()
+        return self._value(value, line, stream)
 
-    def _untyped(self, obj: Json, line: bytes, calls: StreamedCalls) -> Sequence[Event]:
-        """An object without a type: an entry of a history, a chunk of a chat, or an error."""
-        made: list[Event] = []
-        message = obj.get("message")
-        if "role" in obj:
-            made = self._history_entry(obj, line, calls)
-        elif "choices" in obj:
-            made += calls.chat_chunk(obj, line) or ()
-        elif type(message) is dict and ("role" in message or "done" in obj):
-            made = self._history_entry({"role": "assistant", **message}, line, calls)
-            made = [event for event in made if type(event) is not TextDelta or event.text]
-        elif type(obj.get("response")) is str and "done" in obj:
-            made = [TextDelta(obj["response"], line=line)] if obj["response"] else []
-        if not any(type(event) is ErrorEvent for event in made) and is_error(obj):
-            made.append(error(obj, line))
-        return made or (_unknown(obj, line),)
+    def _put_together(self, events: list[Event], stream: Stream, *, is_cut: bool = False) -> None:
+        """Read data that came on several lines; where they are nothing together, each by itself."""
+        pending, stream.pending = stream.pending, ()
+        if not pending:
+            return
+        pieces = [line.partition(b":")[2].removeprefix(b" ") for line, _ in pending]
+        last = pending[-1][0]
+        made = self._of_data(b"\n".join(pieces), last, stream) or self._plain(b"\n".join(pieces), last, stream)
+        if made is not None:
+            self._add([UnknownEvent(None, _shown(line), line=line) for line, _ in pending[:-1]], events, stream)
+            self._add(made, events, stream)
+            return
+        for line, number in pending:
+            made = self._of_data(line.partition(b":")[2].strip(), line, stream)
+            if made is not None:
+                self._add(made, events, stream)
+            elif not is_cut:
+                self._malformed(line, number, "the data of an event are not JSON", events, stream)
 
-    def _history_entry(self, obj: Json, line: bytes, calls: StreamedCalls) -> list[Event]:
-        """An object with a role, as entries of a history are."""
-        events: list[Event] = []
-        role, content, asked = obj.get("role"), obj.get("content"), obj.get("tool_calls")
-        blocks: list[Any] = content if type(content) is list else [content]
-        if role == "assistant":
-            for block in blocks:
-                events += self._block(block, line, calls)
-            for call in asked if type(asked) is list else []:
-                event = tool_call(call, line) if type(call) is dict else None
-                events.append(event or UnknownEvent("tool_call", call, line=line))
-        elif role in ("tool", "user") and any(self._is_result(block) for block in blocks):
-            for block in blocks:
-                events += self._block(block, line, calls) if self._is_result(block) else ()
-        elif role == "tool" and (result := tool_result(obj, line)):
-            events.append(result)
-        return events
-
-    def _is_result(self, block: Any) -> bool:
-        """Whether a block of an entry is a tool's result, with an id of its own."""
-        kind = _kind(block) if type(block) is dict else None
-        return kind is not None and SHAPES.get(normal(kind)) in (tool_result, failed_tool)
-
-    def _block(self, block: Any, line: bytes, calls: StreamedCalls) -> Sequence[Event]:
-        if block is None:
-            return ()
-        kind = _kind(block) if type(block) is dict else None
-        if kind is not None and normal(kind) in self._shapes and not is_thought(block):
-            return self._object(block, line, calls)
-        said = block_text(block)
-        if said is not None:
-            return (TextDelta(said, line=line),)
-        return (UnknownEvent(kind, block, line=line),)
+    def _plain(self, said: bytes, line: bytes, stream: Stream) -> Sequence[Event] | None:
+        """Data that are plain words, of an event that is known to have such."""
+        shape = None if stream.event is None else self._shapes.get(normal(stream.event))
+        if shape not in (text, error):
+            return None
+        stream.event = None
+        words = said.decode(errors="replace")
+        if shape is text:
+            return self._in_pieces((TextDelta(words, line=line),), stream)
+        return (error({"error": words}, line),)
 
 
-def _bare(value: Any, line: bytes) -> Event:
-    """A line that is JSON, and not an object."""
-    return TextDelta(value, line=line) if type(value) is str else UnknownEvent(None, value, line=line)
+def _shown(line: bytes) -> str:
+    return line.decode(errors="replace")
 
 
 def is_whole(line: bytes) -> bool:
@@ -224,7 +343,9 @@ def is_whole(line: bytes) -> bool:
     value = parse_line(line)
     if value is None:
         begin, _, rest = line.partition(b":")
-        if begin.strip() == b"data" or begin.decode("latin-1") in PARTS:
+        if begin.strip() == b"data":
+            return is_whole(rest.strip()) or type(parse_line(rest)) in (list, str)
+        if begin.strip().decode("latin-1") in PARTS:
             value = parse_line(rest)
             return type(value) in (dict, list, str)
     return type(value) is dict

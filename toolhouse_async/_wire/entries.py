@@ -11,12 +11,7 @@ from enum import Enum, unique
 from typing import Any, Final
 
 from .._values.results import Message
-
-_CALLS: Final = frozenset({"tool_call", "tool_use", "server_tool_use", "function_call", "tool_invocation"})
-_RESULTS: Final = frozenset({"tool_result", "tool_response", "tool_output", "function_call_output", "tool_call_result"})
-_RESULT_KEYS: Final = ("functionResponse", "toolResult")
-"""How Gemini and Bedrock mark a block that has no type."""
-_CALL_KEYS: Final = ("functionCall", "toolUse")
+from .blocks import is_call, is_result
 
 _ROLES: Final = frozenset({"user", "assistant", "tool", "function"})
 
@@ -42,7 +37,7 @@ def is_of_a_turn(entry: Message) -> bool:
     A summary is none, nor is what stands in a name that this library does not know: it may be a message of the user's.
     """
     is_silent = not entry.role and not entry.text
-    return entry.role in _ROLES or is_silent or _is_call(entry.raw) or _is_result(entry.raw)
+    return entry.role in _ROLES or is_silent or is_call(entry.raw) or is_result(entry.raw)
 
 
 def how_it_ends(entries: Sequence[Message]) -> End:
@@ -54,29 +49,30 @@ def how_it_ends(entries: Sequence[Message]) -> End:
         return _how_the_worker_ends(last)
     if is_message(last):
         return End.NOTHING  # an empty one, that resumed the run
-    return End.CALL if _is_call(last.raw) else End.TOOL
+    return End.CALL if is_call(last.raw) else End.TOOL
 
 
 def _how_the_worker_ends(entry: Message) -> End:
     """What stands last in an entry of the worker's; a call counts until its result stands behind it."""
     raw = entry.raw if isinstance(entry.raw, dict) else {}
+    blocks = list(_blocks(entry.content or raw.get("parts")))
     if raw.get("tool_calls") or raw.get("function_call"):
         return End.CALL
     end = End.NOTHING
     is_open = False
-    for block in _blocks(entry.content):
-        if _is_call(block):
+    for block in blocks:
+        if is_call(block):
             is_open = True
-        elif _is_result(block):
+        elif is_result(block):
             is_open, end = False, End.TOOL
     if is_open:
         return End.CALL
-    return End.WORDS if entry.text and (end is End.NOTHING or not _is_result(entry.content[-1])) else end
+    return End.WORDS if entry.text and (end is End.NOTHING or not is_result(blocks[-1])) else end
 
 
 def _holds_only_results(content: Any) -> bool:
     blocks = list(_blocks(content))
-    return bool(blocks) and all(map(_is_result, blocks))
+    return bool(blocks) and all(map(is_result, blocks))
 
 
 def _blocks(content: Any) -> Iterator[Any]:
@@ -84,19 +80,3 @@ def _blocks(content: Any) -> Iterator[Any]:
         yield from content
     elif isinstance(content, dict):
         yield content
-
-
-def _kind(block: Any) -> str:
-    kind = block.get("type") if isinstance(block, dict) else None
-    return kind.lower().replace("-", "_").replace(".", "_") if isinstance(kind, str) else ""
-
-
-def _is_call(block: Any) -> bool:
-    return _kind(block) in _CALLS or (isinstance(block, dict) and any(key in block for key in _CALL_KEYS))
-
-
-def _is_result(block: Any) -> bool:
-    kind = _kind(block)  # a service's own tools have types such as "web_search_tool_result"
-    if kind in _RESULTS or kind.endswith("_tool_result"):
-        return True
-    return isinstance(block, dict) and any(key in block for key in _RESULT_KEYS)

@@ -36,6 +36,9 @@ _NOT_OF_ERRORS: Final = frozenset(
 """Fields by which a line is something else than an error; many errors have an id or a name."""
 _MISSING: Final = object()
 
+_NOT_THE_WORKER: Final = ("user", "human", "system", "developer", "tool", "function")
+"""Roles whose words are not the worker's; a tuple, since a role on the wire may be anything."""
+
 
 def first_text(obj: Json, keys: tuple[str, ...]) -> str | None:
     """The first of these fields that is text."""
@@ -69,8 +72,15 @@ def id_of(obj: Json, keys: tuple[str, ...] = ID_KEYS) -> str | None:
     return None
 
 
+def is_of_others(obj: Json) -> bool:
+    """Whether an object says that its words are somebody else's, or a thought."""
+    return obj.get("thought") is True or obj.get("role") in _NOT_THE_WORKER
+
+
 def text(obj: Json, line: bytes) -> TextDelta | None:
     """A piece of the worker's words."""
+    if is_of_others(obj):
+        return None
     said = first_text(obj, TEXT_KEYS)
     if said is None:
         for key in ("delta", "data"):
@@ -110,8 +120,15 @@ def tool_result(obj: Json, line: bytes) -> ToolResult | None:
         failed = failed_tool(obj, line) if obj.get("error") or obj.get("errorText") else None
         if failed is not None or content is _MISSING:
             return failed
-    is_error = obj.get("is_error") is True or obj.get("isError") is True
-    return ToolResult(id_of(obj), first_text(obj, NAME_KEYS), content, is_error, line=line)
+    return ToolResult(id_of(obj), first_text(obj, NAME_KEYS), content, _has_failed(obj, content), line=line)
+
+
+def _has_failed(obj: Json, content: Any) -> bool:
+    """Whether a result is an error: it says so, or its content does by its type (as ``error-text``)."""
+    if obj.get("is_error") is True or obj.get("isError") is True:
+        return True
+    kind = content.get("type") if type(content) is dict else None
+    return type(kind) is str and (kind in ("error-text", "error-json") or kind.endswith("_tool_result_error"))
 
 
 def failed_tool(obj: Json, line: bytes) -> ToolResult | None:
@@ -145,7 +162,7 @@ def _error_in(obj: Json, depth: int) -> tuple[str | None, str | int | None]:
 
 def is_error(obj: Json) -> bool:
     """Whether an object that is nothing else has an error."""
-    return bool(obj.get("error")) and not _NOT_OF_ERRORS & obj.keys()
+    return bool(obj.get("error") or obj.get("errorText")) and not _NOT_OF_ERRORS & obj.keys()
 
 
 def _written(value: object) -> str:

@@ -20,6 +20,12 @@ _CUT: Final = r"\s*+(?:\.\.\.|…|[{\[}:]|\Z)"
 _OPEN_STRING: Final = r'[ \t\r\n]*+"'
 _OTHER_KEY: Final = r"\s*+(?:'[^'\n]*+'\s*+:|\\\")"
 """A key as Python and JavaScript write it, or that is escaped."""
+_LOST_KEY: Final = r"\s*+(?:[\w$]++\"?\s*+[:=]|[“”‘’`][^“”‘’`\n]*+[“”‘’`]\s*+:|//|/\*|\.\.\.|,\s*+\")"
+"""A key whose quotes are others or lost, or a comment: with brackets that close it is broken JSON."""
+_NO_COLON: Final = r'\s*+[\[{"=;,]'
+"""What follows a key whose colon is another sign, or lost."""
+_NO_QUOTE: Final = r'"(?:[\w$]++\s*+:|"[\w$])'
+"""How a key begins whose second quote is lost, or has slipped."""
 _ITEMS: Final = r"\[(?:[ \t\r]*+\n\s*+)?+[{\[]"
 """How a list of objects or lists begins; in prose a blank is between."""
 _INTERVAL: Final = r"\s*+\)"
@@ -108,6 +114,7 @@ class _Prose:
         self.found: list[tuple[int, int]] = []
         self.broken = False
         self._text = text
+        self._patience = 4 * len(text)  # how far to look ahead in vain, so that the time is linear
         at = 0
         opening_at = re.compile(_OPENING).search
         while opening := opening_at(text, at):
@@ -146,10 +153,12 @@ class _Prose:
             else:
                 break
             at, last_string = token.end(), token.start(2)
-        if self._is_json(stack, at, wants):
+        is_json = self._is_json(stack, at, wants)
+        end = self._end_of(stack, at) if is_json or self._is_key(last_string, at, wants) else None
+        if is_json or end is not None:
             self.broken = True
             del found[stack[0].before :]
-            return self._end_of(stack, at)
+            return len(text) if end is None else end
         if last_string >= 0:
             return last_string + 1  # what broke after a string may not have been one: it may hold JSON of its own
         # A bracket that opens right here was not part of what broke, and is looked at afresh.
@@ -170,17 +179,31 @@ class _Prose:
         # A string that is never closed: had it been, it would have been a token.
         return wants != ":" and re.compile(_OPEN_STRING).match(text, at) is not None
 
-    def _end_of(self, stack: list[_Open], at: int) -> int:
-        """Where broken JSON ends: where its brackets close, else with the text."""
+    def _is_key(self, string: int, at: int, wants: str) -> bool:
+        """Whether what breaks at ``at`` may be the first key of an object, behind a string or in its place."""
+        text = self._text
+        if self._patience < 0:
+            return False
+        if wants == ":":
+            return bool(re.compile(_NO_COLON).match(text, at) or re.compile(_NO_QUOTE).match(text, string))
+        return wants == "key or }" and re.compile(_LOST_KEY).match(text, at) is not None
+
+    def _end_of(self, stack: list[_Open], at: int) -> int | None:
+        """Where broken JSON ends: where its brackets close; ``None`` if they do not.
+
+        Where a quote is lost, what is in a string cannot be told: then a text that ends in a bracket is closed by it.
+        """
         opened = [each.is_object for each in stack]
         for token in re.compile(_BRACKET).finditer(self._text, at):
             mark = token[1]
-            if mark == '"':
-                break  # a string that is never closed
+            if mark == '"':  # a string that is never closed
+                self._patience -= token.end() - at
+                return len(self._text) if self._text.rstrip()[-1] in "}]" else None
             if mark in ("{", "["):
                 opened.append(mark == "{")
             elif mark and opened[-1] == (mark == "}"):
                 opened.pop()
                 if not opened:
                     return token.end()
-        return len(self._text)
+        self._patience -= len(self._text) - at
+        return None

@@ -1,13 +1,13 @@
-"""The decoding table: which types of lines give which events. The reference page has it too."""
+"""The decoding table: which lines give which events. The reference page is made of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from ..events import Event, TextDelta, UnknownEvent
-from .fields import Json, error, failed_tool, text, tool_call, tool_result
-from .streamed import StreamedCalls
+from ..events import Event
+from .fields import Json, error, failed_tool, text, tool_result
+from .streamed import Streamed
 
 Shape: TypeAlias = Callable[[dict[str, Any], bytes], "Event | Iterable[Event] | None"]
 """What :meth:`EventDecoder.register` takes: the parsed line and its bytes in, events out."""
@@ -16,7 +16,19 @@ Shape: TypeAlias = Callable[[dict[str, Any], bytes], "Event | Iterable[Event] | 
 class OfStream(NamedTuple):
     """A shape that is read beside what came before it in its stream."""
 
-    read: Callable[[StreamedCalls, Json, bytes], Event | Iterable[Event] | None]
+    read: Callable[[Streamed, Json, bytes], Event | Iterable[Event] | None]
+
+
+class Whole(NamedTuple):
+    """A shape that holds whole messages, which may have been said in pieces before.
+
+    Attributes:
+        entries: Finds them, as entries of a history or items of an answer.
+        sums_up: Whether it says once more all that was said before, and is new only where nothing was.
+    """
+
+    entries: Callable[[Json], list[Any]]
+    sums_up: bool = False
 
 
 class Row(NamedTuple):
@@ -24,7 +36,7 @@ class Row(NamedTuple):
 
     Attributes:
         source: Whose types these are; empty for those that many use.
-        event: What they give; empty where it depends on the line, or on those before it.
+        event: What they give, in words for the reference; an event's name alone where it is always that.
         types: The types, in lower case, ``-`` and ``.`` being ``_``.
         shape: What reads them.
     """
@@ -32,23 +44,25 @@ class Row(NamedTuple):
     source: str
     event: str
     types: str
-    shape: Shape | OfStream
+    shape: Shape | OfStream | Whole
 
 
-def _message_text(obj: Json, line: bytes) -> Event | None:
-    return text(obj, line) if obj.get("role", "assistant") == "assistant" else None
+def _message(obj: Json) -> list[Any]:
+    return [obj] if obj.get("role") == "assistant" else []
 
 
-def _output_item(obj: Json, line: bytes) -> Event | None:
-    """A whole item of an answer, of which the words have come before."""
-    item = obj.get("item")
-    if type(item) is not dict:
-        return None
-    named = {**item, "id": item.get("call_id") or item.get("id")}  # the results have the call's id, not the item's
-    if item.get("type") in ("function_call", "custom_tool_call"):
-        return tool_call(named, line)
-    return tool_result(named, line) if str(item.get("type")).endswith("call_output") else None
+def _item(obj: Json) -> list[Any]:
+    return [obj.get("item")]
 
+
+def answer_items(obj: Json) -> list[Any]:
+    """The items of an answer of OpenAI's Responses, or of the line that holds it."""
+    response = obj.get("response")
+    items = (response if type(response) is dict else obj).get("output")
+    return items if type(items) is list else []
+
+
+_PIECE: Final = "a piece of a call"
 
 TABLE: Final = (
     Row(
@@ -58,8 +72,8 @@ TABLE: Final = (
         "response_output_text_delta token",
         text,
     ),
-    Row("", "ToolCall", "tool_call tool_use function_call tool_input_available", tool_call),
-    Row("", "ToolCall", "tool_call_start", OfStream(StreamedCalls.call_start)),
+    Row("", "ToolCall", "tool_call tool_use function_call tool_input_available", OfStream(Streamed.call)),
+    Row("", "ToolCall", "tool_call_start", OfStream(Streamed.call_start)),
     Row(
         "",
         "ToolResult",
@@ -68,18 +82,38 @@ TABLE: Final = (
     ),
     Row("", "ErrorEvent", "error run_error response_failed abort", error),
     Row("AI SDK", "ToolResult", "tool_error tool_output_error tool_input_error", failed_tool),
-    Row("AG-UI", "TextDelta", "text_message_content text_message_chunk", _message_text),
-    Row("AG-UI", "", "tool_call_args", OfStream(StreamedCalls.call_args)),
-    Row("AG-UI", "", "tool_call_end", OfStream(StreamedCalls.call_end)),
-    Row("AG-UI", "", "tool_call_chunk", OfStream(StreamedCalls.call_chunk)),
-    Row("Anthropic Messages", "", "content_block_delta", OfStream(StreamedCalls.block_delta)),
-    Row("Anthropic Messages", "", "content_block_start", OfStream(StreamedCalls.block_start)),
-    Row("Anthropic Messages", "", "content_block_stop", OfStream(StreamedCalls.block_stop)),
-    Row("OpenAI Responses", "", "response_output_item_done", _output_item),
+    Row("AI SDK", _PIECE, "tool_call_streaming_start tool_input_start", OfStream(Streamed.input_start)),
+    Row("AI SDK", _PIECE, "tool_call_delta tool_input_delta", OfStream(Streamed.input_delta)),
+    Row("AG-UI", "a message in somebody's name begins", "text_message_start", OfStream(Streamed.message_start)),
+    Row("AG-UI", "TextDelta", "text_message_content text_message_chunk", OfStream(Streamed.message_text)),
+    Row("AG-UI", "it ends", "text_message_end", OfStream(Streamed.message_end)),
+    Row("AG-UI", _PIECE, "tool_call_args", OfStream(Streamed.call_args)),
+    Row("AG-UI", "the call once more, with its arguments", "tool_call_end", OfStream(Streamed.call_end)),
+    Row("AG-UI", f"{_PIECE}, which comes when it is whole", "tool_call_chunk", OfStream(Streamed.call_chunk)),
+    Row("Anthropic Messages", f"TextDelta, or {_PIECE}", "content_block_delta", OfStream(Streamed.block_delta)),
+    Row(
+        "Anthropic Messages",
+        "TextDelta or ToolResult; of a call, its beginning",
+        "content_block_start",
+        OfStream(Streamed.block_start),
+    ),
+    Row("Anthropic Messages", "the call that is whole", "content_block_stop", OfStream(Streamed.block_stop)),
+    Row("Anthropic Messages", "what of a whole message is new", "message", Whole(_message)),
+    Row("OpenAI Responses", "TextDelta", "response_refusal_delta", text),
+    Row("OpenAI Responses", "calls and results; of a message, what is new", "response_output_item_done", Whole(_item)),
+    Row(
+        "OpenAI Responses",
+        "words, calls and results where none came before",
+        "response_completed response_incomplete",
+        Whole(answer_items, sums_up=True),
+    ),
 )
 """Types of lines."""
 
-SHAPES: Final[dict[str, Shape | OfStream]] = {name: row.shape for row in TABLE for name in row.types.split()}
+SHAPES: Final[dict[str, Shape | OfStream | Whole]] = {name: row.shape for row in TABLE for name in row.types.split()}
+
+WHOLE_WORDS: Final = frozenset({"text", "content", "output_text"})
+"""Types that other services send for a whole message behind its pieces, which are of other types."""
 
 PARTS: Final = {
     "0": "text",
@@ -100,21 +134,3 @@ PARTS: Final = {
     "k": "file",
 }
 """The AI SDK's data stream: what stands before the colon of a line, and the type that it means."""
-
-
-def part(code: str, value: Any, line: bytes) -> Event:
-    """Read a line of the AI SDK's data stream."""
-    kind = PARTS[code]
-    if kind == "text" and type(value) is str:
-        return TextDelta(value, line=line)
-    if kind == "error":
-        return error({"error": value}, line)
-    shape = _PART_SHAPES.get(kind)
-    made = shape(value, line) if shape is not None and type(value) is dict else None
-    return UnknownEvent(kind, value, line=line) if made is None else made
-
-
-_PART_SHAPES: Final[dict[str, Callable[[Json, bytes], Event | None]]] = {
-    "tool_call": tool_call,
-    "tool_result": tool_result,
-}

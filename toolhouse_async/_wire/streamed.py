@@ -1,13 +1,19 @@
-"""Calls of tools whose arguments come in pieces, over many lines of one stream."""
+"""What comes in pieces over many lines of one stream: calls of tools, and messages in somebody's name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
-from ..events import Event, TextDelta, ToolCall, ToolResult
-from .fields import Json, error, id_of, parsed, tool_call, tool_result
+from ..events import ErrorEvent, Event, TextDelta, ToolCall, ToolResult
+from .fields import Json, error, first_text, id_of, is_of_others, parsed, text, tool_call, tool_result
+from .said import Said
 from .words import block_text, normal
+
+_MESSAGE_ID: Final = ("messageId", "message_id")
+_PIECE_KEYS: Final = ("argsTextDelta", "inputTextDelta", "delta")
+_MOST: Final = 100
+"""Messages of others that may be open at once."""
 
 
 class _Begun:
@@ -31,32 +37,40 @@ class _Begun:
         return [ToolCall(self.id, self.name, arguments, line=self.line)]
 
 
-class StreamedCalls:
-    """The calls of one stream that have begun and are not whole. Its methods are shapes, like those of a decoder.
+_NONE_BEGUN: Final[dict[object, _Begun]] = {}
+_NOBODY: Final[dict[str | None, None]] = {}
+
+
+class Streamed(Said):
+    """What one stream has begun and not ended. Its methods are shapes, like those of a decoder.
 
     Attributes:
-        event: The event that a line of Server-Sent Events has named for the next one.
+        of_others: The ids of open messages that are not the worker's; of the latest, ``None`` if it has none.
     """
 
-    __slots__ = ("_begun", "event")
+    __slots__ = ("begun", "of_others")
 
     def __init__(self) -> None:
-        self._begun: dict[object, _Begun] = {}
-        self.event: str | None = None
+        super().__init__()
+        # Most streams have none, so these are made when there is one: many idle streams are to take little memory.
+        self.begun: dict[object, _Begun] = _NONE_BEGUN
+        self.of_others: dict[str | None, None] = _NOBODY
 
     def _begin(
         self, key: object, id_: str | None, name: str, line: bytes, arguments: Any = None, *, announced: bool = False
     ) -> None:
-        self._begun[key] = _Begun(id_, name, arguments, line, announced=announced)
+        if self.begun is _NONE_BEGUN:
+            self.begun = {}
+        self.begun[key] = _Begun(id_, name, arguments, line, announced=announced)
 
     def _add(self, key: object, piece: object, line: bytes) -> None:
-        call = self._begun.get(key)
+        call = self.begun.get(key)
         if call is not None and type(piece) is str:
             call.line = line
             call.pieces += [piece] if piece else []
 
     def _end(self, key: object, line: bytes) -> list[Event]:
-        call = self._begun.pop(key, None)
+        call = self.begun.pop(key, None)
         if call is None:
             return []
         call.line = line
@@ -64,18 +78,43 @@ class StreamedCalls:
 
     def finish(self, line: bytes | None = None) -> list[Event]:
         """The calls that are whole because nothing more can come, or because ``line`` says so."""
-        if not self._begun:
+        if not self.begun:
             return []
-        calls, self._begun = self._begun, {}
+        calls, self.begun = self.begun, _NONE_BEGUN
         for call in calls.values():
             call.line = call.line if line is None else line
         return [event for call in calls.values() for event in call.whole()]
 
     def before(self, made: Sequence[Event]) -> Sequence[Event]:
-        """The same events; where a result is among them, behind the calls that are whole by then."""
-        if self._begun and any(type(event) is ToolResult for event in made):
-            return [*self.finish(), *made]
-        return made
+        """The same events; a result stands behind the call that it answers, which is whole by then."""
+        if not self.begun:
+            return made
+        both: list[Event] = []
+        for event in made:
+            if type(event) is ToolResult:
+                for key in [key for key, call in self.begun.items() if call.id in (None, event.id) or not event.id]:
+                    both += self.begun.pop(key).whole()
+            both.append(event)
+        return both
+
+    # --- the AI SDK
+
+    def input_start(self, obj: Json, line: bytes) -> None:
+        """``tool-input-start``, ``tool-call-streaming-start``: a call has begun; it comes whole, too."""
+        name = tool_call(obj, line)
+        if name is not None and name.id is not None:
+            self._begin(name.id, name.id, name.name, line)
+
+    def input_delta(self, obj: Json, line: bytes) -> None:
+        """``tool-input-delta``, ``tool-call-delta``: a piece of its arguments."""
+        self._add(id_of(obj), first_text(obj, _PIECE_KEYS), line)
+
+    def call(self, obj: Json, line: bytes) -> Event | None:
+        """``tool-call``, ``tool-input-available`` and the like: a call that is whole."""
+        call = tool_call(obj, line)
+        if call is not None and self.begun:
+            self.begun.pop(call.id, None)
+        return call
 
     # --- Anthropic's Messages
 
@@ -109,6 +148,34 @@ class StreamedCalls:
 
     # --- AG-UI
 
+    def message_start(self, obj: Json, line: bytes) -> None:
+        """``TEXT_MESSAGE_START``: a message begins, in somebody's name."""
+        self._is_heard(obj, id_of(obj, _MESSAGE_ID))
+
+    def message_text(self, obj: Json, line: bytes) -> Event | None:
+        """``TEXT_MESSAGE_CONTENT``, ``TEXT_MESSAGE_CHUNK``: a piece of a message, the worker's or another's."""
+        key = id_of(obj, _MESSAGE_ID)
+        if "role" in obj and not self._is_heard(obj, key):
+            return None
+        return text(obj, line) if not self.of_others or key not in self.of_others else None
+
+    def message_end(self, obj: Json, line: bytes) -> None:
+        """``TEXT_MESSAGE_END``."""
+        self.of_others.pop(id_of(obj, _MESSAGE_ID), None)
+
+    def _is_heard(self, obj: Json, key: str | None) -> bool:
+        """Note whose a message is; whether it is the worker's."""
+        self.of_others.pop(None, None)
+        if not is_of_others(obj):
+            self.of_others.pop(key, None)
+            return True
+        if self.of_others is _NOBODY:
+            self.of_others = {}
+        elif len(self.of_others) >= _MOST:
+            del self.of_others[next(iter(self.of_others))]
+        self.of_others[key] = self.of_others[None] = None
+        return False
+
     def call_start(self, obj: Json, line: bytes) -> Event | None:
         """``TOOL_CALL_START``: a call, of which the arguments may follow."""
         call = tool_call(obj, line)
@@ -128,35 +195,41 @@ class StreamedCalls:
         """``TOOL_CALL_CHUNK``: a call begins, or goes on; it is whole when another begins, or a result comes."""
         made: list[Event] = []
         call = tool_call(obj, line)
-        if call is not None and call.id not in self._begun:
+        if call is not None and call.id not in self.begun:
             made = self.finish(line)
             self._begin(call.id, call.id, call.name, line)
         key = id_of(obj)
-        self._add(next(reversed(self._begun), None) if key is None else key, obj.get("delta"), line)
+        self._add(next(reversed(self.begun), None) if key is None else key, obj.get("delta"), line)
         return made or None
 
     # --- OpenAI's Chat Completions
 
     def chat_chunk(self, obj: Json, line: bytes) -> Iterable[Event] | None:
-        """``choices``: words and pieces of calls of the first choice; in a ``message`` calls are whole."""
+        """``choices``: words and pieces of calls of the first choice; in a ``message`` all is whole."""
         made: list[Event] = []
         choices = obj["choices"]
-        for choice in choices if type(choices) is list else []:
+        for choice in choices if type(choices) is list else ():
             if type(choice) is not dict or choice.get("index", 0) != 0:
                 continue
-            for part in (choice, choice.get("delta"), choice.get("message")):
+            delta, message = choice.get("delta"), choice.get("message")
+            for part in (choice, delta):
                 if type(part) is dict:
                     made += _words_of(part, line)
                     made += self._calls_of(part, line)
+            if type(message) is dict:
+                made += self.fresh([*_words_of(message, line), *self._calls_of(message, line)])
             if choice.get("finish_reason"):
                 made += self.finish(line)
+            made += [error(part, line) for part in (choice, delta, message) if type(part) is dict and part.get("error")]
         if obj.get("error"):
-            made.append(error(obj, line))
+            made = [*(event for event in made if type(event) is not ErrorEvent), error(obj, line)]
         return made or None
 
     def _calls_of(self, part: Json, line: bytes) -> list[Event]:
-        made: list[Event] = []
         calls, single = part.get("tool_calls"), part.get("function_call")
+        if calls is None and single is None:
+            return []
+        made: list[Event] = []
         whole = [each for each in calls if type(each) is dict] if type(calls) is list else []
         if type(single) is dict:
             whole.append({"function": single})
@@ -165,21 +238,24 @@ class StreamedCalls:
             function = each.get("function")
             if type(key) is not int or type(function) is not dict:
                 continue
-            begun = self._begun.get(key)
+            begun = self.begun.get(key)
             if type(name := function.get("name")) is str and (begun is None or (id_ and id_ != begun.id)):
                 made += self._end(key, line)
                 self._begin(key, id_, name, line)
             arguments = function.get("arguments")
             self._add(key, arguments, line)
-            if key in self._begun and arguments is not None and type(arguments) is not str:
-                self._begun[key].arguments = arguments
+            if key in self.begun and arguments is not None and type(arguments) is not str:
+                self.begun[key].arguments = arguments
         return made
 
 
 def _words_of(part: Json, line: bytes) -> list[Event]:
-    content = part.get("content", part.get("text"))
-    texts = (block_text(block) for block in (content if type(content) is list else [content]))
-    return [TextDelta(said, line=line) for said in texts if said]
+    content = part.get("content")
+    if type(content) is str and content:
+        return [TextDelta(content, line=line)]
+    if type(content) is not list:
+        content = [part.get("text"), part.get("refusal")]
+    return [TextDelta(said, line=line) for block in content if (said := block_text(block))]
 
 
 def _block(obj: Json) -> object:

@@ -30,6 +30,18 @@ def block_text(block: Any) -> str | None:
     if not isinstance(block, dict) or block.get("thought") is True:
         return None
     kind, text = block.get("type"), block.get("text")
+    if kind == "refusal":
+        text, kind = block.get("refusal"), None
     if not isinstance(text, str) or (kind is not None and not (isinstance(kind, str) and normal(kind) in TEXT_BLOCKS)):
         return None
     return text
+
+
+def entry_text(content: Any, entry: Any) -> str:
+    """The plain text of a history's entry: its content's, else that of its ``parts``, else its refusal."""
+    if isinstance(content, str) and content:
+        return content
+    if not content and isinstance(entry, dict):
+        content = entry.get("parts") or entry.get("refusal")
+    blocks = content if isinstance(content, list) else [content]
+    return "".join(block_text(block) or "" for block in blocks)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from . import delays, events, growth, keys, lines, space, starting, turns, waiting
+from . import delays, events, growth, keys, lines, shapes, space, starting, turns, waiting
 from .measure import Growth, Measure
 
 MEASURES: dict[str, Measure] = {
     "burst-1": events.burst_1,
     "burst-20": events.burst_20,
+    "shapes-1": shapes.one_per_chunk,
+    "shapes-20": shapes.twenty_per_chunk,
     "live": events.live,
     "short-turn": events.short_turn,
     "turns-at-once": turns.at_once,

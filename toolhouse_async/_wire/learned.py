@@ -1,0 +1,186 @@
+"""What a stream's lines have in common, learned as it goes, so that most of them are read at the same low price.
+
+Lines of words differ in their words alone, most of the time. What stands before and behind the words is then the same
+text on every line, and words between them that need no escape in JSON are what a parser would find.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
+from json.encoder import encode_basestring as quoted
+from typing import Any, Final, NamedTuple
+
+from ..events import Event, TextDelta
+from .streamed import Streamed
+
+_SAMPLE: Final = "some words"
+_TRIES: Final = 4
+_LONGEST_PAUSE: Final = 1000
+
+
+def _is_plain(words: str) -> bool:
+    return bool(words) and '"' not in words and "\\" not in words
+
+
+class Form(NamedTuple):
+    """What stands before and behind the words of a line.
+
+    Attributes:
+        before: What stands before them, with the quote.
+        after: What stands behind them.
+        is_whole: Whether the words are a whole message.
+    """
+
+    before: str
+    after: str
+    is_whole: bool
+
+    def words_in(self, line: bytes) -> str:
+        """The words of a line of the form that is JSON; ``""`` for any other."""
+        before, after = self.before.encode(), self.after.encode()
+        if not (line.startswith(before) and line.endswith(after)):
+            return ""
+        words = line[len(before) : -len(after)].decode()
+        return words if len(quoted(words)) == len(words) + 2 else ""
+
+    def runs(self, parts: list[str]) -> Iterator[tuple[list[str], int]]:
+        """Lines of words that follow one another, and how many other lines come behind them."""
+        if parts[0]:
+            yield [], parts[0].count("\n")
+        words: list[str] = []
+        first, last = 1, len(parts) - 1
+        for at in [at for at, part in enumerate(parts) if '"' in part or "\\" in part or not part]:
+            if not 0 < at < last:
+                continue
+            words += parts[first:at]
+            between, latest = parts[at], []
+            # The line that it begins with, and the one that it ends with, may be of the form, too.
+            begin, found, rest = between.partition(f"{self.after}\n")
+            if found and _is_plain(begin):
+                words.append(begin)
+                between = rest
+            rest, found, end = between.rpartition(f"\n{self.before}")
+            if found and _is_plain(end):
+                between, latest = rest, [end]
+            yield words, between.count("\n") + 1
+            words, first = latest, at + 1
+        yield words + parts[first:last], parts[last].count("\n")
+
+    def parts(self, lines: Sequence[bytes]) -> list[str]:
+        """The words of lines, and pieces of other lines: what stands between two lines of the form.
+
+        The first and the last are empty where the first and the last line are of the form.
+
+        Raises:
+            UnicodeDecodeError: Some line is not UTF-8.
+        """
+        text = b"\n".join(lines).decode()
+        return f"{self.after}\n{text}\n{self.before}".split(f"{self.after}\n{self.before}")
+
+
+def are_words(parts: Sequence[str]) -> bool:
+    """Whether all parts are words that JSON writes as they are."""
+    text = "".join(parts)
+    return len(quoted(text)) == len(text) + 2 and "" not in parts
+
+
+def deltas(words: Sequence[str], lines: Sequence[bytes]) -> list[Event]:
+    """The events of words; set by hand, they are made in half the time."""
+    made: list[Any] = list(map(object.__new__, repeat(TextDelta, len(words))))
+    for event, event.text, event.line in zip(made, words, lines):  # type: ignore[has-type]  # noqa: B007, B905 - sets them
+        pass
+    return made
+
+
+class Stream(Streamed):
+    """What is known of one stream: what it has said and begun, and what its lines look like.
+
+    Attributes:
+        event: The event that a line of Server-Sent Events has named for the data that follow.
+        pending: Lines of data that are none by themselves, each with its number.
+        form: What most lines look like.
+        has_deltas: Whether words came in a type that is for pieces alone.
+        version: That of the decoder's shapes by which this was learned.
+    """
+
+    __slots__ = ("_misses", "_pause", "event", "form", "has_deltas", "pending", "version")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.event: str | None = None
+        self.pending: tuple[tuple[bytes, int], ...] = ()
+        self.form: Form | None = None
+        self.has_deltas = False
+        self.version = 0
+        self._misses = 0  # forms that did not fit, or could not be learned, one after the other
+        self._pause = 0  # how often to wait before trying again
+
+    def forget(self) -> None:
+        """Forget what lines look like: it does not hold any more."""
+        self.form = None
+
+    def holds(self, form: Form) -> bool:
+        """Whether lines of the form are still read so."""
+        if form.is_whole:
+            self.count()
+        return self.form is form and self.is_plain and not (form.is_whole and self.in_pieces)
+
+    def learn(self, lines: Sequence[bytes], read: Callable[[bytes, Stream], list[Event]]) -> Form | None:
+        """Learn the form of lines of words; ``None`` if the first ones have none that is sure.
+
+        Args:
+            lines: The lines.
+            read: What reads a line as one of another stream.
+        """
+        if self._pause:
+            self._pause -= 1
+            return None
+        for line in lines[:_TRIES]:
+            self.form = self._form_of(line, read)
+            if self.form is not None:
+                return self.form
+        self.missed()
+        return None
+
+    def missed(self) -> None:
+        """Note that the form does not fit: the next is looked for later and later."""
+        self.form = None
+        self._misses = min(self._misses * 2 + 1, _LONGEST_PAUSE)
+        self._pause = self._misses
+
+    def fitted(self) -> None:
+        """Note that the form fits."""
+        self._misses = 0
+
+    def _form_of(self, line: bytes, read: Callable[[bytes, Stream], list[Event]]) -> Form | None:
+        other = Stream()
+        other.has_deltas, other.version = self.has_deltas, self.version
+        made = read(line, other)
+        other.count()
+        if self.of_others or len(made) != 1 or type(made[0]) is not TextDelta or not other.is_plain or other.begun:
+            return None
+        words, text, is_whole = made[0].text, line.decode(errors="replace"), not other.in_pieces
+        if text.count(f'"{words}"') != 1 or not are_words([words]) or (is_whole and self.in_pieces):
+            return None
+        if other.has_deltas and not self.has_deltas:
+            self.has_deltas = True
+        before, after = text.split(f'"{words}"')
+        form = Form(f'{before}"', f'"{after}', is_whole)
+        sample = f"{form.before}{_SAMPLE}{form.after}".encode()
+        return form if read(sample, Stream()) == [TextDelta(_SAMPLE)] else None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a line of words is read by itself."""
+        return not (self.event or self.pending or self.of_others)
+
+    def say(self, words: list[str], *, is_whole: bool) -> None:
+        """Note words that follow one another: pieces, or whole messages."""
+        if is_whole:
+            self.count()
+            self.texts += words
+            self.count(in_pieces=False)
+            self._since = (0, 0)
+        else:
+            self.texts += words
