@@ -139,9 +139,8 @@ class Credentials:
         key = sealed(api_key)
         del api_key  # which a refusal would show
         if key is None:
-            given = os.environ.get("TOOLHOUSE_API_KEY")
-            key = Secret(given or "")
-            if given is None:
+            key = Secret(os.environ.get("TOOLHOUSE_API_KEY", ""))
+            if "TOOLHOUSE_API_KEY" not in os.environ:
                 raise ConfigurationError(
                     "no API key: set the environment variable TOOLHOUSE_API_KEY or pass api_key= "
                     '("" in either place for a public worker, which takes none)'
