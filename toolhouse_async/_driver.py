@@ -117,7 +117,6 @@ class Driver:
                 if turn.notes:
                     await self.conversation.write_down(turn)
                 if type(turn.todo) is Over:
-                    log.debug("run %s: the turn is over", turn.run.run_id)
                     self.result = turn.todo.result
                     self.close()
                     break

@@ -82,7 +82,6 @@ class Reader:
             self._machine.ended(self._core.time(), proven=answer.framed)
 
     def _end(self, answer: Answer) -> None:
-        log.debug("run %s: the answer is over", self._turn.run.run_id)
         if answer.job_id is not None:
             self._turn.drift = self._core.drift()  # for a token
         self.warn()

@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from contextlib import AbstractAsyncContextManager, suppress
+from logging import DEBUG
 from typing import Final
 
 from .._log import log
@@ -55,6 +56,7 @@ POLL_TIMEOUT: Final = 30.0
 """Seconds that one poll may take, its body included: a hung one must not keep a job waiting, nor others from theirs."""
 BODY_TIMEOUT: Final = 600.0
 """Seconds that the body of any other reading of a run may take: one that drips might else never end."""
+_tells = log.isEnabledFor  # asked before each request, so that nothing is made that nobody reads
 
 
 def may_retry(error: ToolhouseError, *, reads_only: bool) -> bool:
@@ -138,33 +140,33 @@ class HTTPService:
         dispatch: Dispatch | None = None,
     ) -> Response:
         secret = await self._credentials.secret()
-        time_of = asyncio.get_running_loop().time
-        began = time_of()
-        log.debug("%s: sending %d bytes", request, len(request.body or b""))
+        began = _begin_to_tell(request) if _tells(DEBUG) else 0.0
         try:
             answer = await self._transport.send(request, secret.header(), dispatch=dispatch)
             try:
-                await self._check(request, answer, secret)
+                if not 200 <= answer.status < 300:
+                    raise await self._refused(request, answer, secret)  # noqa: TRY301 - and the answer closed
+                self._check(request, answer, secret)
             except BaseException:
                 answer.close()
                 raise
         except ToolhouseError as error:
             # It may quote what the server said: blacked out first, then cut, since half a key is not found any more.
             error.args = tuple(secret.redact(str(part))[:LONGEST] for part in error.args)
-            log.debug("%s: %s after %.3f s", request, type(error).__name__, time_of() - began)
+            if began:
+                _tell(request, type(error).__name__, began)
             raise
         except asyncio.CancelledError:
             if dispatch is not None and dispatch.head is not None and _names(dispatch.head, secret):
                 dispatch.head = None
             raise
-        told = (answer.status, time_of() - began, answer.run_id, answer.job_id)
-        log.debug("%s: answered with %d after %.3f s; run %s, job %s", request, *told)
+        if began:
+            _tell(request, f"answered with {answer.status}, run {answer.run_id}, job {answer.job_id}", began)
         return answer
 
-    async def _check(self, request: Request, answer: Response, secret: Secret) -> None:
-        """Refuse an answer that is not a success, or not of this service."""
-        if not 200 <= answer.status < 300:
-            raise await self._refused(request, answer, secret)
+    @staticmethod
+    def _check(request: Request, answer: Response, secret: Secret) -> None:
+        """Refuse an answer that is not of this service."""
         reads = request.method == "GET"
         job_id = job_id_of(answer.lookup)
         try:
@@ -360,3 +362,12 @@ class HTTPService:
             raise error
         log.info("%s: attempt %d failed (%s); again in %.2f s", request, number, type(error).__name__, pause)
         await asyncio.sleep(pause)
+
+
+def _begin_to_tell(request: Request) -> float:
+    log.debug("%s: sending %d bytes", request, len(request.body or b""))
+    return asyncio.get_running_loop().time()
+
+
+def _tell(request: Request, what: str, began: float) -> None:
+    log.debug("%s: %s after %.3f s", request, what, asyncio.get_running_loop().time() - began)
