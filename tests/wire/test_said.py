@@ -8,8 +8,9 @@ import pytest
 
 from tests.wire.services import chunk, lines_of
 from toolhouse_async._wire.decode import EventDecoder
+from toolhouse_async._wire.learned import Stream
 from toolhouse_async._wire.said import Said
-from toolhouse_async.events import TextDelta, ToolCall, ToolResult, UnknownEvent
+from toolhouse_async.events import Event, TextDelta, ToolCall, ToolResult, UnknownEvent
 
 PIECES: dict[str, list[Any]] = {
     "text": [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}],
@@ -130,3 +131,20 @@ def test_what_is_drained_is_given_out_once() -> None:
     said.take([])
     assert said.fresh([TextDelta("ab")]) == []
     assert said.fresh([TextDelta("a")]) == [TextDelta("a")]
+
+
+@pytest.mark.parametrize("many", [1, 7, 250])
+def test_words_that_come_few_by_few_are_summed_up_later(many: int) -> None:
+    decoder, stream = EventDecoder(), Stream()
+    for letter in "ab" * many:
+        events: list[Event] = []
+        decoder.extend(events, lines_of({"type": "token", "token": letter}), 1, stream)
+        assert stream.drain() == ([letter], [])
+    events = []
+    decoder.extend(events, lines_of({"role": "assistant", "content": "ab" * many}), 1, stream)
+    assert [type(event) for event in events] == [UnknownEvent]
+    for call in (CALL, RESULT, {"type": "token", "token": "c"}, {"role": "assistant", "content": "c"}):
+        events = []
+        decoder.extend(events, lines_of(call), 1, stream)
+        stream.drain()
+    assert [type(event) for event in events] == [UnknownEvent]

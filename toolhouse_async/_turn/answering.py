@@ -73,9 +73,11 @@ class Answering:
             self.odd_end = bool(self._characters.getstate()[0])
             return
         assert self._splitter is not None  # noqa: S101 - there is one or the other
-        malformed = self._fold.malformed
-        self._add_lines(self._splitter.finish(), events, is_last=True)
-        self.odd_end = self._fold.malformed != malformed
+        lines = self._splitter.finish()
+        if lines or self._stream.begun or self._stream.pending:
+            malformed = self._fold.malformed
+            self._add_lines(lines, events, is_last=True)
+            self.odd_end = self._fold.malformed != malformed
 
     def cut(self, events: deque[Event]) -> None:
         """The body was cut: add a last line that is complete but for its newline; half an object is no event."""

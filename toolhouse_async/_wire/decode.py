@@ -83,8 +83,9 @@ class EventDecoder(ObjectReader):
         Raises:
             MalformedEventError: As for :meth:`decode`.
         """
-        self._put_together(events, stream, is_cut=is_cut)
-        if not is_cut:
+        if stream.pending:
+            self._put_together(events, stream, is_cut=is_cut)
+        if stream.begun and not is_cut:
             self._add(stream.finish(), events, stream)
 
     def extend(self, events: list[Event], lines: Sequence[bytes], first: int, stream: Stream) -> None:

@@ -11,6 +11,8 @@ from ..events import Event, TextDelta, ToolCall, ToolResult
 _Words: TypeAlias = tuple[int, int]
 """What stands for words: their bytes, and a checksum of them."""
 
+_FEW: Final = 100
+
 _NONE: Final[_Words] = (0, 0)
 
 
@@ -32,13 +34,14 @@ class Said:
     """
 
     __slots__ = (
-        "_all", "_counted", "_repeated", "_since", "_summed", "_sums_up", "_things",
+        "_all", "_backlog", "_counted", "_repeated", "_since", "_summed", "_sums_up", "_things",
         "called", "in_pieces", "is_whole", "mark", "others", "texts",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.others: list[Event] = []
+        self._backlog: list[str] = []  # words that were given out and are not yet in these:
         self._counted = 0  # how many of the texts are in these:
         self._all = _NONE  # all words of the stream …
         self._since = _NONE  # … and those since a tool, or a whole message
@@ -77,15 +80,20 @@ class Said:
 
     def count(self, *, in_pieces: bool = True) -> None:
         """Reckon in the latest words."""
-        counted, mark = self._counted, self.mark
-        if counted == len(self.texts) and mark < 0:
+        if self._backlog:
+            self._reckon(self._backlog, 0, in_pieces=True)
+            self._backlog = []
+        counted = self._counted
+        if counted == len(self.texts) and self.mark < 0:
             return
-        new = self.texts[counted:] if counted else self.texts
         self._counted = len(self.texts)
-        text = "".join(new)
+        self._reckon(self.texts[counted:] if counted else self.texts, counted, in_pieces=in_pieces)
+
+    def _reckon(self, new: list[str], counted: int, *, in_pieces: bool) -> None:
+        text, mark = "".join(new), self.mark
         is_all = self._since is self._all
         self._all = _followed(self._all, text)
-        if mark >= 0:
+        if counted <= mark and new is not self._backlog:
             self._things += 1
             self.mark, self._since = -1, _NONE
             text, is_all = "".join(new[mark - counted :]), False
@@ -94,7 +102,13 @@ class Said:
 
     def drain(self) -> tuple[list[str], list[Event]]:
         """Give out the words and the other events since the last time."""
-        self.count()
+        if self._counted or self.mark >= 0 or len(self.texts) > _FEW:
+            self.count()
+        else:  # not worth a sum yet
+            self._backlog += self.texts
+            self._counted = len(self.texts)
+            if len(self._backlog) > _FEW:
+                self.count()
         drained = self.texts, self.others
         self.texts, self.others, self._counted = [], [], 0
         return drained
