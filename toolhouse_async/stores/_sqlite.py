@@ -173,13 +173,20 @@ class SQLiteSessionStore:
 
     async def _living(self) -> AsyncGenerator[aiosqlite.Connection, None]:
         made = aiosqlite.connect(self._private(), timeout=BUSY, isolation_level=None)
-        _thread_of(made).daemon = True  # not every program closes its event loop, and all are to end
-        async with made as connection:
-            await _prepare(connection)
-            try:
-                yield connection
-            finally:
-                self._let_go(connection)
+        thread = _thread_of(made)
+        thread.daemon = True  # not every program closes its event loop, and all are to end
+        try:
+            await made
+        except BaseException:
+            while thread.is_alive():  # noqa: ASYNC110 - it has yet to say that it ends, and needs the loop for that
+                await asyncio.sleep(0.001)
+            raise
+        try:
+            await _prepare(made)
+            yield made
+        finally:
+            self._let_go(made)
+            await made.close()
 
     def _let_go(self, connection: aiosqlite.Connection | None) -> None:
         if self._connection is connection:  # else another was opened in its place
