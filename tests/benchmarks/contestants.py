@@ -11,7 +11,7 @@ from typing import TypeAlias
 import aiohttp
 import orjson
 
-from toolhouse_async import AsyncToolhouse
+from toolhouse_async import AsyncToolhouse, TurnOptions
 
 from .answers import word
 from .plans import Plan
@@ -123,7 +123,8 @@ def our_consume(toolhouse: AsyncToolhouse) -> Consume:
     async def consume(plan: Plan) -> int:
         count = -2  # TurnStarted and TurnCompleted are ours, not the server's
         # The server has no history that an answer with tools could be compared with.
-        async with toolhouse.stream(str(plan), "x", settle=False) as turn:
+        options: TurnOptions = {"settle": False} if plan.tools else {}
+        async with toolhouse.stream(str(plan), "x", **options) as turn:
             async for _ in turn:
                 count += 1
         return count

@@ -79,7 +79,8 @@ def may_retry(error: ToolhouseError, *, reads_only: bool) -> bool:
 
 def _names(headers: HeaderLookup, secret: Secret) -> bool:
     """Whether an answer has the key in place of an id, also where that will be cut."""
-    return any(secret.is_in(value) for name in (RUN_ID, JOB_ID) for value in headers.getall(name, []))
+    values = headers.getall(RUN_ID, []) + headers.getall(JOB_ID, [])
+    return bool(values) and any(map(secret.is_in, values))
 
 
 class HTTPService:

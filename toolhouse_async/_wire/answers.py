@@ -95,7 +95,9 @@ def run_id_of(headers: HeaderLookup) -> str | None:
 def job_id_of(headers: HeaderLookup) -> str | None:
     """Return the id of the running job, ``None`` if the header is absent or empty."""
     for value in headers.getall(JOB_ID, []):
-        job_id = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value.strip()[:256])
+        job_id = value.strip()[:256]
+        if not job_id.isprintable():
+            job_id = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in job_id)
         if job_id:
             return job_id
     return None

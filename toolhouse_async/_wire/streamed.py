@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ..events import ErrorEvent, Event, TextDelta, ToolCall, ToolResult
 from .fields import Json, error, first_text, id_of, is_of_others, parsed, text, tool_call, tool_result
-from .said import Said
+from .repeats import Repeats
 from .words import block_text, normal
 
 _MESSAGE_ID: Final = ("messageId", "message_id")
@@ -41,7 +41,7 @@ _NONE_BEGUN: Final[dict[object, _Begun]] = {}
 _NOBODY: Final[dict[str | None, None]] = {}
 
 
-class Streamed(Said):
+class Streamed(Repeats):
     """What one stream has begun and not ended. Its methods are shapes, like those of a decoder.
 
     Attributes:

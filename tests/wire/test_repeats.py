@@ -9,7 +9,7 @@ import pytest
 from tests.wire.services import chunk, lines_of
 from toolhouse_async._wire.decode import EventDecoder
 from toolhouse_async._wire.learned import Stream
-from toolhouse_async._wire.said import Said
+from toolhouse_async._wire.repeats import Repeats
 from toolhouse_async.events import Event, TextDelta, ToolCall, ToolResult, UnknownEvent
 
 PIECES: dict[str, list[Any]] = {
@@ -123,7 +123,7 @@ def test_an_answer_of_calls_is_summed_up() -> None:
 
 
 def test_what_is_drained_is_given_out_once() -> None:
-    said = Said()
+    said = Repeats()
     said.take([TextDelta("a"), ToolCall("1", "f"), TextDelta("b")])
     assert said.drain() == (["a", "b"], [ToolCall("1", "f")])
     assert said.drain() == ([], [])

@@ -21,7 +21,7 @@ def _followed(words: _Words, text: str) -> _Words:
     return words[0] + len(data), crc32(data, words[1])
 
 
-class Said:
+class Repeats:
     """The words, calls and results of a stream, in order. The words themselves are not kept.
 
     Attributes:
