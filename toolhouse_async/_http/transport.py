@@ -49,7 +49,14 @@ _REQUEST: Final[ContextVar[tuple[Dispatch, Watch, float | None]]] = ContextVar("
 
 
 class _Response(aiohttp.ClientResponse):
-    """An answer that is begun exactly when the request's head is handed to the connection."""
+    """An answer that is begun exactly when the request's head is handed to the connection.
+
+    Attributes:
+        fault: Why its length is not what two readers would agree on; its connection is closed then, since what follows
+            on it may be a part of this answer. It is raised by us, not here in frames of aiohttp that hold the key.
+    """
+
+    fault: ProtocolError | None = None
 
     async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
         dispatch, watch, limit = _REQUEST.get()
@@ -60,7 +67,7 @@ class _Response(aiohttp.ClientResponse):
         if limit is not None and protocol is not None:
             watch.at(dispatch, watch.time() + limit, lambda: protocol.set_exception(TimeoutError()))
         try:
-            return await super().start(connection)
+            await super().start(connection)
         except asyncio.CancelledError:
             dispatch.head = _received_head(connection)
             raise
@@ -70,6 +77,13 @@ class _Response(aiohttp.ClientResponse):
             raise
         finally:
             watch.drop(dispatch)
+        try:
+            check_framing(self.headers)
+        except ProtocolError as fault:
+            self.fault = fault.with_traceback(None)
+            if protocol is not None:
+                protocol.close()  # aiohttp has given it back, if the body is all here
+        return self
 
     def __del__(self, *context: Any) -> None:
         try:  # noqa: SIM105 - suppress() takes its time, and this is done for every request
@@ -226,11 +240,10 @@ class AiohttpTransport:
             if release is not None:
                 release()
             raise
-        try:
-            check_framing(answer.lookup)
-        except ProtocolError:
+        assert isinstance(response, _Response)  # noqa: S101 - the session makes no other
+        if response.fault is not None:
             answer.close()
-            raise
+            raise response.fault
         return answer
 
     async def _take_place(self) -> None:
