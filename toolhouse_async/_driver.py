@@ -16,7 +16,7 @@ from ._run.participant import Participant
 from ._run.resume import SharedResume
 from ._turn.commands import Command, Enter, Look, Over, Poll, Read, Send
 from ._turn.machine import TurnMachine
-from ._turn.progress import nameless
+from ._turn.progress import Progress, nameless
 from ._turn.table import State
 from ._values.results import TurnResult
 from .errors import (
@@ -73,7 +73,8 @@ class Driver:
         """
         self.conversation: Conversation = conversation
         self.machine: TurnMachine = machine
-        turn = self.turn = machine.progress
+        self.turn: Progress = machine.progress
+        turn = self.turn
         self.events: deque[Event] = turn.events
         self.is_over: bool = False
         self.error: ToolhouseError | None = None

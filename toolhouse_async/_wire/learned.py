@@ -111,8 +111,8 @@ class Stream(Streamed):
         self.event: str | None = None
         self.pending: tuple[tuple[bytes, int], ...] = ()
         self.form: Form | None = None
-        self.has_deltas = False
-        self.version = 0
+        self.has_deltas: bool = False
+        self.version: int = 0
         self._misses = 0  # forms that did not fit, or could not be learned, one after the other
         self._pause = 0  # how often to wait before trying again
 
@@ -179,8 +179,8 @@ class Stream(Streamed):
         """Note words that follow one another: pieces, or whole messages."""
         if is_whole:
             self.count()
-            self.texts += words
+            self.texts.extend(words)
             self.count(in_pieces=False)
             self._since = (0, 0)
         else:
-            self.texts += words
+            self.texts.extend(words)

@@ -46,10 +46,10 @@ class Repeats:
         self._all = _NONE  # all words of the stream …
         self._since = _NONE  # … and those since a tool, or a whole message
         self._repeated = _NONE  # the whole message that was said last, having been said in pieces
-        self.mark = -1
+        self.mark: int = -1
         self.called: dict[str | None, None] | None = None
-        self.in_pieces = False
-        self.is_whole = False
+        self.in_pieces: bool = False
+        self.is_whole: bool = False
         self._things = 0  # how often tools' calls and results have come
         self._summed = (0, 0)  # how much there was when an answer was summed up
         self._sums_up = False  # whether what is taken next does so
