@@ -134,12 +134,7 @@ class Driver:
             await self.left()
 
     def _end_by(self, error: BaseException, cancelled: int) -> bool:
-        """End by what a step has raised; whether that is all, and nothing goes on to its task.
-
-        Args:
-            error: What it raised.
-            cancelled: How often its task was cancelled meanwhile.
-        """
+        """End by what a step has raised, its task being ``cancelled`` so often; whether nothing of it goes on to that."""
         match error:
             case ToolhouseError():
                 self._fail(error if self._interruption is None else self._interruption())
@@ -211,10 +206,8 @@ class Driver:
                 return self._look(todo)
             case Poll():
                 return self._await_poll(todo)
-            case Read():  # pragma: no cover - is done at once
-                return self._reader.read()
-            case Over():  # pragma: no cover - nobody steps a turn that is over
-                raise AssertionError("the turn is over")
+            case Read() | Over():  # pragma: no cover - the one is done at once, and nobody steps a turn that is over
+                raise AssertionError(todo)
 
     # Waiting for the run
 
