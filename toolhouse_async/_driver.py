@@ -134,7 +134,7 @@ class Driver:
             await self.left()
 
     def _end_by(self, error: BaseException, cancelled: int) -> bool:
-        """End by what a step has raised, its task being ``cancelled`` so often; whether nothing of it goes on to that."""
+        """End by what a step has raised, its task being ``cancelled`` so often; whether nothing of it goes on."""
         match error:
             case ToolhouseError():
                 self._fail(error if self._interruption is None else self._interruption())
