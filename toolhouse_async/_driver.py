@@ -121,8 +121,6 @@ class Driver:
                     self.result = turn.todo.result
                     self.close()
                     break
-                if self._stopping:  # and it was done in the very moment
-                    break
         except BaseException as error:
             if not self._end_by(error, task.cancelling() - cancelling):
                 raise

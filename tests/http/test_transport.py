@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aiohttp
 import pytest
 import trustme
 
@@ -843,3 +844,13 @@ async def test_a_server_that_takes_up_an_offer_of_http_2() -> None:
     async with RawServer(_silent, tls=speaks) as server, transport_to(server.url, ssl_context=offers) as transport:
         with pytest.raises(ProtocolError, match="must not offer h2"):
             await transport.send(requests.send("a", None, "ndjson", {"message": "x"}), {})
+
+
+def test_an_answer_that_is_collected_behind_a_closed_loop_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def collected(self: object) -> None:
+        raise RuntimeError("Event loop is closed")
+
+    monkeypatch.setattr(aiohttp.ClientResponse, "__del__", collected)
+    answer = module._Response.__new__(module._Response)
+    answer.__del__()
+    del answer  # here, while that is so

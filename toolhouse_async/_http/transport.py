@@ -44,7 +44,7 @@ _NO_CONTENT_TYPE: Final = (hdrs.CONTENT_TYPE,)
 """What aiohttp is not to add where there is no body."""
 
 
-_REQUEST: Final[ContextVar[tuple[Dispatch, Watch, float | None]]] = ContextVar("toolhouse_async.request")
+_REQUEST: Final[ContextVar[tuple[Dispatch, Watch, float | None] | None]] = ContextVar("toolhouse_async.request")
 """The request under way, and the seconds that its answer may take: what aiohttp does not hand on to the answer."""
 
 
@@ -59,12 +59,15 @@ class _Response(aiohttp.ClientResponse):
     fault: ProtocolError | None = None
 
     async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
-        dispatch, watch, limit = _REQUEST.get()
+        under_way = _REQUEST.get()
+        assert under_way is not None  # noqa: S101 - a request is being made
+        dispatch, watch, limit = under_way
         if _speaks_http_2(connection):
             raise _SpeaksHTTP2
         dispatch.in_flight = True
         protocol = connection.protocol
-        if limit is not None and protocol is not None:
+        assert protocol is not None  # noqa: S101 - the connection was just handed out
+        if limit is not None:
             watch.at(dispatch, watch.time() + limit, lambda: protocol.set_exception(TimeoutError()))
         try:
             await super().start(connection)
@@ -81,12 +84,11 @@ class _Response(aiohttp.ClientResponse):
             check_framing(self.headers)
         except ProtocolError as fault:
             self.fault = fault.with_traceback(None)
-            if protocol is not None:
-                protocol.close()  # aiohttp has given it back, if the body is all here
+            protocol.close()  # aiohttp has given it back, if the body is all here
         return self
 
     def __del__(self, *context: Any) -> None:
-        try:  # noqa: SIM105 - suppress() takes its time, and this is done for every request
+        try:  # noqa: SIM105 - suppress() takes its time, and this is done for every answer
             super().__del__(*context)
         except RuntimeError:
             pass  # the event loop was closed under it
@@ -272,7 +274,7 @@ class AiohttpTransport:
                 headers[hdrs.CONTENT_LENGTH] = str(len(request.body))
                 data = _sliced(request.body)
         loop = asyncio.get_running_loop()
-        mark = _REQUEST.set((dispatch, self._watch, limit))
+        _REQUEST.set((dispatch, self._watch, limit))
         try:
             return await self._session(reads=request.method == "GET").request(
                 request.method,
@@ -298,10 +300,7 @@ class AiohttpTransport:
         except RuntimeError as failure:  # where the loop is closed this is collected as garbage
             raise (GeneratorExit() if loop.is_closed() else failure) from None
         finally:
-            try:  # noqa: SIM105 - suppress() takes its time, and this is done for every request
-                _REQUEST.reset(mark)
-            except ValueError:
-                pass  # collected as garbage, in whatever context: its own went before
+            _REQUEST.set(None)  # no reset: a request may be collected as garbage in another context
         # Raised here, out of the except blocks, since aiohttp's exceptions hold the request's headers.
         if request.method == "GET":
             error.safe_to_retry = True

@@ -110,7 +110,7 @@ class TurnMachine:
                 turn.state = State.WAITING
             case Stage.RESUME_DUE:
                 turn.state = State.SENDING
-            case Stage.RESUME:
+            case _:  # a resume of unknown fate
                 turn.state = turn.lost = State.RESUMING
                 turn.cut = "nobody knows whether the resume was accepted"
 
