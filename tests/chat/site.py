@@ -49,6 +49,7 @@ class Site:
         url: Where a browser finds the chat: the network that can fail.
         emulator: The Workers API; its switches and faults may be changed.
         accepted: The messages that workers have been told.
+        https: Whether the application is told that it is reached by HTTPS; holds from its next start.
     """
 
     def __init__(self, portal: BlockingPortal, folder: Path) -> None:
@@ -65,6 +66,7 @@ class Site:
         self._network: Network | None = None
         self._application: Any = None
         self.port = 0
+        self.https = False
 
     async def _worker(self, ctx: Any) -> AsyncIterator[Any]:
         self.accepted.append(ctx.message)
@@ -137,7 +139,7 @@ class Site:
             secret="a secret of these tests",
             store=lambda: SQLiteSessionStore(self._folder / "chat.db"),
             hosts=("127.0.0.1",),
-            https=False,
+            https=self.https,
         )
         config = uvicorn.Config(app, port=self.port, log_config=None, timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)

@@ -11,11 +11,10 @@ from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 
 import pytest
-from starlette.testclient import TestClient
 
 from tests.support.answers import KEY
 from tests.web.support import Sent, read_sse, words
-from toolhouse_async import AsyncToolhouse, ConfigurationError
+from toolhouse_async import ConfigurationError
 from toolhouse_async.web import TurnHub
 
 from .site import EXAMPLE, Site, until
@@ -177,20 +176,18 @@ def test_a_page_learns_whether_its_cookie_is_kept(site: Site) -> None:
         assert response.headers["chat-cookie"] is None
 
 
-def test_nothing_is_sent_where_the_cookie_cannot_be_kept() -> None:
+def test_nothing_is_sent_where_the_cookie_cannot_be_kept(site: Site) -> None:
     """One that is for HTTPS, and the page came by plain HTTP: the answer would belong to nobody."""
-    client_of_none = lambda: AsyncToolhouse("", base_url="http://127.0.0.1:1")  # noqa: E731
-    app = EXAMPLE.create_app(client_of_none, "worker", secret="s" * 32, hosts=["testserver"])
-    with TestClient(app) as client:
-        client.get("/")
-        answer = client.post("/api/messages", json={"text": "Hello"})
-        assert answer.status_code == 403
-        assert "https" in answer.json()["message"]
-        client.cookies.set("chat", client.get("/").headers["set-cookie"].partition("=")[2].partition(";")[0])
-        assert client.post("/api/messages", json={"text": "Hello"}).status_code == 202  # a proxy before it has HTTPS
-    with TestClient(app, base_url="https://testserver") as client:
-        client.get("/")
-        assert client.post("/api/messages", json={"text": "Hello"}).status_code == 202
+    site.stop_application()
+    site.https = True
+    site.start_application()
+    browser = Browser(site)
+    status, told = browser.ask("POST", "/api/messages", {"text": "Hello"})
+    assert status == 403
+    assert "https" in told["message"]
+    browser.ask("GET", "/")
+    browser.say("Hello")  # as where a proxy before it has HTTPS, so that the cookie is kept
+    assert words(browser.turn()) == "You said: Hello"
 
 
 def test_a_new_conversation(browser: Browser, site: Site) -> None:
