@@ -186,6 +186,8 @@ class Checkout:
         if said is None:
             said = run.transcript.say(unsettled.words)
             said.is_certain = accepted
+        if unsettled.resumes and token is not None:
+            run.resumed[token.job_id] = said  # it was sent, or may have been: nobody resumes behind that job again
         # The message may have been sent at any time until the lease ended.
         now = asyncio.get_running_loop().time()
         self._said = said
