@@ -403,6 +403,42 @@ async def test_stopped_while_the_answer_to_the_resume_streams() -> None:
         assert world.accepted == ["job", ""]
 
 
+STOPPED_WHILE_IT_RESUMES = ({"accept": True}, {"cut_after": 1})
+
+
+async def stopped_while_it_resumes(world: World, process: Any, fault: dict[str, Any]) -> None:
+    """Stop a process whose resume was accepted, before its answer came or while it streams."""
+    world.go_on.set()
+    hit = world.emulator.faults.add(method="PUT", cut="silence", **fault)
+    waiting = asyncio.ensure_future(process.manager.send("k", "job"))
+    while not hit.hits:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.01)
+    await process.stop()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+
+@pytest.mark.parametrize("fault", STOPPED_WHILE_IT_RESUMES, ids=str)
+async def test_a_resume_is_remembered_by_those_who_only_look_in(fault: dict[str, Any]) -> None:
+    async with processes(4) as (world, _, one, two, three, four):
+        await stopped_while_it_resumes(world, one, fault)
+        for process in (two, three):
+            async with process.manager.checkout("k"):
+                pass
+        (resumed,) = await four.manager.resume_pending()
+        assert (resumed.error, resumed.result.text) == (None, "[computed]2:")
+        assert world.accepted == ["job", ""]
+
+
+@pytest.mark.parametrize("fault", STOPPED_WHILE_IT_RESUMES, ids=str)
+async def test_who_waits_for_a_job_behind_which_another_process_has_resumed_does_not(fault: dict[str, Any]) -> None:
+    async with processes(2) as (world, _, one, two):
+        await stopped_while_it_resumes(world, one, fault)
+        async with two.manager.checkout("k") as session:
+            assert (await session.wait_for_job()).text == "[computed]2:"
+        assert world.accepted == ["job", ""]
+
+
 async def test_an_answer_is_delivered_until_it_has_arrived() -> None:
     async with processes(2) as (world, _, one, two):
         await with_a_job(one)

@@ -186,8 +186,9 @@ class Checkout:
         if said is None:
             said = run.transcript.say(unsettled.words)
             said.is_certain = accepted
-        if unsettled.resumes and token is not None:
-            run.resumed[token.job_id] = said  # it was sent, or may have been: nobody resumes behind that job again
+        is_resume = unsettled.resumes and stage in (Stage.RESUME, Stage.ANSWER)
+        if is_resume and token is not None:
+            run.resumed[token.job_id] = said  # so nobody does once more what was done, or may have been
         # The message may have been sent at any time until the lease ended.
         now = asyncio.get_running_loop().time()
         self._said = said
@@ -198,7 +199,7 @@ class Checkout:
             now - self._lease.idle,
             Fold(),
             Options(format=token.format if token else "ndjson"),
-            round=token.round if token else 0,
+            round=(token.round if token else 0) + (is_resume and accepted),
             has_job=stage is Stage.JOB,
             job=None if token is None else (token.job_id, now - max(0.0, time.time() - token.started)),
             bars=unsettled.bars,

@@ -179,6 +179,8 @@ class Transcript:
             for start, sight in self._begin(history, segments, groups, number):
                 sights.update([(sight, None)] if start is None else self._align(segments, start, groups, number, said))
         sight, place = sights.pop() if len(sights) == 1 else (Sight.ODD, None)
+        if sight is Sight.ABSENT and not self._knows_what_was_heard(groups[:number]):
+            sight = Sight.ODD  # it may lag by just this message
         if sight is Sight.ODD:
             found = self._resembling(segments, groups, number, said, partial)
             return Found(sight, None if found is None else self._reply(segments, *found))
@@ -187,6 +189,12 @@ class Transcript:
         before = self._before(said)
         skips = before is not None and before.begins(segments[place].text)
         return Found(sight, self._reply(segments, place, before.size if before is not None and skips else 0))
+
+    def _knows_what_was_heard(self, groups: list[_Group]) -> bool:
+        """Whether something is known of the answers before a message, so that a reading without them would lag."""
+        if self._prior is None or self._tail is not None:
+            return True
+        return any(group.head is not None and group.heard and group.heard.size for group in groups)
 
     def _groups(self) -> Iterator[_Group]:
         members: list[Said] = []
@@ -228,7 +236,7 @@ class Transcript:
     ) -> Iterator[tuple[int | None, Sight]]:
         """How many segments may stand before what is known in order; ``None``, and why, if that cannot be told."""
         if self._prior is not None:
-            yield self._behind_prior(self._prior, segments, groups, number)
+            yield self._behind_prior(self._prior, segments, groups)
             return
         if self._base is not None:
             yield len(segments_of(history[: self._base[0]])), Sight.ARRIVED  # it has not moved, nor has what followed
@@ -248,7 +256,7 @@ class Transcript:
             yield None, Sight.LAGS
 
     def _behind_prior(
-        self, prior: Mapping[str, int], segments: list[Segment], groups: list[_Group], number: int
+        self, prior: Mapping[str, int], segments: list[Segment], groups: list[_Group]
     ) -> tuple[int | None, Sight]:
         """How many segments stand before what was said since: those of all that was said before, and heard last."""
         before = Counter(prior)
@@ -263,8 +271,7 @@ class Transcript:
             return None, Sight.LAGS
         tail = self._tail
         if tail is None:
-            is_known = any(group.head is not None and group.heard and group.heard.size for group in groups[:number])
-            return (many + 1, Sight.ARRIVED) if is_known else (None, Sight.ODD)
+            return many + 1, Sight.ARRIVED
         if groups[0].head is None:
             tail = tail._replace(whole=False)  # what was heard since stands behind it
         sight = segments[many].sight_of(tail, is_last=many == len(segments) - 1)
