@@ -229,9 +229,11 @@ class Pair:
         self._lead_to(0)
 
     def fail_over(self) -> None:
-        """Let the replica take over, and the old primary live on as its replica."""
-        with client_of(self.replica) as client:
-            client.replicaof("NO", "ONE")
+        """Let the replica take over, which has all that was written, and the old primary live on as its replica."""
+        with client_of(self.primary) as old, client_of(self.replica) as new:
+            while new.info("replication")["slave_repl_offset"] < old.info("replication")["master_repl_offset"]:
+                time.sleep(0.01)
+            new.replicaof("NO", "ONE")
         self._follow(self.primary, self.replica)
         self._lead_to(1)
 

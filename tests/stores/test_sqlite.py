@@ -399,7 +399,8 @@ if not runner.run(parent()):
 runner.close()
 """
     )
-    command = [sys.executable, "-c", code, str(path)]
+    about_forks = "ignore:This process:DeprecationWarning"  # from Python 3.12 on, of every fork beside a thread
+    command = [sys.executable, "-W", about_forks, "-c", code, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("after the fork") == 3

@@ -71,6 +71,7 @@ def test_plugin_is_there_for_any_project(pytester: pytest.Pytester) -> None:
 
 def test_a_run_that_does_not_ask_for_the_fixture_loads_nothing_of_ours(pytester: pytest.Pytester) -> None:
     """Any project's run loads the plugin; it must not pay for that."""
+    pytester.makeini("[pytest]")  # else the settings of this project would be taken, which are for more plugins
     pytester.makepyfile(
         """
         import sys
