@@ -27,7 +27,7 @@ EVERYDAY = ("-m", "not thorough")
 """What the README's test command runs; ``tests/conftest.py`` says which tests are thorough."""
 SEARCHES = ("exactly_once/test_many_runs.py", "explore", "fuzz", "model", "security/test_endless.py")
 """Tests of many cases of the core's logic, and of large ones: enough on one Python, with one set of versions."""
-SAME_ON_EVERY_PYTHON = ("bots", "chat", "ci", "cli", "docs", "testing", *SEARCHES)
+SAME_ON_EVERY_PYTHON = ("bots", "chat", "ci", "cli", "docs", *SEARCHES)
 """What other programs and libraries do with the core; besides it, the same on all Pythons."""
 OF_OTHERS = ("benchmarks", "bots", "chat", "ci", "crash", "docs", "web/frameworks")
 """Tests that reach no line of the core that no other reaches: left out where lines are counted."""

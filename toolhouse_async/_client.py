@@ -156,10 +156,10 @@ class AsyncToolhouse:
         self._core.check_open()
         given = toolhouse_id is not None or vars is not None or bundle is not None
         extras = Extras(toolhouse_id, vars, bundle) if given else NO_EXTRAS
-        return Session(Conversation(self._core, agent_id_of(agent_id, self._base_url, BASE_URL), run_id, extras))
+        return Session(self._conversation(agent_id, run_id, extras))
 
-    def _conversation(self, agent_id: str, run_id: str) -> Conversation:
-        return Conversation(self._core, agent_id_of(agent_id, self._base_url, BASE_URL), run_id, NO_EXTRAS)
+    def _conversation(self, agent_id: str, run_id: str | None, extras: Extras = NO_EXTRAS) -> Conversation:
+        return Conversation(self._core, agent_id_of(agent_id, self._base_url, BASE_URL), run_id, extras)
 
     def stream(self, agent_id: str, message: str | None = None, **turn_options: Unpack[TurnOptions]) -> Turn:
         """Prepare the first turn of a new conversation; nothing is sent before its first step.
@@ -173,7 +173,7 @@ class AsyncToolhouse:
             ConfigurationError: An argument is wrong.
             ClosedError: The client is closed.
         """
-        return self.session(agent_id).stream(message, **turn_options)
+        return Session(self._conversation(agent_id, None)).stream(message, **turn_options)
 
     async def run(self, agent_id: str, message: str | None = None, **turn_options: Unpack[TurnOptions]) -> TurnResult:
         """Make the first turn of a new conversation and return its result.

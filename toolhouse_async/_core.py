@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
 from ._http.port import Service
 from ._http.watch import Watch
@@ -56,7 +56,9 @@ class Core:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.time: Callable[[], float] = _time_of_running_loop
         self._closed = False
-        self._runs: WeakValueDictionary[tuple[str, str], SharedRun] = WeakValueDictionary()
+        # Every run is entered, and a WeakValueDictionary would call three functions of Python for each.
+        self._runs: dict[tuple[str, str], ref[SharedRun]] = {}
+        self._most_runs = REMEMBERED
         self._resumed: deque[SharedRun] = deque(maxlen=REMEMBERED)
         self._polls: WeakValueDictionary[tuple[str, str, PollingPolicy], RunPoll] = WeakValueDictionary()
         self._poll_slots = asyncio.Semaphore(rules.polling.max_in_flight)
@@ -103,14 +105,19 @@ class Core:
 
     def run_of(self, agent_id: str, run_id: str) -> SharedRun:
         """What is shared of a run."""
-        run = self._runs.get((agent_id, run_id))
+        known = self._runs.get((agent_id, run_id))
+        run = None if known is None else known()
         if run is None:
-            run = self._runs[agent_id, run_id] = SharedRun(Run.of_others(run_id))
+            run = SharedRun(Run.of_others(run_id))
+            self.name_run(run, agent_id, run_id)
         return run
 
     def name_run(self, run: SharedRun, agent_id: str, run_id: str) -> None:
         """Note that ``run`` is known by this id from now on (as well)."""
-        self._runs[agent_id, run_id] = run
+        if len(self._runs) >= self._most_runs:
+            self._runs = {ids: known for ids, known in self._runs.items() if known() is not None}
+            self._most_runs = max(REMEMBERED, 2 * len(self._runs))
+        self._runs[agent_id, run_id] = ref(run)
 
     def remember(self, run: SharedRun) -> None:
         """Keep what is known of a run that is being resumed."""

@@ -28,7 +28,6 @@ class EventReader:
         self._raised = False
 
     def __aiter__(self) -> Self:
-        self._loop = None
         return self
 
     async def __anext__(self) -> Event:
@@ -38,8 +37,7 @@ class EventReader:
         """
         events = self._events
         if events:
-            # To ask which loop runs takes a system call on Python 3.11; a step asks, and so does who begins to iterate.
-            if self._loop is None or not self._loop.is_running():
+            if get_running_loop() is not self._loop:
                 self._loop = self._driver.check_loop()
             return events.popleft()
         while not events:
@@ -168,12 +166,11 @@ class _TextStream:
         self._loop: AbstractEventLoop | None = None
 
     def __aiter__(self) -> Self:
-        self._loop = None
         return self
 
     async def __anext__(self) -> str:
         events = self._events
-        if self._loop is None or not self._loop.is_running():
+        if get_running_loop() is not self._loop:
             self._loop = self._driver.check_loop()
         while True:
             while events:

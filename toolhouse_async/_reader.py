@@ -23,17 +23,17 @@ class Reader:
         answer: The latest answer; ``None`` before the first.
     """
 
-    __slots__ = ("_core", "_is_open", "_is_silent", "_machine", "_malformed", "_participant", "_turn", "answer")
+    answer: Answer | None = None
+    _is_open: bool = False
+    _is_silent: bool = False
+    """Whether the answer was ended for its silence."""
+    _malformed: int = 0
 
     def __init__(self, core: Core, machine: TurnMachine, participant: Participant) -> None:
-        self.answer: Answer | None = None
         self._core = core
         self._machine = machine
         self._turn = machine.progress
         self._participant = participant
-        self._is_open = False
-        self._is_silent = False  # whether the answer was ended for its silence
-        self._malformed = 0
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -46,7 +46,7 @@ class Reader:
         self._is_silent, self._is_open = False, True
         now, limit = self._core.time(), self._core.timeouts.idle
         if limit is not None:
-            self._core.watch.at(self._limit_silence, now + limit, self._limit_silence)
+            self._core.watch.at(self, now + limit, self._limit_silence)
         self._tell_head(answer, now)
 
     def _tell_head(self, head: Head, now: float) -> None:
@@ -113,14 +113,14 @@ class Reader:
             self._is_silent = True
             answer.fail(f"nothing was received for {limit:g} s (Timeouts.idle)")
         else:
-            self._core.watch.at(self._limit_silence, (now if since is None else since) + limit, self._limit_silence)
+            self._core.watch.at(self, (now if since is None else since) + limit, self._limit_silence)
 
     def close(self) -> None:
         """Let the answer go. Idempotent."""
         if self._is_open and self.answer is not None:
             self._is_open = False
             self.answer.close()
-            self._core.watch.drop(self._limit_silence)
+            self._core.watch.drop(self)
 
 
 class LateHead:

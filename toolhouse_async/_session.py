@@ -66,7 +66,7 @@ class Session:
             ConfigurationError: An argument is wrong.
             ClosedError: The session is closed.
         """
-        self._check_open()
+        self._conversation.check_open()
         check_message(message)
         options = make_options(turn_options)
         conversation = self._conversation
@@ -90,7 +90,7 @@ class Session:
 
         May be cancelled and repeated at will.
         """
-        self._check_open()
+        self._conversation.check_open()
         if not self._conversation.run.has_begun:
             return []
         return await self._conversation.history()
@@ -104,7 +104,7 @@ class Session:
 
         May be cancelled and repeated at will.
         """
-        self._check_open()
+        self._conversation.check_open()
         if not self._conversation.run.has_begun:
             raise ConfigurationError("there is no run yet: the session has not had an answer")
         return await self._conversation.read()
@@ -134,7 +134,7 @@ class Session:
 
         May be cancelled and repeated at will: what was learned is kept.
         """
-        self._check_open()
+        self._conversation.check_open()
         if assume not in ("absent", None):
             raise ConfigurationError(f"assume must be 'absent' or None, not {assume!r:.80}")
         conversation = self._conversation
@@ -173,16 +173,12 @@ class Session:
         timeout: float | None = None,
     ) -> BackgroundJobWaiter:
         """Prepare to wait for the run's background job; see :class:`~toolhouse_async.BackgroundJobWaiter`."""
-        self._check_open()
+        self._conversation.check_open()
         return BackgroundJobWaiter(self, resume_message=resume_message, polling=polling, timeout=timeout)
 
     async def aclose(self) -> None:
         """End the session's open turns with ``ClosedError``. The run goes on at the service. Idempotent."""
         self._conversation.close()
-
-    def _check_open(self) -> None:
-        self._conversation.check_open()
-        self._conversation.core.check_open()
 
 
 class BackgroundJobWaiter(EventReader):

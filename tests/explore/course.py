@@ -32,6 +32,7 @@ from toolhouse_async._turn.job import Job
 from toolhouse_async._turn.knowledge import Rules, Run
 from toolhouse_async._turn.machine import TurnMachine
 from toolhouse_async._turn.polls import Polls
+from toolhouse_async._turn.progress import Progress
 from toolhouse_async._turn.table import State
 from toolhouse_async._values.options import Options
 from toolhouse_async._wire.history import parse_history
@@ -192,7 +193,7 @@ def _begin_step(course: Course) -> None:
         words = service.words(name)
         course.judge.heals, service.resume = options.recover, options.resume_message
         course.sending = course.judge.sends(words)
-        course.turn = TurnMachine(AGENT, run, course.rules, options, message=words)
+        course.turn = TurnMachine(Progress(AGENT, run, course.rules, options, message=words))
         course.turn.begin(CLOCK.now)
     elif run.unfinished is None:
         error = run.ended
@@ -201,7 +202,7 @@ def _begin_step(course: Course) -> None:
         _found(course, OutcomeUnknownError("it was to start the conversation"))
     else:
         going_on = evolve(run.unfinished.options, background="resume", timeout=None)
-        course.turn = TurnMachine(AGENT, run, course.rules, going_on, state=State.FINDING)
+        course.turn = TurnMachine(Progress(AGENT, run, course.rules, going_on, state=State.FINDING))
         course.turn.begin(CLOCK.now)
 
 

@@ -100,3 +100,41 @@ async def test_a_block_is_bounded() -> None:
         async with watch.within(seconds):
             await asyncio.sleep(1)
     await asyncio.sleep(60)
+
+
+async def test_a_block_that_fails_for_itself_at_its_limit_fails_so() -> None:
+    watch = Watch()
+    with pytest.raises(LookupError):
+        async with watch.within(5):
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError as reached:
+                raise LookupError from reached
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+@pytest.mark.parametrize("at", [4, 5, 6])
+async def test_whoever_cancels_a_block_sees_it_cancelled(at: float) -> None:
+    """Also at its very limit: only what the block itself has asked for is a time that ran out."""
+    watch = Watch()
+
+    async def bounded() -> None:
+        async with watch.within(5):
+            await asyncio.shield(asyncio.sleep(60))
+
+    async def outer() -> None:
+        async with asyncio.timeout(5), watch.within(20):
+            await asyncio.sleep(60)
+
+    task, other = asyncio.ensure_future(bounded()), asyncio.ensure_future(outer())
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_later(at, task.cancel)
+    done, _ = await asyncio.wait({task, other})
+    assert done == {task, other}
+    assert task.cancelled() == (at <= 5)
+    assert isinstance(None if task.cancelled() else task.exception(), TimeoutError) == (at > 5)
+    assert isinstance(other.exception(), TimeoutError)
+    assert other.cancelling() == 0
+    await asyncio.sleep(60)

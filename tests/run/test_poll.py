@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from toolhouse_async import (
 )
 from toolhouse_async._core import Core
 from toolhouse_async._run.poll import RunPoll
+from toolhouse_async._turn.polls import Report
 
 STEADY = PollingPolicy(min_interval=10, max_interval=10, jitter=0)
 RUNS = history(job="j1")
@@ -201,6 +202,12 @@ async def test_contact_is_lost_when_both_budget_and_window_are_passed(budget: in
     assert f"{polls} polls in a row" in str(report.error)
 
 
+def report_now(poll: RunPoll) -> Coroutine[Any, Any, Report]:
+    """The first report of a run, which is polled at once."""
+    poll.hurry()
+    return poll.report_after(0, None)
+
+
 async def test_so_many_polls_of_a_client_at_once() -> None:
     most = now_open = 0
 
@@ -216,7 +223,7 @@ async def test_so_many_polls_of_a_client_at_once() -> None:
     async with core_of(script, **options) as (server, core):
         polls = [poll_of(core, run=f"r{n}") for n in range(10)]
         began = now()
-        await asyncio.gather(*(poll.report_after(0, began) for poll in polls))
+        await asyncio.gather(*(report_now(poll) for poll in polls))
         assert most == 3
         assert now() - began == pytest.approx(20, abs=1)
         assert len(server.requests) == 10
@@ -229,12 +236,12 @@ async def test_one_who_leaves_while_waiting_for_a_slot_takes_none() -> None:
 
     async with core_of(script, polling=PollingPolicy(max_in_flight=1)) as (_, core):
         first, second, third = (poll_of(core, run=f"r{n}") for n in range(3))
-        busy = await started(first.report_after(0, now()))
-        leaves = await started(second.report_after(0, now()))
+        busy = await started(report_now(first))
+        leaves = await started(report_now(second))
         await asyncio.sleep(5)
         leaves.cancel()
         await busy
-        assert (await third.report_after(0, now())).number == 1
+        assert (await report_now(third)).number == 1
 
 
 async def dripping(writer: asyncio.StreamWriter, head: bytes) -> None:
@@ -261,9 +268,9 @@ async def test_a_body_that_drips_does_not_hold_a_place_for_ever(begins: bytes) -
     policy = PollingPolicy(min_interval=1, max_interval=1, jitter=0, max_in_flight=1)
     async with core_of(script, polling=policy) as (server, core):
         sick, healthy, began = poll_of(core, "sick"), poll_of(core, "healthy"), now()
-        waits = await started(sick.report_after(0, began))
+        waits = await started(report_now(sick))
         await asyncio.sleep(2)
-        report = await healthy.report_after(0, now())
+        report = await report_now(healthy)
         assert report.status is not None
         assert not report.status.running
         assert now() - began < 32
@@ -284,7 +291,7 @@ async def test_a_deadline_is_kept_while_a_poll_drips() -> None:
     async with core_of(script) as (server, core):
         poll, began = poll_of(core), now()
         other = await started(poll.report_after(0, None))
-        report = await poll.report_by(0, began + 3)
+        report = await poll.report_after(0, began + 3)
         assert (report.number, report.status, report.error) == (0, None, None)
         assert now() - began == pytest.approx(8, abs=0.1)
         assert (await other).number == 1
@@ -296,9 +303,9 @@ async def test_a_deadline_is_kept_where_other_runs_hold_all_places() -> None:
         await dripping(writer, BEGUN)
 
     async with core_of(script, polling=PollingPolicy(max_in_flight=1)) as (server, core):
-        sick, began = await started(poll_of(core, "sick").report_after(0, now())), now()
+        sick, began = await started(report_now(poll_of(core, "sick"))), now()
         await asyncio.sleep(1)
-        report = await poll_of(core).report_by(0, now())
+        report = await poll_of(core).report_after(0, now())
         assert (report.number, report.status) == (0, None)
         assert now() - began == pytest.approx(6, abs=0.1)
         assert [request.path for request in server.requests] == ["/a/sick"]

@@ -44,6 +44,7 @@ from toolhouse_async._turn.commands import ENTER, READ, Look, Note, Over, Poll, 
 from toolhouse_async._turn.knowledge import Head, Rules, Run
 from toolhouse_async._turn.machine import TurnMachine
 from toolhouse_async._turn.polls import Report
+from toolhouse_async._turn.progress import Progress
 from toolhouse_async._turn.table import State
 from toolhouse_async._values.options import Options
 from toolhouse_async._wire.records import Stage
@@ -76,7 +77,7 @@ class Telling:
     def __init__(self, run: Run | None = None, message: str | None = "x", *, at: float = 0.0, **more: Any) -> None:
         state, fields = more.pop("state", State.SENDING), more.pop("fields", {})
         self.run = run or Run()
-        self.machine = TurnMachine(
+        self.turn = Progress(
             "a",
             self.run,
             Rules(POLLING, RECOVERY, EventDecoder(), 1000),
@@ -85,7 +86,7 @@ class Telling:
             message=message,
             fields=lambda: dict(fields),
         )
-        self.turn = self.machine.progress
+        self.machine = TurnMachine(self.turn)
         self.turn.notes = []
         self.now = at
         self.machine.begin(at)

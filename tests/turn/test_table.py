@@ -4,7 +4,7 @@ import pytest
 
 from toolhouse_async import EventDecoder, PollingPolicy, RecoveryPolicy
 from toolhouse_async._turn.knowledge import Rules, Run
-from toolhouse_async._turn.machine import TurnMachine
+from toolhouse_async._turn.progress import Progress
 from toolhouse_async._turn.table import TABLE, Signal, State
 from toolhouse_async._values.options import Options
 
@@ -42,7 +42,7 @@ def test_every_signal_means_something() -> None:
 @pytest.mark.parametrize("state", State)
 def test_a_turn_goes_where_the_table_says_and_nowhere_else(state: State) -> None:
     for signal in Signal:
-        progress = TurnMachine("a", Run(), RULES, Options(), state=State.SENDING).progress
+        progress = Progress("a", Run(), RULES, Options(), state=State.SENDING)
         progress.state = state
         if (state, signal) in TABLE:
             progress.go(signal)

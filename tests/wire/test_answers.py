@@ -12,7 +12,6 @@ from toolhouse_async import errors
 from toolhouse_async._wire.answers import (
     Headers,
     check_content,
-    check_framing,
     is_framed,
     job_id_of,
     retry_after_of,
@@ -132,12 +131,12 @@ def test_milliseconds_are_more_exact() -> None:
     [
         ([("Content-Length", "5")], (1, 1), True),
         ([("Content-Length", "5")], (1, 0), True),
+        ([("Content-Length", "0")], (1, 1), True),
         ([("Transfer-Encoding", "chunked")], (1, 1), True),
         ([("Transfer-Encoding", " Chunked ")], (1, 1), True),
-        ([("Transfer-Encoding", "xchunked")], (1, 1), False),
-        ([("Transfer-Encoding", "chunked, identity")], (1, 1), False),
+        ([("Transfer-Encoding", "\tCHUNKED ")], (1, 1), True),
         ([("Transfer-Encoding", "chunked")], (1, 0), False),
-        ([("Transfer-Encoding", "identity")], (1, 1), False),
+        ([("Transfer-Encoding", "identity")], (1, 1), False),  # as it was at first: to the connection's end
         ([], (1, 1), False),
     ],
 )
@@ -160,7 +159,7 @@ def test_framing_proves_an_end(items: list[tuple[str, str]], version: tuple[int,
 )
 def test_ambiguous_framing_is_refused(items: list[tuple[str, str]]) -> None:
     with pytest.raises(ProtocolError, match=r"length is ambiguous|Content-Length is not a number"):
-        check_framing(headers(*items))
+        is_framed(headers(*items), (1, 1), 200)
 
 
 NO_FRAMING = [
@@ -174,27 +173,13 @@ NO_FRAMING = [
 @pytest.mark.parametrize("coding", NO_FRAMING)
 def test_a_transfer_coding_other_than_chunked_is_refused(coding: str) -> None:
     with pytest.raises(ProtocolError, match="Transfer-Encoding"):
-        check_framing(headers(("Transfer-Encoding", coding)))
+        is_framed(headers(("Transfer-Encoding", coding)), (1, 1), 200)
 
 
 @pytest.mark.parametrize("codings", [("chunked", "chunked"), ("chunked", "identity"), ("identity", "identity")])
 def test_two_transfer_codings_are_refused(codings: tuple[str, str]) -> None:
     with pytest.raises(ProtocolError, match="Transfer-Encoding"):
-        check_framing(headers(*(("Transfer-Encoding", coding) for coding in codings)))
-
-
-@pytest.mark.parametrize(
-    "items",
-    [
-        [],
-        [("Content-Length", "0")],
-        [("Transfer-Encoding", "chunked")],
-        [("Transfer-Encoding", "\tCHUNKED ")],
-        [("Transfer-Encoding", "identity")],  # as HTTP/1.1 had it at first: a body until the connection's end
-    ],
-)
-def test_clear_framing_is_accepted(items: list[tuple[str, str]]) -> None:
-    check_framing(headers(*items))
+        is_framed(headers(*(("Transfer-Encoding", coding) for coding in codings)), (1, 1), 200)
 
 
 def test_html_without_a_run_id_is_a_captive_portal() -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 import aiohttp
 
-from .._wire.answers import HeaderLookup, Headers, is_framed
+from .._wire.answers import HeaderLookup, Headers
 from ..errors import BodyTooLargeError
 from .port import Cut
 
@@ -29,11 +29,16 @@ class AiohttpAnswer:
         waiting_since: The loop's time at which the reader began to wait for bytes, ``None`` while it does not.
     """
 
-    __slots__ = (
-        "_connection_closed", "_content", "_failure", "_is_behind", "_is_closed", "_max_body", "_on_close", "_reason",
-        "_redact", "_response", "_time",
-        "framed", "job_id", "lookup", "received", "run_id", "status", "waiting_since",
-    )  # fmt: skip
+    run_id: str | None = None
+    job_id: str | None = None
+    received: int = 0
+    waiting_since: float | None = None
+    _failure: str | None = None
+    _reason: str | None = None
+    _connection_closed: asyncio.Future[None] | None = None
+    _is_behind: bool = False
+    _is_closed: bool = False
+    _redact: Callable[[str], str] | None = None
 
     def __init__(
         self,
@@ -41,28 +46,17 @@ class AiohttpAnswer:
         max_body: int | None,
         time: Callable[[], float],
         on_close: Callable[[], None] | None,
+        *,
+        framed: bool,
     ) -> None:
         self._response = response
         self._content = response.content
         self._max_body = max_body
         self._time = time
         self._on_close = on_close
-        self._failure: str | None = None
-        self._reason: str | None = None
-        self._connection_closed: asyncio.Future[None] | None = None
-        self._is_behind = False
-        self._is_closed = False
-        self._redact: Callable[[str], str] | None = None
         self.status: int = response.status
         self.lookup: HeaderLookup = response.headers
-        version = response.version
-        self.framed: bool = version is not None and is_framed(
-            response.headers, (version.major, version.minor), response.status
-        )
-        self.run_id: str | None = None
-        self.job_id: str | None = None
-        self.received: int = 0
-        self.waiting_since: float | None = None
+        self.framed: bool = framed
         connection = response.connection
         if connection is not None:  # else the whole answer is here already
             self._watch(connection)
@@ -129,10 +123,11 @@ class AiohttpAnswer:
                 self.waiting_since = None
         else:
             data = self._covered(PIECE)
-        self._is_behind = len(data) == PIECE
-        if not data and self._failure is not None:
+        size = len(data)
+        self._is_behind = size == PIECE
+        if not size and self._failure is not None:
             raise Cut(self._failure)
-        self.received += len(data)
+        self.received += size
         return data if self._max_body is None else self._within_limit(data, self._max_body)
 
     @property

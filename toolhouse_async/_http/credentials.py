@@ -49,11 +49,12 @@ class Secret:
     holds the key itself, which error trackers would show.
     """
 
-    __slots__ = ("__header", "__value")
+    __slots__ = ("__header", "__spellings", "__value")
 
     def __init__(self, value: object) -> None:
         self.__value = key = value if isinstance(value, str) else None
         self.__header: Mapping[str, str] = {"Authorization": _Unshown(f"Bearer {key}")} if key else {}
+        self.__spellings: list[str] | None = None
 
     @half_made
     def __repr__(self) -> str:
@@ -87,34 +88,40 @@ class Secret:
         """The ``Authorization`` header; none for a public worker."""
         return self.__header
 
-    def _spellings(self) -> list[str]:
+    def _spell(self) -> list[str]:
         """The key as it is and as JSON, Python, HTML or a URL may have it, longest first; none of a short one."""
         from html import escape  # here, since few programs ever need it
 
         key = self.__value or ""
-        if len(key) < _SECRET_LENGTH:
-            return []
-        spellings = {
-            key,
-            json.dumps(key)[1:-1],
-            key.replace("/", "\\/"),
-            repr(key)[1:-1],
-            escape(key),
-            quote(key, safe=""),
-        }
-        return sorted(spellings, key=len, reverse=True)
+        spellings = (
+            set()
+            if len(key) < _SECRET_LENGTH
+            else {
+                key,
+                json.dumps(key)[1:-1],
+                key.replace("/", "\\/"),
+                repr(key)[1:-1],
+                escape(key),
+                quote(key, safe=""),
+            }
+        )
+        self.__spellings = sorted(spellings, key=len, reverse=True)
+        return self.__spellings
 
     def is_in(self, text: str) -> bool:
         """Whether a text holds the key, however it is spelled."""
+        spellings = self._spell() if self.__spellings is None else self.__spellings
+        if not spellings:
+            return False
         text = text.lower()
-        return any(spelling.lower() in text for spelling in self._spellings())
+        return any(spelling.lower() in text for spelling in spellings)
 
     def redact(self, text: str) -> str:
         """Black the key out of a text from outside, which may be JSON, HTML or a URL, and cut within the key.
 
         In upper and lower case alike: names of headers have none of their own.
         """
-        spellings = self._spellings()
+        spellings = self._spell() if self.__spellings is None else self.__spellings
         for spelling in spellings:
             text = re.sub(re.escape(spelling), _REDACTED, text, flags=re.IGNORECASE)
         end = text.lower()

@@ -101,7 +101,7 @@ class Service(Protocol):
 
     randomness: Random
 
-    def within(self, seconds: float | None) -> AbstractAsyncContextManager[None]:
+    def within(self, seconds: float | None, /) -> AbstractAsyncContextManager[None]:
         """Bound what is awaited in a block."""
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from logging import DEBUG
 from typing import Final
@@ -48,7 +49,7 @@ SMALL_BODY: Final = 64 * 1024
 """Bytes of a body that are read only to keep the connection; a larger one is dropped with it."""
 DRAIN_TIMEOUT: Final = 1.0
 """Seconds that such a body may take."""
-LONGEST: Final = 500
+LONGEST: Final = 499
 """Characters of an error's message."""
 REFUSAL_TIMEOUT: Final = 5.0
 """Seconds that the body of an error may take: what came by then is told."""
@@ -84,7 +85,12 @@ def _names(headers: HeaderLookup, secret: Secret) -> bool:
 
 
 class HTTPService:
-    """Calls one Workers API with one set of credentials and policies; what ``port.Service`` asks for."""
+    """Calls one Workers API with one set of credentials and policies; what ``port.Service`` asks for.
+
+    Attributes:
+        within: Bounds what is awaited in a block: :meth:`Watch.within`.
+        randomness: Where what is left to chance comes from.
+    """
 
     def __init__(
         self,
@@ -101,11 +107,8 @@ class HTTPService:
         self._retries = retries
         self._timeouts = timeouts
         self._limits = limits
-        self.randomness = randomness
-
-    def within(self, seconds: float | None) -> AbstractAsyncContextManager[None]:
-        """Bound what is awaited in a block: :meth:`Watch.within`."""
-        return self._transport.within(seconds)
+        self.within: Callable[[float | None], AbstractAsyncContextManager[None]] = transport.within
+        self.randomness: random.Random = randomness
 
     async def send(
         self,
@@ -145,7 +148,7 @@ class HTTPService:
         try:
             answer = await self._transport.send(request, secret.header(), dispatch=dispatch)
             try:
-                if not 200 <= answer.status < 300:
+                if answer.status // 100 != 2:
                     raise await self._refused(request, answer, secret)  # noqa: TRY301 - and the answer closed
                 self._check(request, answer, secret)
             except BaseException:

@@ -18,7 +18,7 @@ from aiohttp.tracing import Trace
 
 from .._log import log
 from .._values.settings import Limits, Timeouts
-from .._wire.answers import HeaderLookup, check_framing
+from .._wire.answers import HeaderLookup, is_framed
 from .._wire.requests import Request
 from ..errors import (
     ConnectTimeoutError,
@@ -52,10 +52,12 @@ class _Response(aiohttp.ClientResponse):
     """An answer that is begun exactly when the request's head is handed to the connection.
 
     Attributes:
+        framed: Whether the end of its body will be proven by its framing.
         fault: Why its length is not what two readers would agree on; its connection is closed then, since what follows
             on it may be a part of this answer. It is raised by us, not here in frames of aiohttp that hold the key.
     """
 
+    framed: bool = False
     fault: ProtocolError | None = None
 
     async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
@@ -81,7 +83,7 @@ class _Response(aiohttp.ClientResponse):
         finally:
             watch.drop(dispatch)
         try:
-            check_framing(self.headers)
+            self.framed = is_framed(self.headers, self.version or (0, 9), self.status)
         except ProtocolError as fault:
             self.fault = fault.with_traceback(None)
             protocol.close()  # aiohttp has given it back, if the body is all here
@@ -232,26 +234,25 @@ class AiohttpTransport:
         """
         release = None
         if request.method != "GET":
-            await self._take_place()
+            if self._free.locked():
+                await self._wait_for_place()
+            else:
+                await self._free.acquire()
             release = self._free.release
         dispatch = dispatch or Dispatch()
         try:
             response = await self._request(request, authorization, dispatch)
-            answer = AiohttpAnswer(response, self._limits.max_body, self._watch.time, release)
+            answer = AiohttpAnswer(response, self._limits.max_body, self._watch.time, release, framed=response.framed)
         except BaseException:
             if release is not None:
                 release()
             raise
-        assert isinstance(response, _Response)  # noqa: S101 - the session makes no other
         if response.fault is not None:
             answer.close()
             raise response.fault
         return answer
 
-    async def _take_place(self) -> None:
-        if not self._free.locked():
-            await self._free.acquire()
-            return
+    async def _wait_for_place(self) -> None:
         try:
             async with self.within(self._timeouts.pool):
                 await self._free.acquire()
@@ -261,9 +262,7 @@ class AiohttpTransport:
                 f"within Timeouts.pool ({self._timeouts.pool:g} s)"
             ) from None
 
-    async def _request(
-        self, request: Request, authorization: Mapping[str, str], dispatch: Dispatch
-    ) -> aiohttp.ClientResponse:
+    async def _request(self, request: Request, authorization: Mapping[str, str], dispatch: Dispatch) -> _Response:
         error: ToolhouseError
         limit = self._timeouts.response
         headers = dict(authorization)
@@ -276,7 +275,7 @@ class AiohttpTransport:
         loop = asyncio.get_running_loop()
         _REQUEST.set((dispatch, self._watch, limit))
         try:
-            return await self._session(reads=request.method == "GET").request(
+            return await self._session(reads=request.method == "GET").request(  # type: ignore[return-value] # its class
                 request.method,
                 self._base_url + request.path,
                 data=data,

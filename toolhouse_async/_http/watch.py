@@ -47,7 +47,7 @@ class Watch:
     def __init__(self) -> None:
         self._limits: dict[Hashable, _Limit] = {}
         self._timer: asyncio.Handle | None = None
-        self._timer_at = 0.0
+        self._timer_at = math.inf  # where there is none
         self.time: Callable[[], float] = self._first_time
 
     def _first_time(self) -> float:
@@ -66,7 +66,7 @@ class Watch:
             may_read: Whether what it waits for may be in a socket by then; else it is called at once.
         """
         self._limits[key] = (when, function, may_read)
-        if self._timer is None or when < self._timer_at:
+        if when < self._timer_at:
             self._set_timer(when)
 
     def drop(self, key: Hashable) -> None:
@@ -89,7 +89,7 @@ class Watch:
         self._limits.clear()
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._timer, self._timer_at = None, math.inf
 
     def _set_timer(self, when: float) -> None:
         if self._timer is not None:
@@ -121,22 +121,28 @@ class Watch:
                 self._timer = asyncio.get_running_loop().call_soon(self._call, until, passes - 1)
             elif self._limits:
                 self._set_timer(min(when for when, _, _ in self._limits.values()))
+            else:
+                self._timer_at = math.inf
 
 
 class _Within(AbstractAsyncContextManager[None]):
     """A block with a limit. No generator, which a loop that is stopped and dropped would have to close."""
 
-    __slots__ = ("_seconds", "_timeout", "_watch", "_when")
+    __slots__ = ("_cancelling", "_is_over", "_seconds", "_task", "_watch", "_when")
 
     def __init__(self, watch: Watch, seconds: float | None) -> None:
         self._watch = watch
         self._seconds = seconds
         self._when = 0.0
-        self._timeout = asyncio.timeout(None)
+        self._task: asyncio.Task[object] | None = None
+        self._cancelling = 0  # how often others had asked for its cancellation before
+        self._is_over = False
 
     async def __aenter__(self) -> None:
-        await self._timeout.__aenter__()
         if self._seconds is not None:
+            task = self._task = asyncio.current_task()
+            assert task is not None  # noqa: S101 - only a task awaits
+            self._cancelling = task.cancelling()
             self._when = self._watch.time() + self._seconds
             self._watch.at(self, self._when, self._reached)
 
@@ -145,10 +151,15 @@ class _Within(AbstractAsyncContextManager[None]):
         self._watch.at(self, now + (now - self._when), self._over)
 
     def _over(self) -> None:
-        self._timeout.reschedule(self._watch.time())
+        assert self._task is not None  # noqa: S101 - it has set the limit
+        self._is_over = True
+        self._task.cancel()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._watch.drop(self)
-        await self._timeout.__aexit__(kind, error, traceback)
+        task = self._task
+        if task is not None:
+            self._watch.drop(self)
+            if self._is_over and task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+                raise TimeoutError from error

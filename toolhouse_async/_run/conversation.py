@@ -137,16 +137,10 @@ class Conversation:
         state: State = State.SENDING,
         polling: PollingPolicy | None = None,
     ) -> TurnMachine:
-        """Prepare a turn; see :class:`TurnMachine`."""
+        """Prepare a turn; see :class:`Progress`."""
+        run, rules, fields = self.shared.known, self.core.rules, self.extras.fields
         return TurnMachine(
-            self.agent_id,
-            self.run,
-            self.core.rules,
-            options,
-            state=state,
-            polling=polling,
-            message=message,
-            fields=self.extras.fields,
+            Progress(self.agent_id, run, rules, options, state=state, polling=polling, message=message, fields=fields)
         )
 
     async def write_down(self, turn: Progress) -> None:
@@ -173,13 +167,14 @@ class Conversation:
         return self.shared.known
 
     def check_open(self) -> None:
-        """Check that the session is open.
+        """Check that the session is open, and its client.
 
         Raises:
             ClosedError: It was closed.
         """
         if self._closed:
             raise ClosedError("the session is closed")
+        self.core.check_open()
 
     def close(self) -> None:
         """End its open turns.

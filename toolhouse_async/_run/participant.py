@@ -27,22 +27,21 @@ class Participant:
         dispatch: How far the message has come that it sends by itself.
     """
 
-    __slots__ = (
-        "_conversation", "_core", "_poll", "_polled", "_seen", "_shared", "_tap", "_turn",
-        "dispatch", "stepped_by",
-    )  # fmt: skip
+    stepped_by: asyncio.Task[object] | None = None
+    _tap: Tap | None = None
+    """Its part in a resume that several send as one."""
+    _poll: RunPoll | None = None
+    _polled: Job | None = None
+    """The job that it polls for."""
+    _seen: int = 0
+    """The last report that it has seen."""
 
     def __init__(self, conversation: Conversation, turn: Progress) -> None:
-        self.stepped_by: asyncio.Task[object] | None = None
         self.dispatch: Dispatch = Dispatch()
         self._conversation = conversation
         self._core: Core = conversation.core
         self._turn = turn
         self._shared: SharedRun = conversation.shared
-        self._tap: Tap | None = None  # its part in a resume that several send as one
-        self._poll: RunPoll | None = None
-        self._polled: Job | None = None  # the job that it polls for
-        self._seen = 0  # the last report that it has seen
 
     # The run
 
@@ -90,7 +89,7 @@ class Participant:
             self._seen = self._poll.number
         self._look_for_others()
         if self._tap is None:
-            report = await self._poll.report_by(self._seen, until)
+            report = await self._poll.report_after(self._seen, until)
             self._seen = report.number
             return self._resume or report
         return self._tap.shared
@@ -172,5 +171,6 @@ class Participant:
             if others := self._tap.shared.others(self._tap):
                 shared.queue.pass_on(self, others[0])
             self.done_sending()
-        shared.waiting.pop(self, None)
+        if shared.waiting:
+            shared.waiting.pop(self, None)
         shared.queue.release(self)

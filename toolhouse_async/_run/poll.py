@@ -40,7 +40,7 @@ class RunPoll:
         """The number of the last report."""
         return self._polls.latest.number
 
-    async def report_by(self, number: int, deadline: float | None) -> Report:
+    async def report_after(self, number: int, deadline: float | None) -> Report:
         """Return the first report later than ``number``, or at ``deadline`` what a last poll finds.
 
         Where that one has not come to its end a while later, which a service can do by an answer that drips, or others
@@ -49,41 +49,32 @@ class RunPoll:
         Args:
             number: The last report the caller has seen, 0 for none.
             deadline: The loop's time at which the caller gives up.
-        """
-        if deadline is None:
-            return await self.report_after(number, None)
-        left = max(deadline - asyncio.get_running_loop().time(), 0.0)
-        try:
-            async with self._service.within(left + LAST_POLL):
-                return await self.report_after(number, deadline)
-        except TimeoutError:
-            return Report(number)
-
-    async def report_after(self, number: int, deadline: float | None) -> Report:
-        """Return the first report later than ``number``.
-
-        Args:
-            number: The last report the caller has seen, 0 for none.
-            deadline: The loop's time at which the caller wants a poll made in any case.
 
         Cancelling one caller does not disturb the others.
         """
-        polls = self._polls
-        while polls.latest.number <= number:
-            if deadline is not None and polls.advance(deadline):
-                _wake(self._alarm)
-            if self._driven:
-                if self._news is None:
-                    self._news = asyncio.get_running_loop().create_future()
-                await asyncio.shield(self._news)
-                continue
-            self._driven = True
-            try:
-                await self._poll()
-            finally:
-                self._driven = False
-                news, self._news = self._news, None
-                _wake(news)
+        polls, left = self._polls, None
+        if deadline is not None:
+            left = max(deadline - asyncio.get_running_loop().time(), 0.0) + LAST_POLL
+        try:
+            async with self._service.within(left):
+                while polls.latest.number <= number:
+                    if deadline is not None and polls.advance(deadline):
+                        _wake(self._alarm)
+                    if self._driven:
+                        if self._news is None:
+                            self._news = asyncio.get_running_loop().create_future()
+                        await asyncio.shield(self._news)
+                        continue
+                    self._driven = True
+                    try:
+                        await self._poll()
+                    finally:
+                        self._driven = False
+                        if self._news is not None:
+                            _wake(self._news)
+                            self._news = None
+        except TimeoutError:
+            return Report(number)
         return polls.latest
 
     def hurry(self) -> None:

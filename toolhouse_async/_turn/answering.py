@@ -52,14 +52,17 @@ class Answering:
         """
         if self._characters is not None:
             if text := self._characters.decode(data):
-                delta = TextDelta(text)
-                self._fold.add((delta,))
-                events.append(delta)
+                self._fold.say(text)
+                events.append(TextDelta(text))
             return
         splitter = self._splitter
         assert splitter is not None  # noqa: S101 - there is one or the other
-        if lines := splitter.feed(data):
-            self._add_lines(lines, events)
+        lines = splitter.feed(data)
+        if len(lines) == 1 and (words := self._decoder.words_alone(lines[0], self._stream)) is not None:
+            self._fold.say(words.text)
+            events.append(words)
+        elif lines:
+            self._add_lines(lines, splitter, events)
         if splitter.too_long:
             raise LineTooLongError(f"line {splitter.lines + 1} is longer than Limits.max_line ({self._max_line} bytes)")
 
@@ -72,29 +75,36 @@ class Answering:
         if self._characters is not None:
             self.odd_end = bool(self._characters.getstate()[0])
             return
-        assert self._splitter is not None  # noqa: S101 - there is one or the other
-        lines = self._splitter.finish()
+        splitter = self._splitter
+        assert splitter is not None  # noqa: S101 - there is one or the other
+        lines = splitter.finish()
         if lines or self._stream.begun or self._stream.pending:
             malformed = self._fold.malformed
-            self._add_lines(lines, events, is_last=True)
+            self._add_lines(lines, splitter, events, is_last=True)
             self.odd_end = self._fold.malformed != malformed
 
     def cut(self, events: deque[Event]) -> None:
         """The body was cut: add a last line that is complete but for its newline; half an object is no event."""
         if self._splitter is not None:
             lines = [line for line in self._splitter.finish() if is_whole(line)]
-            self._add_lines(lines, events, is_last=True, is_cut=True)
+            self._add_lines(lines, self._splitter, events, is_last=True, is_cut=True)
 
     def _add_lines(
-        self, lines: list[bytes], events: deque[Event], *, is_last: bool = False, is_cut: bool = False
+        self,
+        lines: list[bytes],
+        splitter: LineSplitter,
+        events: deque[Event],
+        *,
+        is_last: bool = False,
+        is_cut: bool = False,
     ) -> None:
-        assert self._splitter is not None  # noqa: S101 - lines come from it
         added: list[Event] = []
         stream = self._stream
         try:
-            self._decoder.extend(added, lines, self._splitter.lines - len(lines) + 1, stream)
+            self._decoder.extend(added, lines, splitter.lines - len(lines) + 1, stream)
             if is_last:
                 self._decoder.finish(added, stream, is_cut=is_cut)
         finally:
-            self._fold.take(*stream.drain(), ends_in_words=bool(added) and type(added[-1]) is TextDelta)
+            texts, others = stream.drain()
+            self._fold.take(texts, others, ends_in_words=type(added[-1]) is TextDelta if others else bool(texts))
             events.extend(added)

@@ -69,10 +69,10 @@ class Job:
         if report.error is not None:
             raise copy(report.error)  # each who waits gets one of their own
         status = report.status
-        if status is not None and not status.running:
-            self.finish(now, events, jobs)
-            return status
-        if status is not None and status.job_id is not None:
+        if status is not None:
+            if status.job_id is None:
+                self.finish(now, events, jobs)
+                return status
             if status.job_id != self.job_id:
                 self._follow(status.job_id, now, events, jobs)
             events.append(JobProgress(status.job_id, now - self.started, self.polls, report.pause))

@@ -7,8 +7,7 @@ made it ends the turn with :meth:`TurnMachine.stopped`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from .._wire.records import Stage
 from . import checking, ending, healing, sending, settling, streaming, waiting
@@ -18,12 +17,10 @@ from .progress import Progress
 from .table import State
 
 if TYPE_CHECKING:
-    from .._values.options import Options
     from .._values.results import JobStatus
-    from .._values.settings import PollingPolicy
     from ..errors import ConflictError, ToolhouseError
     from .heard import Said
-    from .knowledge import Head, Rules, Run
+    from .knowledge import Head
     from .polls import Report
 
 
@@ -36,41 +33,8 @@ class TurnMachine:
 
     __slots__ = ("progress",)
 
-    def __init__(
-        self,
-        agent_id: str,
-        run: Run,
-        rules: Rules,
-        options: Options,
-        *,
-        state: State = State.SENDING,
-        polling: PollingPolicy | None = None,
-        message: str | None = None,
-        fields: Callable[[], dict[str, Any]] = dict,
-    ) -> None:
-        """Prepare a turn.
-
-        Args:
-            agent_id: The worker.
-            run: What the client knows of the conversation.
-            rules: What the client's turns go by.
-            options: The turn's options.
-            state: ``SENDING`` the message; or no message, but ``WAITING`` for the run's job, or ``FINDING`` out what
-                became of its latest turn.
-            polling: How to poll; default as the client does.
-            message: The user's message.
-            fields: What goes with it in its body.
-        """
-        self.progress: Progress = Progress(
-            agent_id,
-            run,
-            rules,
-            options,
-            state=state,
-            polling=polling or rules.polling,
-            message=message,
-            fields=fields,
-        )
+    def __init__(self, progress: Progress) -> None:
+        self.progress: Progress = progress
 
     # Its beginning
 

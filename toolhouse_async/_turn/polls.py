@@ -138,7 +138,7 @@ class Polls:
     def polled(self, status: JobStatus, now: float, draw: float) -> None:
         """Take what a poll found."""
         self._patience.renew(now)
-        self.is_over = not status.running
+        self.is_over = status.job_id is None
         self._report(status, None, status.retry_after, now, draw)
 
     def failed(self, failure: ToolhouseError, now: float, draw: float) -> None:

@@ -95,16 +95,29 @@ class Progress:
         rules: Rules,
         options: Options,
         *,
-        state: State,
-        polling: PollingPolicy,
-        message: str | None,
-        fields: Callable[[], dict[str, Any]],
+        state: State = State.SENDING,
+        polling: PollingPolicy | None = None,
+        message: str | None = None,
+        fields: Callable[[], dict[str, Any]] = dict,
     ) -> None:
+        """Prepare a turn.
+
+        Args:
+            agent_id: The worker.
+            run: What the client knows of the conversation.
+            rules: What the client's turns go by.
+            options: The turn's options.
+            state: ``SENDING`` the message; or no message, but ``WAITING`` for the run's job, or ``FINDING`` out what
+                became of its latest turn.
+            polling: How to poll; default as the client does.
+            message: The user's message.
+            fields: What goes with it in its body.
+        """
         self.agent_id: str = agent_id
         self.run: Run = run
         self.rules: Rules = rules
         self.options: Options = options
-        self.polling: PollingPolicy = polling
+        self.polling: PollingPolicy = polling or rules.polling
         self.words: str | None = message
         self.fields: Callable[[], dict[str, Any]] = fields
         self.format: Literal["ndjson", "text"] = options.format

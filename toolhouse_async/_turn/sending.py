@@ -27,7 +27,8 @@ def send(turn: Progress) -> None:
     said = turn.said = run.transcript.say(words)
     if is_unsent:
         fields: dict[str, Any] = {} if words is None and run.run_id is None else {"message": words or ""}
-        fields.update(turn.fields())
+        if given := turn.fields():
+            fields.update(given)
         if turn.options.extra_body:
             fields.update(turn.options.extra_body)
     else:

@@ -148,34 +148,32 @@ def _epoch(date: str) -> float:
         return math.nan
 
 
-def is_framed(headers: HeaderLookup, http_version: tuple[int, int], status: int) -> bool:
-    """Whether the end of the body is proven by its framing, not only by the connection's end."""
-    if status == 204 or headers.getall("Content-Length", []):
-        return True
-    if http_version < (1, 1):
-        return False
-    return _is_only("chunked", headers.getall("Transfer-Encoding", []))
-
-
 def _is_only(coding: str, values: list[str]) -> bool:
     """Whether a coding is all that there is, in any case; other letters may lower to ASCII's."""
     return values == [coding] or (len(values) == 1 and values[0].isascii() and values[0].strip(" \t").lower() == coding)
 
 
-def check_framing(headers: HeaderLookup) -> None:
-    """Refuse headers by which two readers could see two different bodies.
+def is_framed(headers: HeaderLookup, http_version: tuple[int, int], status: int) -> bool:
+    """Whether the end of the body is proven by its framing, not only by the connection's end.
 
     Raises:
-        ProtocolError: Several lengths, a length beside a transfer coding, or a coding other than ``chunked``.
+        ProtocolError: Two readers could see two different bodies: there are several lengths, a length beside a transfer
+            coding, or a coding other than ``chunked``.
     """
     lengths, codings = headers.getall("Content-Length", []), headers.getall("Transfer-Encoding", [])
     if len(lengths) > 1 or (lengths and codings):
         raise ProtocolError("the answer's length is ambiguous (Content-Length and Transfer-Encoding)")
+    if lengths:
+        if not (lengths[0].isascii() and lengths[0].isdigit()):
+            raise ProtocolError(f"the answer's Content-Length is not a number: {lengths[0]!r}")
+        return True
+    if not codings:
+        return status == 204
     # Exactly: a part of a name, or one of several, proves no end.
-    if codings and not (_is_only("chunked", codings) or _is_only("identity", codings)):
+    is_chunked = _is_only("chunked", codings)
+    if not (is_chunked or _is_only("identity", codings)):
         raise ProtocolError("the answer's Transfer-Encoding is not just chunked")
-    if lengths and not (lengths[0].isascii() and lengths[0].isdigit()):
-        raise ProtocolError(f"the answer's Content-Length is not a number: {lengths[0]!r}")
+    return status == 204 or (is_chunked and http_version >= (1, 1))
 
 
 def check_content(headers: HeaderLookup, run_id: str | None) -> None:

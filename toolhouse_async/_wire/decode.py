@@ -7,6 +7,7 @@ whatever is not known becomes an :class:`~toolhouse_async.UnknownEvent` with all
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import length_hint
 from typing import Final
 
 import orjson
@@ -26,6 +27,7 @@ _MANY: Final = 16
 """So many lines are worth a look at what they have in common."""
 _MOST_PENDING: Final = 100
 """Lines of data that may have to be put together."""
+_new = object.__new__
 
 
 class EventDecoder(ObjectReader):
@@ -100,6 +102,9 @@ class EventDecoder(ObjectReader):
         if stream.version != self._version:
             stream.forget()
             stream.version = self._version
+        if len(lines) < _MANY:
+            self._one_by_one(events, lines, first, stream)
+            return
         at = 0
         while len(lines) - at >= _MANY and stream.is_plain:
             form = stream.form or stream.learn(lines[at:] if at else lines, self._read_apart)
@@ -108,6 +113,31 @@ class EventDecoder(ObjectReader):
             at += self._by_form(form, events, lines[at:] if at else lines, first + at, stream)
         if at < len(lines):
             self._one_by_one(events, lines[at:] if at else lines, first + at, stream)
+
+    def words_alone(self, line: bytes, stream: Stream) -> TextDelta | None:
+        """The event of a line that came alone, if it is words in a shape that is known; else nothing has been done.
+
+        All that was read of the stream before must have been given out; so are these words then.
+        """
+        try:
+            obj = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            return None
+        try:
+            words = self._words_of(stream)(obj.get("type"))
+        except (AttributeError, TypeError):
+            return None
+        if words is None or stream.pending:
+            return None
+        field, size, names = words
+        said = obj.get(field)
+        if type(said) is not str or len(obj) != size or (size != 2 and tuple(obj) != names):
+            return None
+        event = _new(TextDelta)
+        event.text = said
+        event.line = line
+        stream.give(said)
+        return event
 
     def _read_apart(self, line: bytes, stream: Stream) -> list[Event]:
         """Read a line to learn from it; not by a function of the user's, which may do more than read."""
@@ -155,32 +185,38 @@ class EventDecoder(ObjectReader):
     def _one_by_one(  # noqa: C901 - what is cheap is done in this one loop
         self, events: list[Event], lines: Sequence[bytes], first: int, stream: Stream
     ) -> None:
-        parse, new, add = orjson.loads, object.__new__, events.append
+        parse, new, add = orjson.loads, _new, events.append
         words_of, plan_of, unknown = self._words_of(stream), self._plans.get, self._unknown
         texts, others = stream.texts, stream.others
         waits = bool(stream.pending)
-        for number, line in enumerate(lines, first):
+        left = iter(lines)
+        for line in left:
             try:
                 obj = parse(line)
             except orjson.JSONDecodeError:
-                self._refused(line, number, events, stream)
+                self._refused(line, first + len(lines) - length_hint(left) - 1, events, stream)
                 waits, words_of = bool(stream.pending), self._words_of(stream)
                 continue
             if waits:
                 self._put_together(events, stream)
                 waits = False
-            if type(obj) is dict and type(kind := obj.get("type")) is str:
-                if (words := words_of(kind)) is not None:
-                    field, size, names = words
-                    said = obj.get(field)
-                    if type(said) is str and len(obj) == size and (size == 2 or tuple(obj) == names):
-                        event = new(TextDelta)  # most events by far: set by hand, it is made in half the time
-                        event.text = said
-                        event.line = line
-                        add(event)
-                        texts.append(said)
-                        continue
-                elif kind in unknown:
+            try:
+                kind = obj.get("type")
+                words = words_of(kind)
+            except (AttributeError, TypeError):  # no object, or one whose type is a list: seldom, so not looked for
+                kind = words = None
+            if words is not None:
+                field, size, names = words
+                said = obj.get(field)
+                if type(said) is str and len(obj) == size and (size == 2 or tuple(obj) == names):
+                    event = new(TextDelta)  # most events by far: set by hand, it is made in half the time
+                    event.text = said
+                    event.line = line
+                    add(event)
+                    texts.append(said)
+                    continue
+            elif type(kind) is str:
+                if kind in unknown:
                     if "error" not in obj and "errorText" not in obj:
                         other = new(UnknownEvent)
                         other.type = kind

@@ -28,18 +28,21 @@ class LineSplitter:
         """Take the next bytes and return the lines they complete, without their newlines."""
         lines = data.split(b"\n")
         tail = lines.pop()
+        most = len(data)
         if lines and self._pending:
             self._pending += lines[0]
-            lines[0] = bytes(self._pending)
+            first = bytes(self._pending)
+            lines[0] = first if b"\r" in data else first.removesuffix(b"\r")
+            most += len(first)
             self._pending.clear()
         if tail:
             self._pending += tail
         if lines:
-            if b"\r" in data or lines[0][-1:] == b"\r":
+            if b"\r" in data:
                 lines = [line.removesuffix(b"\r") for line in lines]
             if not self.lines:
                 lines[0] = lines[0].removeprefix(BOM_UTF8)
-            if len(lines[0]) > self._max_line or len(data) > self._max_line:
+            if most > self._max_line:
                 lines = self._short_enough(lines)
             self.lines += len(lines)
         if len(self._pending) > self._max_line and len(self._last_line()) > self._max_line:

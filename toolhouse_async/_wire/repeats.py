@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final, TypeAlias
 from zlib import crc32
 
@@ -41,7 +42,7 @@ class Repeats:
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.others: list[Event] = []
-        self._backlog: list[str] = []  # words that were given out and are not yet in these:
+        self._backlog: list[list[str]] = []  # words that were given out and are not yet in these:
         self._counted = 0  # how many of the texts are in these:
         self._all = _NONE  # all words of the stream …
         self._since = _NONE  # … and those since a tool, or a whole message
@@ -81,19 +82,20 @@ class Repeats:
     def count(self, *, in_pieces: bool = True) -> None:
         """Reckon in the latest words."""
         if self._backlog:
-            self._reckon(self._backlog, 0, in_pieces=True)
-            self._backlog = []
+            given, self._backlog = self._backlog, []
+            self._reckon(list(chain.from_iterable(given)), None, in_pieces=True)
         counted = self._counted
         if counted == len(self.texts) and self.mark < 0:
             return
         self._counted = len(self.texts)
         self._reckon(self.texts[counted:] if counted else self.texts, counted, in_pieces=in_pieces)
 
-    def _reckon(self, new: list[str], counted: int, *, in_pieces: bool) -> None:
+    def _reckon(self, new: list[str], counted: int | None, *, in_pieces: bool) -> None:
+        """Reckon in words, before which so many stand that are not given out; ``None`` for those that are."""
         text, mark = "".join(new), self.mark
         is_all = self._since is self._all
         self._all = _followed(self._all, text)
-        if counted <= mark and new is not self._backlog:
+        if counted is not None and counted <= mark:
             self._things += 1
             self.mark, self._since = -1, _NONE
             text, is_all = "".join(new[mark - counted :]), False
@@ -102,16 +104,23 @@ class Repeats:
 
     def drain(self) -> tuple[list[str], list[Event]]:
         """Give out the words and the other events since the last time."""
-        if self._counted or self.mark >= 0 or len(self.texts) > _FEW:
+        texts, others = self.texts, self.others
+        if self._counted or self.mark >= 0 or len(texts) > _FEW or len(self._backlog) > _FEW:
             self.count()
-        else:  # not worth a sum yet
-            self._backlog += self.texts
-            self._counted = len(self.texts)
-            if len(self._backlog) > _FEW:
-                self.count()
-        drained = self.texts, self.others
-        self.texts, self.others, self._counted = [], [], 0
-        return drained
+            self._counted = 0
+        elif texts:
+            self._backlog.append(texts)  # not worth a sum yet
+        self.texts = []
+        if others:
+            self.others = []
+        return texts, others
+
+    def give(self, text: str) -> None:
+        """Note words that are given out at once, all before them having been."""
+        backlog = self._backlog
+        backlog.append([text])
+        if len(backlog) > _FEW:
+            self.count()
 
     def fresh(self, events: Sequence[Event]) -> Sequence[Event]:
         """What is new in a whole message: nothing of it, if its words have just been said in pieces."""
