@@ -22,9 +22,17 @@ from toolhouse_async.events import (
 )
 
 
+def add(fold: Fold, events: Iterable[Event]) -> None:
+    for event in events:
+        if type(event) is TextDelta:
+            fold.take([event.text], (), ends_in_words=True)
+        else:
+            fold.take([], [event], ends_in_words=False)
+
+
 def folded(events: Iterable[Event]) -> Fold:
     fold = Fold()
-    fold.add(events)
+    add(fold, events)
     return fold
 
 
@@ -40,8 +48,8 @@ def test_words_of_all_rounds_are_put_together() -> None:
     assert fold.round_text == "ab"
     fold.next_round()
     assert fold.round_text == ""
-    fold.add([TextDelta("c")])
-    fold.add([TextDelta("d")])
+    add(fold, [TextDelta("c")])
+    add(fold, [TextDelta("d")])
     result = fold.result("agent", "run")
     assert result.text == "abcd"
     assert result.rounds == ("ab", "cd")
@@ -50,9 +58,9 @@ def test_words_of_all_rounds_are_put_together() -> None:
 def test_history_may_replace_a_rounds_words() -> None:
     fold = folded([TextDelta("a")])
     fold.next_round()
-    fold.add([TextDelta("wrong")])
+    add(fold, [TextDelta("wrong")])
     fold.heal("right")
-    fold.add([TextDelta("!")])
+    add(fold, [TextDelta("!")])
     assert fold.result("agent", "run").text == "aright!"
 
 
@@ -63,7 +71,7 @@ def test_a_million_events_take_no_more_memory_than_their_words() -> None:
     try:
         for number in range(200_000):
             text[0].text = f"{number % 100:02d}"
-            fold.add(text)
+            add(fold, text)
         size, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -123,10 +131,10 @@ def test_an_id_that_comes_again_in_the_next_round_means_a_new_call() -> None:
     fold = folded([ToolCall("0", "f", 1)])
     fold.next_round()
     assert not fold.round_has_call
-    fold.add([ToolCall("0", "f", 2), ToolResult("0", None, "y")])
+    add(fold, [ToolCall("0", "f", 2), ToolResult("0", None, "y")])
     assert fold.round_has_call
     assert calls_of(fold) == [(1, None), (2, "y")]
-    fold.add([ToolResult("0", None, "late")])
+    add(fold, [ToolResult("0", None, "late")])
     assert calls_of(fold) == [(1, "late"), (2, "y")]
 
 
@@ -140,7 +148,7 @@ def test_one_id_for_tools_of_two_names_means_two_calls() -> None:
 def test_a_further_result_of_a_call_replaces_the_one_before() -> None:
     fold = folded([ToolCall("0", "f", 1), ToolResult("0", None, "begun")])
     fold.next_round()
-    fold.add([ToolResult("0", None, "done")])
+    add(fold, [ToolResult("0", None, "done")])
     assert calls_of(fold) == [(1, "done")]
     assert calls_of(folded([ToolResult("9", "f", 1), ToolResult("9", "f", 2)])) == [(None, 2)]
 
@@ -174,7 +182,7 @@ def test_the_first_error_counts() -> None:
 
 def test_unknown_and_malformed_are_counted() -> None:
     fold = folded([UnknownEvent("x", {}), MalformedLine(b"{", 1, "why"), UnknownEvent(None, 1), JobStarted("j")])
-    fold.add([JobFinished("j", 1.0, 2)])
+    add(fold, [JobFinished("j", 1.0, 2)])
     fold.jobs.append(JobRecord("j", 1.0, 2))
     fold.recovered = 1
     result = fold.result("a", "r", status="background")

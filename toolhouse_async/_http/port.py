@@ -125,7 +125,13 @@ class Service(Protocol):
         ...
 
     async def probe(self, agent_id: str, run_id: str, deadline: float | None) -> JobStatus:
-        """Read a run, retried as a read may be, each time within the time of a poll."""
+        """Read a run, retried as a read may be, each time within the time of a poll.
+
+        Args:
+            agent_id: The worker.
+            run_id: The conversation.
+            deadline: The loop's time after which no retry begins.
+        """
         ...
 
     async def poll(self, agent_id: str, run_id: str, *, whole: bool = False) -> JobStatus:

@@ -116,18 +116,7 @@ class HTTPService:
         deadline: float | None = None,
         dispatch: Dispatch | None = None,
     ) -> Response:
-        """Send a message and return the answer with its body still to be read.
-
-        Args:
-            request: A POST or PUT.
-            deadline: The loop's time after which no retry begins.
-            dispatch: Where to note how far it has come.
-
-        Raises:
-            APIStatusError: The status is not a success.
-            TransportError: There was no answer.
-            ProtocolError: The answer is not one of this service.
-        """
+        """Send a message: ``port.Service.send``."""
         number = 1
         while True:
             try:
@@ -235,23 +224,11 @@ class HTTPService:
             number += 1
 
     async def probe(self, agent_id: str, run_id: str, deadline: float | None) -> JobStatus:
-        """Read a run, retried as a read may be, each time within the time of a poll.
-
-        Args:
-            agent_id: The worker.
-            run_id: The conversation.
-            deadline: The loop's time after which no retry begins.
-        """
+        """Read a run in the time of a poll: ``port.Service.probe``."""
         return await self.read(agent_id, run_id, deadline, limit=POLL_TIMEOUT)
 
     async def poll(self, agent_id: str, run_id: str, *, whole: bool = False) -> JobStatus:
-        """Read a run once, within the time a poll may take; whoever polls decides about failures.
-
-        Args:
-            agent_id: The worker.
-            run_id: The conversation.
-            whole: Read the history also while a job is running.
-        """
+        """Read a run once: ``port.Service.poll``."""
         response = self._timeouts.response
         limit = POLL_TIMEOUT if response is None else min(POLL_TIMEOUT, response)
         return await self._read_once(agent_id, run_id, limit, whole=whole)

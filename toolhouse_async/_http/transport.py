@@ -218,20 +218,7 @@ class AiohttpTransport:
         *,
         dispatch: Dispatch | None = None,
     ) -> AiohttpAnswer:
-        """Send a request once and return the answer as soon as its headers are there.
-
-        Args:
-            request: What to send.
-            authorization: The headers that carry the key.
-            dispatch: Where to note how far it has come.
-
-        Raises:
-            NotSentError: It provably was not sent.
-            OutcomeUnknownError: It was sent and no answer came.
-            ProtocolError: The answer is not HTTP.
-
-        Cancelling closes the connection; a message under way may have been accepted or not.
-        """
+        """Send a request once: ``library.Transport.send``."""
         release = None
         if request.method != "GET":
             if self._free.locked():

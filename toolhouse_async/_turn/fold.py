@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from .._values.results import JobRecord, TurnResult
-from ..events import ErrorEvent, Event, MalformedLine, TextDelta, ToolCall, ToolResult, UnknownEvent
+from ..events import ErrorEvent, Event, MalformedLine, ToolCall, ToolResult, UnknownEvent
 from .calls import Calls
 
 _MOST_PARTS: Final = 1000
@@ -41,14 +41,6 @@ class Fold:
         self.jobs: list[JobRecord] = []
         self.recovered: int = 0
 
-    def add(self, events: Iterable[Event]) -> None:
-        """Take the next events of the stream."""
-        for event in events:
-            if type(event) is TextDelta:
-                self.say(event.text)
-            else:
-                self._add_other(event)
-
     def say(self, text: str) -> None:
         """Take words that come next."""
         parts = self._parts
@@ -69,7 +61,11 @@ class Fold:
         if len(self._parts) > _MOST_PARTS:
             self._join()
         for event in others:
-            self._add_other(event)
+            if type(event) is UnknownEvent:  # there may be as many as there are words
+                self.unknown += 1
+                self._ends_in_call = False
+            else:
+                self._add_other(event)
         if ends_in_words:
             self._ends_in_call = False
 
@@ -79,10 +75,7 @@ class Fold:
 
     def _add_other(self, event: Event) -> None:
         self._ends_in_call = False
-        kind = type(event)
-        if kind is UnknownEvent:
-            self.unknown += 1
-        elif isinstance(event, ToolCall | ToolResult):
+        if isinstance(event, ToolCall | ToolResult):
             if self._calls is None:
                 self._calls = Calls()
             self._ends_in_call = self._calls.add(event)
