@@ -1,4 +1,4 @@
-"""Conversations cut here and there, on services whose history is late, partial, missing or otherwise as it pleases."""
+"""Conversations cut here and there, on services that are what the explorer's service is not; on real connections."""
 
 from __future__ import annotations
 
@@ -21,24 +21,15 @@ TURNS = [("compute", 0), ("plain", 2), ("plain", 3)]
 ANSWERS = ["Wörking, please wait. It was job 1.", "Plain words, number 3.", "Plain words, number 4."]
 
 SWITCHES: dict[str, dict[str, Any]] = {
-    "as documented": {},
-    "partial": {"history_partial": True},
-    "no empty messages": {"history_empty_messages": False},
-    "with tools": {"history_tools": True},
-    "late": {"history_delay": 5.0},
     "later": {"history_delay": 40.0},
     "too late": {"history_delay": 1000.0},
     "late without empty messages": {"history_delay": 40.0, "history_empty_messages": False},
     "stops": {"on_disconnect": "stop"},
     "stops and keeps": {"on_disconnect": "stop", "history_partial": True},
-    "conflicts while answering": {"while_answering": "conflict"},
     "no words beside a job": {"job_answer_body": False},
     "empty polls": {"job_poll_body": "empty"},
     "polls of an object": {"job_poll_body": "object"},
-    "job header late": {"job_header_lag": 1},
     "job header later": {"job_header_lag": 3},
-    "conflicts behind a job": {"conflict_lag": 2},
-    "conflicts of no job": {"conflict_job_header": False, "conflict_lag": 1},
     "new run ids": {"rotate_run_id": True},
     "new run ids, late": {"rotate_run_id": True, "history_delay": 20.0},
     "an end marker": {"ndjson_end": {"type": "done"}},
