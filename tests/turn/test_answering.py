@@ -180,3 +180,47 @@ def test_half_a_call_of_a_cut_answer_is_none() -> None:
     one, fold = answering(limit=1000)
     assert [type(event) for event in read(one, BEGUN, cut=True)] == [UnknownEvent]
     assert calls(fold) == []
+
+
+WORDS, OTHER = b'{"type": "text", "text": "a"}', b'{"type": "status", "step": 1}'
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'{"type": "text", "text": "a", "error": "x"}',
+        b'{"type": "text", "text": 1}',
+        b'{"type": "text"}',
+        b'{"type": "status", "error": "x"}',
+        b'{"type": "status", "errorText": "x"}',
+        b'{"type": ["text"], "text": "a"}',
+        b'{"text": "a"}',
+        b'[{"type": "text"}]',
+        b'"text"',
+        b"7",
+        b"{",
+        b"",
+        b'data: {"type": "text",',
+        b'data: "text": "b"}',
+        b'{"type": "tool_call", "id": "1", "name": "f", "arguments": {}}',
+        b'{"role": "assistant", "content": "aa"}',
+        b'{"type": "text", "text": "\xff"}',
+    ],
+)
+def test_a_line_that_comes_alone_is_what_it_is_among_others(odd: bytes) -> None:
+    lines = [each + b"\n" for each in (WORDS, OTHER, odd, WORDS, OTHER, odd, odd, OTHER, WORDS, WORDS)]
+    together, at_once = answering(limit=1000)
+    apart, one_by_one = answering(limit=1000)
+    assert read(apart, *lines) == read(together, b"".join(lines))
+    assert one_by_one.result("a", "r") == at_once.result("a", "r")
+    assert one_by_one.unanswered_call == at_once.unanswered_call
+
+
+def test_many_lines_that_come_alone_are_summed_up() -> None:
+    """A whole message at the end that says once more what was said in pieces is known as such."""
+    pieces = [b'{"type": "text", "text": "%d "}\n' % number for number in range(250)]
+    whole = "".join(f"{number} " for number in range(250)).encode()
+    one, fold = answering(limit=10_000)
+    events = read(one, *pieces, b'{"role": "assistant", "content": "%s"}\n' % whole)
+    assert [type(event) for event in events] == [*[TextDelta] * 250, UnknownEvent]
+    assert fold.round_text == whole.decode()

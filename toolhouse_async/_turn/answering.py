@@ -58,9 +58,12 @@ class Answering:
         splitter = self._splitter
         assert splitter is not None  # noqa: S101 - there is one or the other
         lines = splitter.feed(data)
-        if len(lines) == 1 and (words := self._decoder.words_alone(lines[0], self._stream)) is not None:
-            self._fold.say(words.text)
-            events.append(words)
+        if len(lines) == 1 and (event := self._decoder.read_alone(lines[0], self._stream)) is not None:
+            if type(event) is TextDelta:
+                self._fold.say(event.text)
+            else:
+                self._fold.take([], (event,), ends_in_words=False)
+            events.append(event)
         elif lines:
             self._add_lines(lines, splitter, events)
         if splitter.too_long:

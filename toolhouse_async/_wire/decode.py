@@ -114,21 +114,30 @@ class EventDecoder(ObjectReader):
         if at < len(lines):
             self._one_by_one(events, lines[at:] if at else lines, first + at, stream)
 
-    def words_alone(self, line: bytes, stream: Stream) -> TextDelta | None:
-        """The event of a line that came alone, if it is words in a shape that is known; else nothing has been done.
+    def read_alone(self, line: bytes, stream: Stream) -> TextDelta | UnknownEvent | None:
+        """The event of a line that came alone, if it is as plain as most are; else nothing has been done.
 
-        All that was read of the stream before must have been given out; so are these words then.
+        All that was read of the stream before must have been given out; so is this event then.
         """
         try:
             obj = orjson.loads(line)
         except orjson.JSONDecodeError:
             return None
         try:
-            words = self._words_of(stream)(obj.get("type"))
+            kind = obj.get("type")
+            words = self._words_of(stream)(kind)
         except (AttributeError, TypeError):
             return None
-        if words is None or stream.pending:
+        if stream.pending:
             return None
+        if words is None:
+            if kind not in self._unknown or "error" in obj or "errorText" in obj:
+                return None
+            other = _new(UnknownEvent)
+            other.type = kind
+            other.data = obj
+            other.line = line
+            return other
         field, size, names = words
         said = obj.get(field)
         if type(said) is not str or len(obj) != size or (size != 2 and tuple(obj) != names):
