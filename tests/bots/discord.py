@@ -41,13 +41,26 @@ class Discord(Platform):
         self._sockets: list[web.WebSocketResponse] = []
         self._sequence = 1
         self._nonces: dict[str, str] = {}
+        self.replies: list[str] = []
 
     async def say(self, user: str, text: str, **more: Any) -> None:
         self._number += 1
+        await self._send("MESSAGE_CREATE", self._message(user, text, str(self._number), person(f"1{user}")) | more)
+
+    async def show(self, user: str, words: str = "", **more: Any) -> None:
+        picture = {"id": "1", "filename": "a.png", "size": 1, "url": "http://x", "proxy_url": "http://x"}
+        await self.say(user, words, attachments=[picture], **more)
+
+    async def command(self, user: str, name: str) -> None:
+        self._number += 1
+        ids = {"id": str(self._number), "application_id": "42", "channel_id": user, "token": f"token-of-{user}"}
+        where = {"channel": {"id": user, "type": 1}, "user": person(f"1{user}"), "context": 1, "locale": "en-GB"}
+        more = {"version": 1, "type": 2, "attachment_size_limit": 1, "data": {"id": "1", "name": name, "type": 1}}
+        await self._send("INTERACTION_CREATE", ids | where | more)
+
+    async def _send(self, name: str, data: dict[str, Any]) -> None:
         self._sequence += 1
-        message = self._message(user, text, str(self._number), person(f"1{user}")) | more
-        event = {"op": 0, "t": "MESSAGE_CREATE", "s": self._sequence, "d": message}
-        await self._sockets[-1].send_json(event)
+        await self._sockets[-1].send_json({"op": 0, "t": name, "s": self._sequence, "d": data})
 
     async def hears(self) -> None:
         await self.until(lambda: bool(self._sockets))
@@ -63,6 +76,8 @@ class Discord(Platform):
             web.get("/users/@me", self._me),
             web.get("/oauth2/applications/@me", self._application),
             web.get("/gateway", self._gateway),
+            web.put("/applications/42/commands", self._list),
+            web.post("/interactions/{number}/token-of-{user}/callback", self._reply),
             web.get("/channels/{user}", self._channel),
             web.post("/channels/{user}/typing", self._typing),
             web.post("/channels/{user}/messages", self._post),
@@ -76,6 +91,21 @@ class Discord(Platform):
     async def _application(self, _: web.Request) -> web.Response:
         flags = {"bot_public": True, "bot_require_code_grant": False, "flags": 0, "verify_key": ""}
         return json({"id": "42", "name": "bot", "icon": None, "description": "", "owner": person("1"), **flags})
+
+    async def _list(self, request: web.Request) -> web.Response:
+        if not self.takes_lists:
+            return json({"code": 50001, "message": "Missing Access"}, 403)
+        commands = await request.json()
+        self.listed = {each["name"]: each["description"] for each in commands}
+        ids = {"application_id": "42", "version": "1", "default_member_permissions": None}
+        return json([each | ids | {"id": str(number)} for number, each in enumerate(commands)])
+
+    async def _reply(self, request: web.Request) -> web.Response:
+        user, body = request.match_info["user"], await request.json()
+        assert body["data"]["flags"] & 64, "nobody else sees it"
+        self.replies.append(body["data"]["content"])
+        self.called("reply", user)
+        return json({"interaction": {"id": request.match_info["number"], "type": 2}})
 
     async def _channel(self, request: web.Request) -> web.Response:
         if request.match_info["user"] in self.gone_users:

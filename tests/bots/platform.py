@@ -41,6 +41,8 @@ class Platform(ABC):
         gone_users: Who cannot be written to any more.
         is_silent: Whether the platform answers no call.
         losses: How many of the next messages and edits are taken, with the answer lost.
+        listed: The commands that the platform lists for the bot.
+        takes_lists: Whether it takes a list of commands.
     """
 
     name: str
@@ -56,6 +58,9 @@ class Platform(ABC):
         self.losses = 0
         self.gone_users: set[str] = set()
         self.is_silent = False
+        self.listed: dict[str, str] = {}
+        self.takes_lists = True
+        self._written: dict[str, str] = {}
         self._news = asyncio.Event()
         self._screens: dict[str, dict[str, str]] = {}
         self._number = 100
@@ -66,9 +71,21 @@ class Platform(ABC):
     async def say(self, user: str, text: str) -> None:
         """Send the bot a message."""
 
+    @abstractmethod
+    async def show(self, user: str, words: str = "") -> None:
+        """Send the bot a picture, with words beside it."""
+
+    @abstractmethod
+    async def command(self, user: str, name: str) -> None:
+        """Give the bot a command in the way that the platform has for it."""
+
     def screen(self, user: str) -> list[str]:
         """The bot's messages that this user sees."""
         return list(self._screens.get(user, {}).values())
+
+    def written(self, user: str) -> list[str]:
+        """What the bot wrote for these messages."""
+        return [self._written[number] for number in self._screens.get(user, {})]
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         """Wait for something to be so."""
@@ -153,14 +170,15 @@ class Platform(ABC):
             request.transport.abort()
         return answer
 
-    def shown(self, user: str, text: str, number: str | None = None) -> str:
-        """Put a message on the screen, or change one; return its number."""
+    def shown(self, user: str, text: str, number: str | None = None, written: str | None = None) -> str:
+        """Put a message on the screen, or change one; return its number. ``written`` is what the bot wrote for it."""
         if number is None:
             self._number += 1
             number = str(self._number)
         assert text.strip(), "no platform takes an empty message"
         assert len(text) <= self.limit, "the message is too long"
         self._screens.setdefault(user, {})[number] = text
+        self._written[number] = text if written is None else written
         self._news.set()
         return number
 

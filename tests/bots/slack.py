@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json as plain_json
+import re
 import time
 from typing import Any
 
@@ -19,6 +20,7 @@ from .platform import Platform, json, most_within
 
 TOKEN = "xoxb-secret-of-the-bot"
 SECRET = "secret-of-the-events"
+LINK = re.compile(r"<https?://[^\s<>|]+\|([^<>]+)>")
 
 
 class Slack(Platform):
@@ -46,6 +48,12 @@ class Slack(Platform):
 
     async def say(self, user: str, text: str, **more: Any) -> None:
         assert await self.send(self.event(user, text, **more)) == 200
+
+    async def show(self, user: str, words: str = "", **more: Any) -> None:
+        await self.say(user, words, subtype="file_share", files=[{"id": "F1"}], **more)
+
+    async def command(self, user: str, name: str) -> None:
+        await self.say(user, name.capitalize())  # as telephones write the first word
 
     async def send(self, event: dict[str, Any], secret: str = SECRET, at: float | None = None) -> int:
         """Send an event; return the status of the answer."""
@@ -85,10 +93,11 @@ class Slack(Platform):
             self.called("typing" if body["status"] else "typing is over", user, body["status"])
             return json({"ok": True})
         assert len(body["text"]) <= self.limit, "the message is too long"
-        assert not set("<>") & set(body["text"]), "a worker could mention somebody"
+        text = LINK.sub(r"\1", body["text"])
+        assert not set("<>") & set(text), "a worker could mention somebody"
         if method == "chat.postMessage":
             assert (body["unfurl_links"], body["unfurl_media"]) == (False, False), "links would be fetched"
-        text = slack_bot.unescaped(body["text"])
+        text = slack_bot.unescaped(text)
         number = body.get("ts")
         user = self.user_of(number) if number else f"{body['channel']}:{body['thread_ts']}"
         assert user is not None
@@ -96,7 +105,7 @@ class Slack(Platform):
         if refusal is not None:
             return refusal
         self.called({"chat.postMessage": "post", "chat.update": "edit"}[method], user, text)
-        answer = json({"ok": True, "channel": body["channel"], "ts": self.shown(user, text, number)})
+        answer = json({"ok": True, "channel": body["channel"], "ts": self.shown(user, text, number, body["text"])})
         return self.answered(request, answer)
 
     def gone(self) -> web.Response:

@@ -23,6 +23,26 @@ JOB = 100.0
 WORDS = [f"word{number} " for number in range(60)]
 CODE = "```python\n" + "\n".join(f"print({number})" for number in range(500)) + "\n```"
 
+FORMATTED = [
+    *(
+        "# The **pla",
+        "n**\n\nSome **bold wo",
+        "rds**, _ital",
+        "ics_, `a < b` and [a li",
+        "nk](https://x.example/?a=1&b",
+        "=2).\n",
+    ),
+    *(
+        "\n- one <!channel> <@1> @every",
+        "one\n- two\n\n```py",
+        "thon\nif a < b:",
+        "\n    pass\n",
+        "``",
+        "`\nDone & <b>so</b>",
+    ),
+]
+"""Markdown, in pieces that leave it half open; it would mention everybody."""
+
 
 class World:
     """An emulator with a worker that does as it is told.
@@ -58,6 +78,10 @@ class World:
                 yield ctx.text("Here it is. " + "A sentence of some words. " * 300)
             case "code":
                 yield ctx.text("Some code:\n\n" + "Words before it. " * 60 + "\n\n" + CODE + "\n\nThat is all.")
+            case "formatted":
+                for piece in FORMATTED:
+                    yield ctx.text(piece)
+                    await asyncio.sleep(2)
             case "fail":
                 yield ErrorEvent("secret of the worker", "E42")
             case "nothing":

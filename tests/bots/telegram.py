@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json as plain_json
+import re
+from html import unescape
 from typing import Any
 
 import telegram_bot
@@ -17,6 +19,10 @@ from toolhouse_async import SessionManager
 from .platform import Platform, json, most_within
 
 TOKEN = "42:secret-of-the-bot"
+HTML = re.compile(
+    r'<(?P<end>/)?(?P<tag>b|i|s|code|pre|a)(?P<attribute> (?:href="https?://[^"<>]+"|class="language-[\w+#.-]+"))?>'
+    "|&(?:lt|gt|amp|quot|#x27);|(?P<bad>[<>&])|[^<>&]+"
+)
 ME = {"id": 42, "is_bot": True, "first_name": "Bot", "username": "bot"}
 
 
@@ -34,8 +40,20 @@ class Telegram(Platform):
         self._new = asyncio.Event()
         self._update = 0
         self._polls = 0
+        self.reads_html = True
 
     async def say(self, user: str, text: str, **chat: Any) -> None:
+        await self.send(user, {"text": text}, **chat)
+
+    async def show(self, user: str, words: str = "", **more: Any) -> None:
+        photo = [{"file_id": "f", "file_unique_id": "u", "width": 1, "height": 1}]
+        await self.send(user, {"photo": photo, **({"caption": words} if words else {}), **more})
+
+    async def command(self, user: str, name: str) -> None:
+        await self.say(user, f"/{name}")
+
+    async def send(self, user: str, content: dict[str, Any], **chat: Any) -> None:
+        """Send the bot a message with any content."""
         self._update += 1
         self._number += 1
         message = {
@@ -43,7 +61,7 @@ class Telegram(Platform):
             "date": 1,
             "chat": {"id": int(user), "type": "private", **chat},
             "from": {"id": int(user), "is_bot": False, "first_name": "User"},
-            "text": text,
+            **content,
         }
         self._updates.append({"update_id": self._update, "message": message})
         self._new.set()
@@ -67,6 +85,11 @@ class Telegram(Platform):
             return ok(ME)
         if method == "getUpdates":
             return ok(await self._take(int(form.get("offset", 0)), int(form["timeout"])))
+        if method == "setMyCommands":
+            if not self.takes_lists:
+                return failed(500, "Internal Server Error")
+            self.listed = {each["command"]: each["description"] for each in plain_json.loads(form["commands"])}
+            return ok(True)
         user = form["chat_id"]
         if method == "sendChatAction":
             self.called("typing", user, form["action"])
@@ -75,13 +98,19 @@ class Telegram(Platform):
         if refusal is not None:
             return refusal
         self.called({"sendMessage": "post", "editMessageText": "edit"}[method], user, form["text"])
-        assert "parse_mode" not in form
+        text = form["text"]
+        if "parse_mode" in form:
+            assert form["parse_mode"] == "HTML"
+            seen = seen_in(text) if self.reads_html else None
+            if seen is None:
+                return failed(400, "Bad Request: can't parse entities: Unsupported start tag at byte offset 0")
+            text = seen
         assert plain_json.loads(form["link_preview_options"])["is_disabled"] is True
-        if "message_id" in form and form["text"] == self.text_of(form["message_id"]):
+        if "message_id" in form and form["text"] == self._written.get(form["message_id"]):
             return failed(400, "Bad Request: message is not modified: it has exactly this content already")
-        number = self.shown(user, form["text"], form.get("message_id"))
+        number = self.shown(user, text, form.get("message_id"), form["text"])
         chat = {"id": int(user), "type": "private"}
-        return self.answered(request, ok({"message_id": int(number), "date": 1, "chat": chat, "text": form["text"]}))
+        return self.answered(request, ok({"message_id": int(number), "date": 1, "chat": chat, "text": text}))
 
     async def _take(self, offset: int, seconds: int) -> list[dict[str, Any]]:
         self._updates = [update for update in self._updates if update["update_id"] >= offset]
@@ -111,6 +140,28 @@ class Telegram(Platform):
             times = self.times(user, "post", "edit")
             assert most_within(times, 0.5) <= 1
             assert most_within(times, 10) <= 11
+
+
+def seen_in(html: str) -> str | None:
+    """What people see of HTML, which is read as strictly as Telegram does; ``None`` if it is none."""
+    seen: list[str] = []
+    tags: list[str] = []
+    for found in HTML.finditer(html):
+        tag, attribute = found["tag"], (found["attribute"] or " ").lstrip().partition("=")[0]
+        if found["bad"]:
+            return None
+        if not tag:
+            seen.append(unescape(found[0]))
+        elif found["end"]:
+            if attribute or not tags or tags.pop() != tag:
+                return None
+        elif attribute != (
+            "href" if tag == "a" else "class" if attribute and tag == "code" and tags[-1:] == ["pre"] else ""
+        ):
+            return None
+        else:
+            tags.append(tag)
+    return None if tags else "".join(seen)
 
 
 def ok(result: Any) -> web.Response:

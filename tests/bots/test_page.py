@@ -1,4 +1,4 @@
-"""What the page on bots says of their limits and keys is so."""
+"""What the page on bots says of their limits, keys, commands and words is so."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from discord_bot import DiscordChat
-from slack_bot import SlackChat
-from telegram_bot import TelegramChat
+from commands import COMMANDS
+from discord_bot import DiscordChat, markdown
+from slack_bot import SlackChat, mrkdwn
+from telegram_bot import TelegramChat, html_of
 
 from .conftest import BOTS
 from .discord import Discord
@@ -40,6 +41,20 @@ def test_the_keys_are_those_of_the_bots(number: int) -> None:
     key = row("key")[number].strip("`")
     assert key.startswith(f"{platform.name}:")
     assert chat(None, key).scope in (key, platform.name)
+
+
+@pytest.mark.parametrize("written", ["**bold**", "*italics*", "~~no~~", "`code`", "[text](https://…)", "- item"])
+def test_answers_look_as_the_page_says(written: str) -> None:
+    sign = "`` " if "`" in written else "`"
+    cells = [
+        re.sub(r"^(`+) ?(.+?) ?\1$", r"\2", cell).replace("\\|", "|") for cell in row(f"{sign}{written}{sign[::-1]}")
+    ]
+    assert cells == [html_of(written), markdown(written), mrkdwn(written)]
+
+
+def test_the_commands_are_those_of_the_bots() -> None:
+    assert set(re.findall(r"^\| `/(\w+)`", TEXT, re.MULTILINE)) == COMMANDS.keys()
+    assert all(f"`{name}`" in TEXT for name in COMMANDS)
 
 
 def test_every_file_is_on_the_page() -> None:

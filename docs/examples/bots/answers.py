@@ -3,12 +3,15 @@
 import asyncio
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from enum import Enum
 from typing import Any
 
 from splitting import split, utf16
 
 log = logging.getLogger("bot")
+
+Tasks = Collection[asyncio.Task[None]]
 
 NOTHING = "That is done. There is nothing to add."
 ATTEMPTS = 5
@@ -106,13 +109,14 @@ class Answer:
 
     Attributes:
         stage: What its turn is doing.
+        is_whole: Whether its turn is over.
         is_given_up: Whether the platform does not take it.
         is_unread: Whether that is since nobody is there to read it.
     """
 
     def __init__(self, chat: Chat, pace: Pace) -> None:
         self.stage = "waiting"
-        self.is_given_up = self.is_unread = False
+        self.is_whole = self.is_given_up = self.is_unread = False
         self._chat = chat
         self._pace = pace
         self._texts = [""]  # each begins a message
@@ -153,8 +157,10 @@ class Answer:
         self._is_over = True
         self._changed.set()
 
-    async def show(self) -> None:
-        """Show it, and what is added meanwhile, until its end."""
+    async def show(self, behind: Tasks = ()) -> None:
+        """Show it, and what is added meanwhile, until its end; first let end what says something before it."""
+        if behind:
+            await asyncio.wait(behind)
         while not (self._is_over and self._change() is None) and not self.is_given_up:
             await self._changed.wait()
             self._changed.clear()
@@ -245,3 +251,12 @@ async def keep_typing(chat: Chat) -> None:
                 await chat.typing(False)
         except (*chat.failures, TimeoutError) as error:
             log.info("%s: typing may still be shown: %s", chat.scope, error)
+
+
+async def cancelled(tasks: Tasks) -> None:
+    """Cancel tasks, and wait until they have ended."""
+    tasks = set(tasks)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)

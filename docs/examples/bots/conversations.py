@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 from weakref import WeakValueDictionary
 
-from answers import NOTHING, Answer, Chat, ChatGoneError, Pace, finish, keep_typing
+from answers import NOTHING, Answer, Chat, ChatGoneError, Pace, Tasks, cancelled, finish, keep_typing
+from commands import FRESH, NOT_FRESH, STOPPED
 
 from toolhouse_async import (
     AuthenticationError,
@@ -28,6 +29,7 @@ from toolhouse_async import (
     StreamRecovered,
     TextDelta,
     ToolhouseError,
+    TurnCompleted,
     TurnResult,
     TurnResumed,
     TurnStarted,
@@ -89,11 +91,13 @@ class Conversations:
         self._manager = manager
         self._find = find
         self._tasks: dict[asyncio.Task[None], Answer] = {}
+        self._talks: dict[asyncio.Task[None], tuple[str, Answer]] = {}  # what may be stopped
         self._open: Counter[str] = Counter()
         self._left: set[str] = set()  # keys with a job that a stopped process has left
         self._sought: set[str] = set()  # keys with a message of which a stopped process did not know what became
         self._aside: set[str] = set()  # keys of them whose chat is gone
         self._told: set[str] = set()  # keys of which it was said that an answer is missing
+        self._stopped: set[str] = set()  # keys whose last message arrived, and nobody wants its answer
         self._seeking: set[asyncio.Task[None]] = set()
         self._paces: WeakValueDictionary[str, Pace] = WeakValueDictionary()
         self._looking: asyncio.Task[None] | None = None
@@ -108,8 +112,8 @@ class Conversations:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace
         self._is_closing = True
-        await _cancelled([] if self._looking is None else [self._looking])
-        await _cancelled(self._seeking)
+        await cancelled([] if self._looking is None else [self._looking])
+        await cancelled(self._seeking)
         while (left := deadline - loop.time()) > 0:
             talking = [task for task, answer in self._tasks.items() if answer.stage in ("sending", "answering")]
             if not talking:
@@ -118,35 +122,97 @@ class Conversations:
         await self._manager.aclose()  # ends the others, which say so in their chats
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=LAST_WORDS)
-        await _cancelled(self._tasks)  # the platform does not take their words now
+        await cancelled(self._tasks)  # the platform does not take their words now
 
     def hear(self, key: str, chat: Chat, message: str) -> None:
         """Answer a message, in a task of its own: in order for each key, and keys do not wait for each other."""
-        answer = self._new_answer(chat)
         self._sought.discard(key)  # it is found out before this is said
-        self._aside.discard(key)
+        answer = self._new_answer(chat)
         if self._open[key] or key in self._left:
             answer.notice(QUEUED)
+        self._begin(key, answer, self._talk(key, chat, message, answer))
+
+    def stop(self, key: str) -> bool:
+        """Stop what a key has under way, and what waits behind it; return whether there was anything.
+
+        Each answer that is stopped says what that means. A worker that has the message goes on all the same.
+        """
+        return bool(self._stop(key)) or key in self._left
+
+    def renew(self, key: str, chat: Chat, message: str = "") -> None:
+        """Stop what a key has under way, forget its conversation, and begin a new one: now if there is a message."""
+        stopped = self._stop(key)
+        self._sought.discard(key)
+        answer = self._new_answer(chat)
+        if key in self._left:
+            answer.notice(QUEUED)
+        self._begin(key, answer, self._renew(key, chat, message, answer), behind=stopped)
+
+    def _stop(self, key: str) -> Tasks:
+        """Stop turns, and return what still shows their words."""
+        open_turns = {answer: talk for talk, (of, answer) in self._talks.items() if of == key and not answer.is_whole}
+        stages = {answer.stage for answer, talk in open_turns.items() if talk.cancel()}
+        if key in self._left or stages & {"answering", "computing"}:
+            self._stopped.add(key)
+        elif "sending" in stages:
+            self._stopped.discard(key)
+            self._sought.add(key)
+            self._seek(self._find_out(key))
+        return [task for task, answer in self._tasks.items() if answer in open_turns]
+
+    def say(self, chat: Chat, text: str) -> None:
+        """Post a message that is not of the worker's."""
+        answer = self._new_answer(chat)
+        answer.say(text)
+        answer.end()
+        self._keep(answer.show(), answer)
+
+    def _begin(self, key: str, answer: Answer, coroutine: Coroutine[Any, Any, None], behind: Tasks = ()) -> None:
+        """Carry out what an answer tells of, and show it behind what others still say."""
+        self._aside.discard(key)
         self._open[key] += 1
-        task = asyncio.create_task(self._answer(key, chat, message, answer))
+        talk = asyncio.create_task(coroutine)
+        self._talks[talk] = key, answer
+        talk.add_done_callback(self._talks.pop)
+        self._keep(self._answer(key, answer, talk, behind), answer)
+
+    def _keep(self, coroutine: Coroutine[Any, Any, None], answer: Answer) -> None:
+        task = asyncio.create_task(coroutine)
         self._tasks[task] = answer
         task.add_done_callback(self._tasks.pop)
 
-    async def _answer(self, key: str, chat: Chat, message: str, answer: Answer) -> None:
-        showing = asyncio.create_task(answer.show())
+    async def _renew(self, key: str, chat: Chat, message: str, answer: Answer) -> None:
         try:
+            await self._manager.forget(key)
+        except StoreError as error:
+            log.warning("%s: the conversation goes on: %s", key, error)
+            answer.say(NOT_FRESH)
+            return
+        for keys in (self._left, self._told, self._stopped):
+            keys.discard(key)
+        answer.say(FRESH)
+        if message:
             await self._talk(key, chat, message, answer)
+
+    async def _answer(self, key: str, answer: Answer, talk: asyncio.Task[None], behind: Tasks) -> None:
+        showing = asyncio.create_task(answer.show(behind))
+        try:
+            await talk
         except ClosedError:
             answer.say(CLOSING[answer.stage])
         except ToolhouseError as error:
             log.warning("%s: %s: %s", key, type(error).__name__, error)
+            if error.safe_to_retry is not True:
+                self._stopped.discard(key)  # what became of this one matters
             answer.say(words_for(error))
         except Exception:
             log.exception("%s: an error of the bot's own", key)
             answer.say(BROKEN)
         except asyncio.CancelledError:
-            showing.cancel()
-            raise
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                showing.cancel()
+                raise
+            answer.say(STOPPED[answer.stage])
         finally:
             answer.end()
             try:
@@ -163,8 +229,8 @@ class Conversations:
                     raise ClosedError("the bot is being stopped")
                 typing = asyncio.create_task(keep_typing(chat))
                 try:
-                    if await self._settle(key, session, answer):
-                        await self._speak(session, message, answer)
+                    if key in self._stopped or await self._settle(key, session, answer):
+                        await self._speak(key, session, message, answer)
                         return
                 finally:
                     typing.cancel()
@@ -196,19 +262,19 @@ class Conversations:
                 answer.say(late.text or NOTHING)
         return True
 
-    async def _speak(self, session: Session, message: str, answer: Answer) -> None:
+    async def _speak(self, key: str, session: Session, message: str, answer: Answer) -> None:
         try:
-            await self._stream(session, message, answer)
+            await self._stream(key, session, message, answer)
         except (OutcomeUnknownError, ServerError) as error:
             if error.safe_to_retry is not None:
                 raise
             found = await session.reconcile()
             if found is None:  # it did not arrive: to send it again is right
-                await self._stream(session, message, answer)
+                await self._stream(key, session, message, answer)
             else:
                 answer.say(found.text or NOTHING)
 
-    async def _stream(self, session: Session, message: str, answer: Answer) -> None:
+    async def _stream(self, key: str, session: Session, message: str, answer: Answer) -> None:
         answer.stage = "sending"
         said = ""  # in this round
         async with session.stream(message) as turn:
@@ -216,6 +282,7 @@ class Conversations:
                 match event:
                     case TurnStarted():
                         answer.stage = "answering"
+                        self._stopped.discard(key)
                     case TextDelta(text):
                         said += text
                         answer.add(text)
@@ -234,6 +301,8 @@ class Conversations:
                         answer.say(WHOLE)
                         answer.add(text)
                         said = text
+                    case TurnCompleted():
+                        answer.is_whole = True
 
     async def _look(self) -> None:
         """Look for what stopped processes have left: each key by itself, and none waits for another."""
@@ -271,9 +340,10 @@ class Conversations:
 
     async def _deliver(self, key: str, result: TurnResult) -> None:
         try:
-            answer = self._new_answer(await self._find(key))
-            answer.say(result.text or NOTHING)
-            await finish(answer)
+            if key not in self._stopped:
+                answer = self._new_answer(await self._find(key))
+                answer.say(result.text or NOTHING)
+                await finish(answer)
         except ChatGoneError as error:
             log.warning("%s: the answer to a job is dropped: %s", key, error)
         self._left.discard(key)
@@ -303,15 +373,6 @@ class Conversations:
 
     def _new_answer(self, chat: Chat) -> Answer:
         return Answer(chat, self._paces.setdefault(chat.scope, Pace(chat.pause)))
-
-
-async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel tasks, and wait until they have ended."""
-    tasks = set(tasks)
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks)
 
 
 async def _is_gone(session: Session) -> bool:

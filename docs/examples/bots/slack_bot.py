@@ -13,20 +13,25 @@ import logging
 import os
 import re
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 from aiohttp import ClientError, web
 from answers import Chat, Refusal
+from commands import receive
 from conversations import Conversations
+from formatting import GAP, Block, Code, End, Mark, Start, Style, Text, in_fences, parse
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
+from splitting import utf16
 
 from toolhouse_async import AsyncToolhouse, SessionManager
 from toolhouse_async.stores import SQLiteSessionStore
 
 ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 """So that a worker's words mention nobody and are shown as they are."""
+SIGNS = {Style.BOLD: "*", Style.ITALIC: "_", Style.STRIKE: "~"}
 NOBODY = {"channel_not_found", "is_archived", "not_in_channel", "thread_not_found", "account_inactive"}
 NEVER = {"message_not_found", "cant_update_message", "edit_window_closed", "msg_too_long", "no_text", "invalid_blocks"}
 
@@ -45,6 +50,8 @@ class SlackChat(Chat):
         _, self._channel, self._thread = key.split(":")
 
     def cost(self, character: str) -> int:
+        if character == "*":
+            return 2  # a gap may be beside it
         return len(ESCAPES.get(character, "")) or super().cost(character)
 
     def refusal(self, error: Exception) -> Refusal:
@@ -62,14 +69,18 @@ class SlackChat(Chat):
         answer = await self._client.chat_postMessage(
             channel=self._channel,
             thread_ts=self._thread,
-            text=escaped(text),
+            text=self._formatted(text),
             unfurl_links=False,  # else Slack would fetch what a worker links, with whatever is in the address
             unfurl_media=False,
         )
         return str(answer["ts"])
 
     async def edit(self, message: str, text: str) -> None:
-        await self._client.chat_update(channel=self._channel, ts=message, text=escaped(text))
+        await self._client.chat_update(channel=self._channel, ts=message, text=self._formatted(text))
+
+    def _formatted(self, text: str) -> str:
+        made = mrkdwn(text)
+        return made if sum(map(utf16, made)) <= self.limit else escaped(text)
 
     async def typing(self, is_on: bool) -> None:
         await self._client.assistant_threads_setStatus(
@@ -80,6 +91,47 @@ class SlackChat(Chat):
 def escaped(text: str) -> str:
     """The text as Slack shows it as it is."""
     return "".join(ESCAPES.get(character, character) for character in text)
+
+
+def mrkdwn(text: str) -> str:
+    """A worker's Markdown as Slack's, in which nothing but links to pages is more than text."""
+    pieces: list[str] = []
+    styles: list[str] = []
+    marks = list(_plain_labels(parse(text)))
+    for number, mark in enumerate(marks):
+        match mark:
+            case Start(Style.LINK, url):
+                pieces.append(f"<{escaped(url).replace('|', '%7C')}|")
+            case End(Style.LINK):
+                pieces.append(">")
+            case Start(style):
+                pieces.append(GAP * (bool(pieces) and pieces[-1][-1].isalnum()) + SIGNS[style])
+                styles.append(SIGNS[style])
+            case End():
+                after = marks[number + 1 : number + 2]
+                is_before_letter = bool(after) and isinstance(after[0], Text) and after[0].text[0].isalnum()
+                pieces.append(styles.pop() + GAP * is_before_letter)
+            case Text(words):
+                between = "".join(reversed(styles)) + "\n" + "".join(styles)  # a style ends with its line
+                pieces.append(escaped(words).replace("\n", between))
+            case Code(words, source):
+                pieces.append(escaped(source) if "`" in words else f"`{escaped(words)}`")
+            case Block(code):
+                pieces.append(escaped(in_fences(code)))
+    return "".join(pieces)
+
+
+def _plain_labels(marks: list[Mark]) -> Iterator[Mark]:
+    """Leave out the styles within links, which Slack has not."""
+    is_label = False
+    for mark in marks:
+        if isinstance(mark, Start | End) and mark.style is Style.LINK:
+            is_label = isinstance(mark, Start)
+            yield mark
+        elif is_label and isinstance(mark, Code):
+            yield Text(*mark)
+        elif not (is_label and isinstance(mark, Start | End)):
+            yield mark
 
 
 def unescaped(text: str) -> str:
@@ -97,14 +149,16 @@ async def serve(client: AsyncWebClient, signing_secret: str, manager: SessionMan
         return SlackChat(client, key)
 
     async def hear(body: dict[str, Any], event: dict[str, Any]) -> None:
-        is_chatter = event.get("bot_id") or event.get("subtype") or not event.get("text")
-        if is_chatter or body["event_id"] in seen:
+        is_chatter = event.get("bot_id") or event.get("subtype") not in (None, "file_share")
+        has_more = bool(event.get("files"))
+        if is_chatter or not (event.get("text") or has_more) or body["event_id"] in seen:
             return
         seen[body["event_id"]] = None  # Slack sends an event again where it had no answer in three seconds
         if len(seen) > 10_000:
             del seen[next(iter(seen))]
         key = f"slack:{event['channel']}:{event.get('thread_ts') or event['ts']}"
-        conversations.hear(key, SlackChat(client, key), unescaped(event["text"]))
+        words = unescaped(event.get("text") or "")
+        receive(conversations, key, SlackChat(client, key), words, mark="", has_more=has_more)  # "/" is Slack's own
 
     async def hear_directly(body: dict[str, Any], event: dict[str, Any]) -> None:
         if event.get("channel_type") == "im":

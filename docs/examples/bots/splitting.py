@@ -1,12 +1,18 @@
 """Long texts in pieces that a chat takes."""
 
-import re
 import unicodedata
 from collections.abc import Callable
 
-FENCE = re.compile(r"^ {0,3}```.*$", re.MULTILINE)
+from formatting import Fenced, fenced, open_marks
+
 JOINERS = "\u200d\ufe0e\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 """What belongs to the character before it, or ties two together: no place to cut."""
+MARKS = "*_~`"
+"""What stays together where it stands in a row."""
+LONGEST_OPENING = 20
+"""How much of the first line of a block of code is said again."""
+ROOM = len("\n" + "`" * 6)
+"""What may have to be closed at the end of a piece."""
 
 
 def utf16(character: str) -> int:
@@ -15,25 +21,30 @@ def utf16(character: str) -> int:
 
 
 def split(text: str, limit: int, cost: Callable[[str], int] = utf16) -> list[str]:
-    """Cut a text into pieces of at most ``limit``: between paragraphs, else lines, else words, else characters.
+    """Cut Markdown into pieces of at most ``limit``: between paragraphs, else lines, else words, else characters.
 
-    A block of code stays whole where it can; where it cannot, its fence is closed at the end of a piece and opened
-    again in the next. Whatever is appended to a text, its pieces stay as they are but for the last one and what
-    follows: so a text can be shown while it grows.
+    A block of code stays whole where it can, and so do a link, code within a line, and words in bold or italics. Where
+    one cannot, it is closed at the end of a piece and opened again in the next. Whatever is appended to a text, its
+    pieces stay as they are but for the last one and what follows: so a text can be shown while it grows.
     """
     pieces: list[str] = []
-    opening = ""  # the fence of the block of code that we are in
+    opening = ""  # what we are in the middle of
     while text:
         text = opening + text
-        end = _fitting(text, limit - len("\n```"), cost)
+        end = _fitting(text, limit - ROOM, cost)
         if end < len(text):
             end = _good_end(text, end, len(opening))
         piece, text = text[:end], text[end:]
-        opening = _open_fence(piece)
-        if opening:
-            piece = piece.removesuffix("\n") + "\n```"
+        block = _open_block(piece)
+        if block:
+            opening = _first_line(block) + "\n"
+            piece = piece.removesuffix("\n") + "\n" + block.opening["run"]
         else:
             text = text.lstrip("\n")
+            opening = "".join(_open_styles(piece)) if text else ""
+            if opening:
+                piece = piece.rstrip() + "".join(reversed(_open_styles(piece)))
+                text = text.lstrip()
         if piece.strip():
             pieces.append(piece.rstrip())
     return pieces
@@ -51,13 +62,15 @@ def _fitting(text: str, room: int, cost: Callable[[str], int]) -> int:
 def _good_end(text: str, most: int, least: int) -> int:
     """Where to cut: behind ``least`` and not behind ``most``."""
     head = text[:most]
-    fences = list(FENCE.finditer(head))
-    if len(fences) % 2 and head[: fences[-1].start()].strip():
-        return fences[-1].start()  # the block of code goes to the next piece, whole if it has room there
-    for mark in ("\n",) if fences and len(fences) % 2 else ("\n\n", "\n", " "):
-        end = head.rfind(mark, max(least, most // 2)) + len(mark)
+    block = _open_block(head)
+    if block and head[: block.start].strip():
+        return block.start  # the block of code goes to the next piece, whole if it has room there
+    middle = max(least, most // 2)
+    for mark in ("\n",) if block else ("\n\n", "\n", " "):
+        end = head.rfind(mark, middle) + len(mark)
         if end >= len(mark):
-            return end
+            starts = [each.start for each in open_marks(head[:end])]
+            return next((start for start in starts if start > max(least, most // 4)), end) if not block else end
     end = most
     while end > most - 32 and end > least + 1 and _belongs(text[end - 1], text[end]):
         end -= 1
@@ -65,10 +78,22 @@ def _good_end(text: str, most: int, least: int) -> int:
 
 
 def _belongs(before: str, character: str) -> bool:
-    return character in JOINERS or before == "\u200d" or bool(unicodedata.combining(character))
+    is_row = before == character and character in MARKS
+    return is_row or character in JOINERS or before == "\u200d" or bool(unicodedata.combining(character))
 
 
-def _open_fence(piece: str) -> str:
-    """The first line of the block of code that is open at the end, short enough to be repeated; else nothing."""
-    fences = FENCE.findall(piece)
-    return fences[-1].strip()[:20] + "\n" if len(fences) % 2 else ""
+def _open_block(text: str) -> Fenced | None:
+    """The block of code that is open at the end."""
+    return next((block for block in fenced(text) if block.is_open), None)
+
+
+def _first_line(block: Fenced) -> str:
+    """The first line of a block of code, short enough to be repeated."""
+    line = block.opening[0].rstrip()
+    return line if len(line) <= LONGEST_OPENING else line.strip()[:LONGEST_OPENING]
+
+
+def _open_styles(piece: str) -> list[str]:
+    """What ends the styles that are open at the end: the outermost first; nothing if that is too much."""
+    styles = [each.closing for each in open_marks(piece.rstrip(" ")) if each.closing]
+    return styles if sum(map(len, styles)) < ROOM else []
