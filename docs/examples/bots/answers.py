@@ -120,6 +120,7 @@ class Answer:
         self._chat = chat
         self._pace = pace
         self._texts = [""]  # each begins a message
+        self._split: list[tuple[str, list[str]]] = []  # each as it was last cut
         self._last = "notice"  # what the last of them is: notice, words, or said
         self._shown: list[tuple[Any, str]] = []  # messages and what they say
         self._changed = asyncio.Event()
@@ -178,7 +179,10 @@ class Answer:
 
     def _change(self) -> tuple[int, str] | None:
         """The first message that does not say yet what it should."""
-        pieces = [piece for text in self._texts for piece in split(text, self._chat.limit, self._chat.cost)]
+        for number, text in enumerate(self._texts):
+            if number == len(self._split) or self._split[number][0] != text:
+                self._split[number : number + 1] = [(text, split(text, self._chat.limit, self._chat.cost))]
+        pieces = [piece for _, pieces in self._split for piece in pieces]
         for number, piece in enumerate(pieces):
             if number == len(self._shown) or self._shown[number][1] != piece:
                 return number, piece

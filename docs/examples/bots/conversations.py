@@ -228,7 +228,7 @@ class Conversations:
                 if self._is_closing:
                     raise ClosedError("the bot is being stopped")
                 typing = asyncio.create_task(keep_typing(chat))
-                try:
+                try:  # the answer to what was stopped is not looked for
                     if key in self._stopped or await self._settle(key, session, answer):
                         await self._speak(key, session, message, answer)
                         return

@@ -151,8 +151,9 @@ class DiscordBot(discord.Client):
         await interaction.response.send_message(greeting(), ephemeral=True)
 
     async def _new(self, interaction: discord.Interaction) -> None:
-        key = f"discord:{interaction.channel_id}"
-        self._conversations.renew(key, await self._find(key))
+        channel, key = interaction.channel, f"discord:{interaction.channel_id}"
+        assert isinstance(channel, discord.abc.Messageable)
+        self._conversations.renew(key, DiscordChat(channel, key))
         await interaction.response.send_message(DONE, ephemeral=True)
 
     async def _stop(self, interaction: discord.Interaction) -> None:

@@ -207,7 +207,6 @@ class Scan:
     Attributes:
         open_runs: Runs that might start a style, and found nothing that ends it.
         open_code: Where code begins that does not end.
-        open_link: Where a link begins that does not end.
     """
 
     def __init__(self, text: str, *, is_label: bool = False) -> None:
@@ -217,8 +216,12 @@ class Scan:
         self._read: list[Mark | Run] = []
         self._waiting: Counter[str] = Counter()  # open runs of each character
         self._scan(is_label)
-        half = HALF_LINK.search(text)
-        self.open_link = half.start() if half else None
+
+    @property
+    def open_link(self) -> int | None:
+        """Where a link begins that does not end."""
+        half = HALF_LINK.search(self._text)
+        return half.start() if half else None
 
     def marks(self) -> Iterator[Mark]:
         """What it says."""

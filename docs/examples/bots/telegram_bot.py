@@ -69,8 +69,9 @@ class TelegramChat(Chat):
 
     async def edit(self, message: int, text: str) -> None:
         async def change(text: str, **options: Any) -> Any:
-            where = {"chat_id": self._id, "message_id": message}
-            return await self._bot.edit_message_text(text, link_preview_options=NO_PREVIEW, **where, **options)
+            return await self._bot.edit_message_text(
+                text, chat_id=self._id, message_id=message, link_preview_options=NO_PREVIEW, **options
+            )
 
         await self._formatted(text, change)
 
