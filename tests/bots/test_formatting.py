@@ -149,8 +149,8 @@ def test_what_is_read(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("**a", "*a", "_a", "~~a", "`a", "``a`", "[a", "[a]", "[a](", "[a](https://x", "#", "-", "# ", "a **"),
-        *("<https://x", "[](https://x)", "[ ](https://x)", "[a](javascript:x)", "[a](tg://user?id=1)", "[a](#b)"),
+        *("**a", "*a", "_a", "~~a", "`a", "``a`", "[a", "[a]", "[a](", "[a](https://x", "#", "-", "# ", "[a](#b)"),
+        *("**a*b", "a ~~~~", "<https://x", "[](https://x)", "[ ](https://x)", "[a](javascript:x)", "[a](tg://user?id=1)"),
     ],
 )  # fmt: skip
 def test_what_is_half_open_or_no_link_to_a_page_stays_as_it_is(text: str) -> None:

@@ -94,7 +94,7 @@ INLINE = re.compile(
     r"\((?P<url>(?i:https?)://[^\s<>()]*+(?:\([^\s<>()]*+\)[^\s<>()]*+)*+)(?:[ \t]+\"[^\"\n]{0,200}+\")?\))"
     r"|<(?P<address>(?i:https?)://[^\s<>]+)>"
     r"|(?P<bare>(?i:https?)://[^\s<>`]+)"
-    r"|(?P<run>\*+|_+|~~)"
+    r"|(?P<run>\*+|_+|(?<!~)~~(?!~))"
 )
 HALF_LINK = re.compile(r"!?\[[^\[\]\n]{0,500}+(?:\]?|\]\([^\s<>()]{0,2000}+)\Z")
 BEHIND_URLS = "*_~.,:;!?'\")]"
@@ -187,11 +187,17 @@ class Run:
 
     start: int
     character: str
+    size: int
     left: int
     can_end: bool
     can_start: bool
     ends: list[Style] = field(default_factory=list)
     starts: list[Style] = field(default_factory=list)
+
+    def ends_what(self, other: "Run") -> bool:
+        """Whether it may end what another one starts: ``**`` within a word is no two ``*``."""
+        is_both = self.can_start or other.can_end
+        return not is_both or (self.size + other.size) % 3 != 0 or self.size % 3 == 0
 
     def marks(self) -> Iterator[Mark]:
         """What it means."""
@@ -284,11 +290,13 @@ class Scan:
         is_right = not before.isspace() and (not _is_sign(before) or after.isspace() or _is_sign(after))
         can_end = is_right and (character != "_" or not is_left or _is_sign(after))
         can_start = is_left and (character != "_" or not is_right or _is_sign(before))
-        run = Run(found.start(), character, len(found[0]), can_end, can_start)
+        run = Run(found.start(), character, len(found[0]), len(found[0]), can_end, can_start)
         self._read.append(run)
         while run.can_end and run.left and self._waiting[character]:
             while (other := self.open_runs[-1]).character != character:
                 self._drop()
+            if not run.ends_what(other):
+                break
             size = min(run.left, other.left, 2)
             style = Style.STRIKE if character == "~" else Style.BOLD if size == 2 else Style.ITALIC
             other.starts.append(style)
