@@ -173,8 +173,10 @@ async def test_nothing_to_stop(platform: Any, tmp_path: Path) -> None:
         assert world.accepted == ["hello"]
 
 
-async def test_an_answer_is_stopped(platform: Platform, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("gone", "busy"), [("continue", "wait"), ("continue", "conflict"), ("stop", "wait")])
+async def test_an_answer_is_stopped(platform: Platform, tmp_path: Path, gone: str, busy: str) -> None:
     async with bots(platform, tmp_path) as (world, start):
+        world.emulator.on_disconnect, world.emulator.while_answering = gone, busy
         await start()
         await platform.say(platform.ada, "slow")
         await platform.say(platform.bob, "slow")

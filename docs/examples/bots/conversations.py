@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -14,6 +15,7 @@ from toolhouse_async import (
     AuthenticationError,
     ClosedError,
     ConfigurationError,
+    ConflictError,
     JobError,
     JobFinished,
     JobStarted,
@@ -100,19 +102,17 @@ class Conversations:
         self._stopped: set[str] = set()  # keys whose last message arrived, and nobody wants its answer
         self._seeking: set[asyncio.Task[None]] = set()
         self._paces: WeakValueDictionary[str, Pace] = WeakValueDictionary()
-        self._looking: asyncio.Task[None] | None = None
         self._is_closing = False
 
     async def start(self) -> None:
         """Begin to look for what stopped processes have left."""
-        self._looking = asyncio.create_task(self._look())
+        self._seek(self._look())
 
     async def aclose(self, grace: float = 20) -> None:
         """Stop without losing a turn: let answers end for a while, leave jobs to the next start, tell the others."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace
         self._is_closing = True
-        await cancelled([] if self._looking is None else [self._looking])
         await cancelled(self._seeking)
         while (left := deadline - loop.time()) > 0:
             talking = [task for task, answer in self._tasks.items() if answer.stage in ("sending", "answering")]
@@ -133,10 +133,7 @@ class Conversations:
         self._begin(key, answer, self._talk(key, chat, message, answer))
 
     def stop(self, key: str) -> bool:
-        """Stop what a key has under way, and what waits behind it; return whether there was anything.
-
-        Each answer that is stopped says what that means. A worker that has the message goes on all the same.
-        """
+        """Stop what a key has under way, and what waits behind it; return whether there was anything."""
         return bool(self._stop(key)) or key in self._left
 
     def renew(self, key: str, chat: Chat, message: str = "") -> None:
@@ -152,7 +149,7 @@ class Conversations:
         """Stop turns, and return what still shows their words."""
         open_turns = {answer: talk for talk, (of, answer) in self._talks.items() if of == key and not answer.is_whole}
         stages = {answer.stage for answer, talk in open_turns.items() if talk.cancel()}
-        if key in self._left or stages & {"answering", "computing"}:
+        if key in self._left or stages & {"answering", "computing"}:  # the worker has it, and goes on all the same
             self._stopped.add(key)
         elif "sending" in stages:
             self._stopped.discard(key)
@@ -264,6 +261,12 @@ class Conversations:
 
     async def _speak(self, key: str, session: Session, message: str, answer: Answer) -> None:
         try:
+            await self._stream(key, session, message, answer)
+        except ConflictError:
+            if key not in self._stopped:
+                raise
+            with suppress(StreamInterruptedError):
+                await session.reconcile()  # only to wait: the worker is still at what was stopped
             await self._stream(key, session, message, answer)
         except (OutcomeUnknownError, ServerError) as error:
             if error.safe_to_retry is not None:
@@ -379,10 +382,8 @@ async def _is_gone(session: Session) -> bool:
     """Whether the service no longer knows the conversation."""
     try:
         await session.history()
-    except NotFoundError:
-        return True
-    except ToolhouseError:
-        pass  # nobody knows
+    except ToolhouseError as error:
+        return isinstance(error, NotFoundError)  # else nobody knows
     return False
 
 
