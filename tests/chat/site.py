@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import uvicorn
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from starlette.routing import Route
 
 from tests.support.answers import KEY
 from toolhouse_async import AsyncToolhouse, PollingPolicy, RecoveryPolicy, RetryPolicy, Timeouts
@@ -49,7 +50,8 @@ class Site:
         url: Where a browser finds the chat: the network that can fail.
         emulator: The Workers API; its switches and faults may be changed.
         accepted: The messages that workers have been told.
-        https: Whether the application is told that it is reached by HTTPS; holds from its next start.
+        options: What :func:`create_app` is told besides; holds from the next start.
+        routes: Routes of the application besides its own; likewise.
     """
 
     def __init__(self, portal: BlockingPortal, folder: Path) -> None:
@@ -66,7 +68,8 @@ class Site:
         self._network: Network | None = None
         self._application: Any = None
         self.port = 0
-        self.https = False
+        self.options: dict[str, Any] = {"https": False}
+        self.routes: list[Route] = []
 
     async def _worker(self, ctx: Any) -> AsyncIterator[Any]:
         self.accepted.append(ctx.message)
@@ -126,6 +129,12 @@ class Site:
         self._application.__exit__(None, None, None)
         self._application = None
 
+    def restart_application(self, **options: Any) -> None:
+        """Stop it and start it again, with other options."""
+        self.options.update(options)
+        self.stop_application()
+        self.start_application()
+
     def start_application(self) -> None:
         """Start it, or start it again on the same conversations."""
         self._application = self._portal.wrap_async_context_manager(self._serve())
@@ -139,8 +148,9 @@ class Site:
             secret="a secret of these tests",
             store=lambda: SQLiteSessionStore(self._folder / "chat.db"),
             hosts=("127.0.0.1",),
-            https=self.https,
+            **self.options,
         )
+        app.router.routes.extend(self.routes)
         config = uvicorn.Config(app, port=self.port, log_config=None, timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         server.capture_signals = _nothing  # type: ignore[method-assign] # they belong to the tests' own thread

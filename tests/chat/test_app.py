@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import re
+import socket
 import threading
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any
@@ -14,10 +16,11 @@ import pytest
 
 from tests.support.answers import KEY
 from tests.web.support import Sent, read_sse, words
-from toolhouse_async import ConfigurationError
+from toolhouse_async import ConfigurationError, StoreError
+from toolhouse_async.stores import MemorySessionStore
 from toolhouse_async.web import TurnHub
 
-from .site import EXAMPLE, Site, until
+from .site import EXAMPLE, Site
 
 
 class Browser:
@@ -56,12 +59,18 @@ class Browser:
         assert status == 202
         return str(answer["id"])
 
-    def turn(self, after: str = "", **headers: str) -> list[Sent]:
+    def turn(self, after: str = "", chat: str = "", **headers: str) -> list[Sent]:
         """Follow the turn to its end."""
-        with self.open("GET", f"/api/turn?after={after}", **headers) as response:
+        with self.open("GET", f"/api/turn?after={after}" + (chat and f"&chat={chat}"), **headers) as response:
             assert response.status == 200
             assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
             return read_sse(response.read())
+
+    def chats(self) -> Any:
+        """The list of this browser's conversations."""
+        status, answer = self.ask("GET", "/api/conversations")
+        assert status == 200
+        return answer["conversations"]
 
     def conversation(self) -> Any:
         status, answer = self.ask("GET", "/api/conversation")
@@ -178,9 +187,7 @@ def test_a_page_learns_whether_its_cookie_is_kept(site: Site) -> None:
 
 def test_nothing_is_sent_where_the_cookie_cannot_be_kept(site: Site) -> None:
     """One that is for HTTPS, and the page came by plain HTTP: the answer would belong to nobody."""
-    site.stop_application()
-    site.https = True
-    site.start_application()
+    site.restart_application(https=True)
     browser = Browser(site)
     status, told = browser.ask("POST", "/api/messages", {"text": "Hello"})
     assert status == 403
@@ -196,10 +203,166 @@ def test_a_new_conversation(browser: Browser, site: Site) -> None:
     assert browser.ask("POST", "/api/new") == (204, "")
     assert browser.conversation() == {"messages": [], "turn": None}
     assert browser.ask("GET", "/api/turn") == (204, "")
-    browser.say("wait")
-    assert browser.ask("POST", "/api/new")[0] == 409
-    until(lambda: len(site.accepted) == 2)
+    assert browser.ask("POST", "/api/new") == (204, "")  # there is nothing to leave
+    browser.say("two")
+    browser.turn()
     assert [request.method for request in site.server.accepted] == ["POST", "POST"]
+
+
+def test_a_conversation_can_be_gone_back_to(browser: Browser, site: Site) -> None:
+    """While it is answered too: it goes on, and the list tells."""
+    assert browser.chats() == []
+    browser.say("One\nand " + "more " * 100)
+    browser.turn()
+    browser.ask("POST", "/api/new")
+    browser.say("wait")
+    browser.ask("POST", "/api/new")
+    browser.say("Three")
+    assert words(browser.turn()) == "You said: Three"
+    three, waiting, one = browser.chats()
+    assert [each["title"] for each in (three, waiting)] == ["Three", "wait"]
+    assert (one["title"][:12], len(one["title"])) == ("One and more", EXAMPLE.TITLE)
+    assert [each["running"] for each in (three, waiting, one)] == [False, True, False]
+    site.go_on()
+    assert words(browser.turn(chat=waiting["id"])) == "first second"
+    assert browser.ask("POST", "/api/open", {"chat": one["id"]}) == (204, "")
+    assert browser.conversation()["turn"]["message"].startswith("One")
+    browser.say("And?")  # comes first by that
+    browser.turn()
+    assert [each["id"] for each in browser.chats()] == [each["id"] for each in (one, three, waiting)]
+    site.restart_application()
+    assert [each["title"] for each in browser.chats()][1:] == ["Three", "wait"]
+    assert [each["text"] for each in browser.conversation()["messages"]][-2:] == ["And?", "You said: And?"]
+
+
+def test_a_page_says_to_which_conversation_it_speaks(browser: Browser, site: Site) -> None:
+    """Another tab may have opened another one meanwhile."""
+    browser.say("One")
+    browser.turn()
+    (one,) = browser.chats()
+    with browser.open("GET", "/api/conversation") as response:
+        assert response.headers["chat-id"] == one["id"]
+    browser.ask("POST", "/api/new")
+    browser.ask("POST", "/api/messages", {"text": "wait", "chat": one["id"]})
+    with browser.open("GET", "/api/conversation") as response:
+        assert response.headers["chat-id"] == one["id"]
+    browser.ask("POST", "/api/new")
+    browser.ask("POST", "/api/stop")
+    assert browser.chats()[0]["running"]
+    browser.ask("POST", "/api/stop", {"chat": one["id"]})
+    assert not browser.chats()[0]["running"]
+    assert len(browser.chats()) == 1
+
+
+@pytest.mark.parametrize("chat", ["", "x" * 33, "../x", "a b", 7, {}, "é"])
+def test_what_names_no_conversation_is_refused(browser: Browser, site: Site, chat: Any) -> None:
+    for path in ("messages", "stop", "check", "open"):
+        status, told = browser.ask("POST", f"/api/{path}", {"text": "x", "chat": chat})
+        assert (status, told) == (404, {"message": EXAMPLE.NO_CHAT})
+    assert browser.ask("POST", "/api/open", {"chat": "unknown"})[0] == 404
+    assert browser.ask("POST", "/api/check", {"chat": "unknown"})[0] == 404
+    assert site.accepted == []
+
+
+def test_a_browser_has_only_so_many_conversations(
+    browser: Browser, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ids it makes up; the one used least of late makes room, but none that is being answered."""
+    monkeypatch.setattr(EXAMPLE, "CHATS_EACH", 3)
+    for chat, text in (("a", "wait"), ("b", "B"), ("c", "C"), ("b", "B again"), ("d", "D")):
+        browser.ask("POST", "/api/messages", {"text": text, "chat": chat})
+        if text != "wait":
+            browser.turn(chat=chat)
+    assert [(each["id"], each["title"]) for each in browser.chats()] == [("d", "D"), ("b", "B"), ("a", "wait")]
+    assert browser.ask("GET", "/api/turn?chat=c") == (204, "")
+    assert browser.ask("POST", "/api/open", {"chat": "c"})[0] == 404
+    site.go_on()
+    assert words(browser.turn(chat="a")) == "first second"
+    site.stop_application()
+    assert site.kept() == 4  # three conversations, and the list of them
+
+
+def test_nobody_reaches_the_conversations_of_others_by_their_ids(browser: Browser, site: Site) -> None:
+    browser.say("I am Ada")
+    browser.turn()
+    (mine,) = browser.chats()
+    eve = Browser(site)
+    eve.ask("GET", "/")
+    assert eve.chats() == []
+    assert eve.ask("GET", f"/api/turn?chat={mine['id']}") == (204, "")
+    for path in ("open", "check"):
+        assert eve.ask("POST", f"/api/{path}", {"chat": mine["id"]})[0] == 404
+    eve.ask("POST", "/api/messages", {"text": "I am Eve", "chat": mine["id"]})
+    assert words(eve.turn(chat=mine["id"])) == "You said: I am Eve"
+    assert [request.method for request in site.server.accepted] == ["POST", "POST"]  # a conversation of her own
+    assert browser.conversation()["turn"]["message"] == "I am Ada"
+
+
+async def test_conversations_of_last_month_leave_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemorySessionStore()
+    visitors, others = EXAMPLE.Visitors(store, "worker"), EXAMPLE.Visitors(store, "other")
+    for kept in (visitors, others):
+        await kept.change("ada", lambda entry: entry["chats"].append({"id": "1", "title": "x", "time": 1000}))
+    await visitors.change("bob", lambda entry: entry["chats"].append({"id": "1", "title": "x", "time": 1000}))
+    await visitors.change("ada", lambda entry: entry["chats"].append({"id": "2", "title": "y", "time": 5000}))
+    monkeypatch.setattr(EXAMPLE.time, "time", lambda: 6000)
+    await visitors.forget_idle(2000)
+    assert [each["id"] for each in (await visitors.read("ada"))["chats"]] == ["2"]
+    assert [each["id"] for each in (await others.read("ada"))["chats"]] == ["1"]
+    assert [name async for name, _ in store.entries("")] == ["visitor:worker/ada", "visitor:other/ada"]
+
+
+def test_the_service_is_away_when_a_page_is_opened(browser: Browser, site: Site) -> None:
+    """It is told what is wrong, which conversation it is, and which turn it can attach to: the rest it remembers."""
+    turn = browser.say("Hello")
+    browser.turn()
+    site.emulator.faults.add(method="GET", times=None, status=503)
+    status, told = browser.ask("GET", "/api/conversation")
+    assert (status, told["message"], told["error"]) == (503, EXAMPLE.AWAY, "ServerError")
+    assert told["turn"] == {"id": turn, "message": "Hello", "running": False}
+    (chat,) = browser.chats()
+    with browser.open("GET", "/api/conversation") as response:
+        assert response.headers["chat-id"] == chat["id"]
+    site.restart_application()
+    assert browser.ask("GET", "/api/conversation")[1]["turn"] is None
+    site.emulator.faults.clear()
+    assert browser.conversation()["messages"][-1]["text"] == "You said: Hello"
+
+
+def test_a_service_that_does_not_answer_is_not_waited_for(
+    browser: Browser, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser.say("Hello")
+    browser.turn()
+    monkeypatch.setattr(EXAMPLE, "PATIENCE", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        site.workers_url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        site.restart_application()
+        status, told = browser.ask("GET", "/api/conversation")
+    assert (status, told["message"]) == (503, EXAMPLE.AWAY)
+
+
+def test_a_store_that_fails_costs_no_message(browser: Browser, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    with browser.open("GET", "/api/conversation") as response:
+        chat = response.headers["chat-id"]
+
+    async def fail(*_: object) -> None:
+        raise StoreError("the disk is full at /var/lib/x")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(EXAMPLE.Visitors, "read", fail)
+        failing.setattr(EXAMPLE.Visitors, "change", fail)
+        for path in ("conversation", "conversations"):
+            status, told = browser.ask("GET", f"/api/{path}")
+            assert status == 503
+            assert "disk" not in json.dumps(told)
+        assert browser.ask("POST", "/api/messages", {"text": "Hello", "chat": chat})[0] == 202
+        assert words(browser.turn(chat=chat)) == "You said: Hello"
+    assert browser.chats() == []
+    browser.say("And more")
+    browser.turn()
+    assert [each["id"] for each in browser.chats()] == [chat]
+    assert [request.method for request in site.server.accepted] == ["POST", "PUT"]
 
 
 def test_each_browser_has_its_own_conversation(site: Site) -> None:
@@ -243,7 +406,7 @@ def test_the_policy_lets_the_page_run_its_own_script_alone(browser: Browser) -> 
     assert not re.findall(r"(?:src|href)=.https?://", page)
 
 
-@pytest.mark.parametrize("path", ["messages", "stop", "check", "new"])
+@pytest.mark.parametrize("path", ["messages", "stop", "check", "new", "open"])
 def test_other_sites_cannot_make_a_browser_say_anything(browser: Browser, site: Site, path: str) -> None:
     """A form of theirs can be sent to us, but not as JSON, which a browser asks the server about first."""
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""):
@@ -251,6 +414,37 @@ def test_other_sites_cannot_make_a_browser_say_anything(browser: Browser, site: 
         assert (status, told["message"]) == (415, "Please send JSON.")
     assert browser.ask("OPTIONS", f"/api/{path}")[0] == 405
     assert site.accepted == []
+
+
+@pytest.mark.parametrize("dest", ["image", "document", "iframe", "script"])
+def test_what_a_worker_links_is_no_request_of_the_page(browser: Browser, site: Site, dest: str) -> None:
+    """A picture of ours could take the streams that a browser has."""
+    browser.say("Hello")
+    for path in ("turn", "conversation", "conversations"):
+        assert browser.ask("GET", f"/api/{path}", Sec_Fetch_Dest=dest)[0] == 403
+    assert browser.ask("GET", "/api/conversation", Sec_Fetch_Dest="empty")[0] == 200
+
+
+def test_pictures_come_from_hosts_that_are_allowed(browser: Browser, site: Site) -> None:
+    def policy() -> str:
+        with browser.open("GET", "/") as response:
+            (found,) = re.findall(r"img-src ([^;]*);", response.headers["content-security-policy"])
+        return str(found)
+
+    assert policy() == "'self' data:"
+    site.restart_application(image_hosts=["pictures.example", "*.example.org:8443"])
+    assert policy() == "'self' data: https://pictures.example https://*.example.org:8443"
+
+
+@pytest.mark.parametrize("host", ["*", "", "https://a.example", "a.example/x", "a.example; script-src *", "a b", "a:x"])
+def test_what_is_no_host_of_pictures_is_refused(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    options: Any = {"secret": "x", "hosts": ["x"], "image_hosts": ["a.example", host]}
+    with pytest.raises(ConfigurationError, match="image_hosts"):
+        EXAMPLE.create_app(lambda: None, "worker", **options)
+    for name, value in (GOOD | {"CHAT_IMAGE_HOSTS": f"a.example,{host}"}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match="CHAT_IMAGE_HOSTS"):
+        EXAMPLE.from_environment()
 
 
 def test_other_names_are_refused(browser: Browser) -> None:
@@ -426,4 +620,25 @@ def test_it_is_made_from_the_environment(hosts: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("CHAT_HOSTS", hosts)
     monkeypatch.setenv("CHAT_STORE", str(tmp_path / "chat.db"))
     app = EXAMPLE.from_environment()
-    assert 'content="worker"' in app.state.page[0]
+    page, headers = app.state.page
+    assert 'content="worker"' in page
+    assert "<title>Chat</title>" in page
+    assert '<meta name="suggestions" content="[]">' in page
+    assert "enguin" not in page
+    assert "img-src 'self' data:;" in headers["Content-Security-Policy"]
+
+
+def test_title_suggestions_and_pictures_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {
+        "CHAT_TITLE": "Ask <us>",
+        "CHAT_SUGGESTIONS": 'What is "new"?| Help, please',
+        "CHAT_IMAGE_HOSTS": "a.b, c.d",
+    }
+    for name, value in (GOOD | settings).items():
+        monkeypatch.setenv(name, value)
+    page, headers = EXAMPLE.from_environment().state.page
+    assert "<title>Ask &lt;us&gt;</title>" in page
+    assert "<h1>Ask &lt;us&gt;</h1>" in page
+    (suggestions,) = re.findall(r'<meta name="suggestions" content="([^"]*)">', page)
+    assert json.loads(html.unescape(suggestions)) == ['What is "new"?', "Help, please"]
+    assert "img-src 'self' data: https://a.b https://c.d;" in headers["Content-Security-Policy"]

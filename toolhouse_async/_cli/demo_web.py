@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["demo_web"]
 
 _WORKER = "penguin-analyst"
+_TITLE = "Toolhouse chat"
 _GRACE = 2
 """Seconds for which open pages are waited for at the end."""
 
@@ -63,6 +64,7 @@ async def demo_web(port: int, csv: Path) -> int:
                 secret=token_urlsafe(),
                 hosts=("127.0.0.1", "localhost"),
                 https=False,
+                title=_TITLE,
                 suggestions=SUGGESTIONS,
                 vars={"csv_path": str(csv)},
             )

@@ -1,4 +1,4 @@
-"""A chat with a worker, in any number of tabs: one page, one process, one conversation for each browser.
+"""A chat with a worker, in any number of tabs: one page, one process, and for each browser its own conversations.
 
 Serve it behind HTTPS with TOOLHOUSE_API_KEY, AGENT_ID, CHAT_SECRET and CHAT_HOSTS in the environment:
 
@@ -16,9 +16,11 @@ import json
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -36,17 +38,26 @@ from toolhouse_async import (
     Message,
     NotFoundError,
     OutcomeUnknownError,
+    ServerError,
     SessionBusyError,
     SessionManager,
+    StoreError,
     ToolhouseError,
+    TransportError,
 )
-from toolhouse_async.stores import SessionStore, SQLiteSessionStore
+from toolhouse_async.stores import MemorySessionStore, SessionStore, SQLiteSessionStore
 from toolhouse_async.web import EVENT_STREAM_HEADERS, HubTurn, TurnHub, failure, sse
 
 PAGE = Path(__file__).with_name("index.html")
 LONGEST = 20_000
 """Characters that a message may have."""
 MONTH = 30 * 24 * 3600
+CHATS_EACH = 20
+"""Conversations that one browser has in its list; the one that was used least of late makes room."""
+TITLE = 60
+"""Characters of a conversation's title, which is how it begins."""
+PATIENCE = 10
+"""Seconds that the service has for a history: a page that is opened waits for it."""
 RUNNING_EACH = 20
 """Answers that may be under way at once for one address, so that nobody takes the places of all others."""
 WORN = "Too many people are asking at the moment. Please try again in a minute."
@@ -55,21 +66,74 @@ NO_COOKIE = (
     "Please allow cookies for this page, and open it by https."
 )
 """Whoever serves it by plain HTTP on purpose makes the application with ``https=False``."""
+AWAY = "The worker cannot be reached at the moment."
+NOT_LOADED = "The conversation cannot be loaded at the moment. Please try again later."
+NO_CHAT = "This conversation is not there any more."
 STATUS = {"SessionBusyError": 409, "RateLimitError": 429}
 """The status of an answer that tells of an error; 503 for all others."""
 
 
+class Visitors:
+    """Which conversations each browser has, and which of them it has open.
+
+    They stand in the store beside the conversations themselves: as JSON, one entry for each browser that has said
+    something, of bounded size.
+
+    Args:
+        store: The store.
+        agent_id: The worker: several may share a store.
+    """
+
+    def __init__(self, store: SessionStore, agent_id: str) -> None:
+        self._store = store
+        self._prefix = f"visitor:{agent_id}/"  # no id of a worker has a colon, so nothing else is called that
+
+    async def read(self, visitor: str) -> dict[str, Any]:
+        """``open``, the id of the open conversation; ``chats``: ``id``, ``title`` and ``time``, the latest first."""
+        return self._of(visitor, (await self._store.read(self._prefix + visitor)).value)
+
+    def _of(self, visitor: str, entry: bytes | None) -> dict[str, Any]:
+        if entry is None:
+            # One that is no other visitor's: browsers remember conversations by their ids.
+            return {"open": hashlib.sha256(visitor.encode()).hexdigest()[:12], "chats": []}
+        known: dict[str, Any] = json.loads(entry)
+        return known
+
+    async def change(self, visitor: str, change: Callable[[dict[str, Any]], None]) -> None:
+        """Change what :meth:`read` returns, in one step for all who do."""
+        for _ in range(100):
+            standing = (await self._store.read(self._prefix + visitor)).value
+            entry = self._of(visitor, standing)
+            change(entry)
+            if await self._store.swap(self._prefix + visitor, standing, json.dumps(entry).encode()):
+                return
+        raise StoreError("too many requests of one visitor change the list of conversations", safe_to_retry=True)
+
+    async def forget_idle(self, seconds: float) -> None:
+        """Forget conversations in which nothing was said for so long, and who has no others."""
+        async for name, value in self._store.entries(self._prefix):
+            entry = json.loads(value)
+            chats = [chat for chat in entry["chats"] if time.time() - chat["time"] < seconds]
+            if len(chats) < len(entry["chats"]):
+                left = json.dumps({**entry, "chats": chats}).encode() if chats else None
+                await self._store.swap(name, value, left)
+
+
 class Chat:
-    """Conversations by the names of their browsers, and the turns that are running in them.
+    """Conversations by the names of their browsers and their own, and the turns that are running in them.
 
     Args:
         toolhouse: The client.
         manager: What keeps the conversations.
         hub: What keeps turns running while nobody looks.
+        visitors: What keeps the list of each browser.
         agent_id: The worker.
     """
 
-    def __init__(self, toolhouse: AsyncToolhouse, manager: SessionManager, hub: TurnHub, agent_id: str) -> None:
+    def __init__(
+        self, toolhouse: AsyncToolhouse, manager: SessionManager, hub: TurnHub, visitors: Visitors, agent_id: str
+    ) -> None:
+        self.visitors = visitors
         self._toolhouse = toolhouse
         self._manager = manager
         self._hub = hub
@@ -81,17 +145,46 @@ class Chat:
     async def look(self) -> None:
         """Find out in which conversations a process that was stopped has left a job; forget those of last month."""
         await self._manager.forget_idle(MONTH)
+        await self.visitors.forget_idle(MONTH)
         self._left = {info.key async for info in self._manager.sessions() if info.pending}
 
     def turn(self, key: str) -> HubTurn | None:
         """The conversation's turn, running or over for a short while."""
         return self._hub.get(key)
 
-    def say(self, key: str, text: str, visitor: str | None = None) -> HubTurn:
+    def is_running(self, key: str) -> bool:
+        """Whether an answer is under way in a conversation."""
+        turn = self._hub.get(key)
+        return turn is not None and not turn.is_over
+
+    async def say_in(self, visitor: str, chat: str, text: str, address: str) -> HubTurn:
+        """Say something in one of a browser's conversations, which comes first in its list, and begins if it is new."""
+        turn = self.say(f"{visitor}/{chat}", text, address)
+        dropped: list[str] = []
+
+        def list_it(entry: dict[str, Any]) -> None:
+            dropped.clear()
+            known = [each for each in entry["chats"] if each["id"] == chat]
+            others = [each for each in entry["chats"] if each["id"] != chat]
+            for each in reversed(others):
+                if len(others) >= CHATS_EACH and not self.is_running(f"{visitor}/{each['id']}"):
+                    others.remove(each)
+                    dropped.append(each["id"])
+            title = known[0]["title"] if known else " ".join(text.split())[:TITLE]
+            entry["open"] = chat
+            entry["chats"] = [{"id": chat, "title": title, "time": time.time()}, *others]
+
+        with suppress(StoreError, SessionBusyError):  # the message is sent: it is listed with the next one then
+            await self.visitors.change(visitor, list_it)
+            for each in dropped:
+                await self._forget(f"{visitor}/{each}")
+        return turn
+
+    def say(self, key: str, text: str, address: str | None = None) -> HubTurn:
         """Begin a turn; for somebody at an address, of whom only so many are under way at once."""
         before = self._hub.get(key)
-        if visitor is not None and (before is None or before.is_over):
-            self._make_room_for(visitor)
+        if address is not None and (before is None or before.is_over):
+            self._make_room_for(address)
         try:
             turn = self._hub.start(key, self._manager.stream(key, text))
         except SessionBusyError:
@@ -100,17 +193,17 @@ class Chat:
             raise RefusedError(503, WORN) from None  # it is not this conversation that is busy
         self._left.discard(key)  # a message waits for the job itself, and resumes the run
         self._said[turn] = text
-        if visitor is not None:
-            self._running.setdefault(visitor, []).append(turn)
+        if address is not None:
+            self._running.setdefault(address, []).append(turn)
         return turn
 
-    def _make_room_for(self, visitor: str) -> None:
+    def _make_room_for(self, address: str) -> None:
         self._running = {
             each: running
             for each, turns in self._running.items()
             if (running := [turn for turn in turns if not turn.is_over])
         }
-        if len(self._running.get(visitor, ())) >= RUNNING_EACH:
+        if len(self._running.get(address, ())) >= RUNNING_EACH:
             raise RefusedError(429, "So many answers are being written for your network that this one has to wait.")
 
     async def conversation(self, key: str) -> dict[str, Any]:
@@ -121,15 +214,23 @@ class Chat:
             if key in self._left:  # still, and not by another tab meanwhile
                 self.say(key, "")
         turn = self._hub.get(key)
-        said = "" if turn is None else self._said[turn]
-        if turn is None or (turn.is_over and not said):
+        shown = self.attachable(key)
+        if turn is None or shown is None:
             return {"messages": _shown(await self._history(key)), "turn": None}
         if history is None:
             history = await self._history(key, turn)
         if not (isinstance(turn.error, ToolhouseError) and turn.error.safe_to_retry):  # else it did not arrive
-            history = _before(history, said)
-        shown = {"id": turn.id, "message": said or None, "running": not turn.is_over}
+            history = _before(history, self._said[turn])
+        shown["running"] = not turn.is_over
         return {"messages": _shown(history), "turn": shown}
+
+    def attachable(self, key: str) -> dict[str, Any] | None:
+        """The turn that a page can attach to, if there is one."""
+        turn = self._hub.get(key)
+        said = "" if turn is None else self._said[turn]
+        if turn is None or (turn.is_over and not said):
+            return None
+        return {"id": turn.id, "message": said or None, "running": not turn.is_over}
 
     async def _history(self, key: str, turn: HubTurn | None = None) -> list[Message]:
         """The conversation so far; while a turn has the key, by the turn's own run id. Empty where it is gone."""
@@ -165,8 +266,23 @@ class Chat:
             await self._manager.forget(key)
         return arrived
 
-    async def begin_anew(self, key: str) -> None:
-        """Leave the conversation for a new one."""
+    async def begin_anew(self, visitor: str) -> None:
+        """Leave the open conversation for a new one; it stays in the list, and goes on where it is being answered."""
+        entry = await self.visitors.read(visitor)
+        if any(each["id"] == entry["open"] for each in entry["chats"]):  # else there is nothing to leave
+            await self.visitors.change(visitor, lambda entry: entry.update(open=secrets.token_urlsafe(6)))
+
+    async def open(self, visitor: str, chat: str) -> None:
+        """Go back to a conversation of the list."""
+        await self.find(visitor, chat)
+        await self.visitors.change(visitor, lambda entry: entry.update(open=chat))
+
+    async def find(self, visitor: str, chat: str) -> None:
+        """Refuse what is not in the list."""
+        if all(each["id"] != chat for each in (await self.visitors.read(visitor))["chats"]):
+            raise RefusedError(404, NO_CHAT)
+
+    async def _forget(self, key: str) -> None:
         self._hub.forget(key)
         self._left.discard(key)
         await self._manager.forget(key)
@@ -192,14 +308,14 @@ def _shown(history: list[Message]) -> list[dict[str, str]]:
 # The requests of the page
 
 
-def _key(request: Request) -> str:
-    """The conversation of this browser: by its cookie alone, which is signed."""
-    key: str = request.session.setdefault("chat", secrets.token_urlsafe(24))
-    return key
+def _visitor(request: Request) -> str:
+    """Who asks: a browser, by its cookie alone, which is signed."""
+    visitor: str = request.session.setdefault("chat", secrets.token_urlsafe(24))
+    return visitor
 
 
 async def _page(request: Request) -> Response:
-    _key(request)
+    _visitor(request)
     page, headers = request.app.state.page
     return HTMLResponse(page, headers=headers)
 
@@ -207,12 +323,47 @@ async def _page(request: Request) -> Response:
 async def _conversation(request: Request) -> Response:
     if "chat" not in request.session:
         # Nobody who has not opened the page has said anything; and a page that was opened has a cookie.
-        return _json({"messages": [], "turn": None}, **{"Chat-Cookie": "missing"})
-    return _json(await _chat(request).conversation(_key(request)))
+        return _json({"messages": [], "turn": None}, 200, {"Chat-Cookie": "missing"})
+    chat, visitor = _chat(request), _visitor(request)
+    try:
+        opened: str = (await chat.visitors.read(visitor))["open"]
+    except StoreError as error:
+        return _json(_not_loaded(error), 503)
+    named = {"Chat-Id": opened}
+    key = f"{visitor}/{opened}"
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return _json(await chat.conversation(key), 200, named)
+    except (ToolhouseError, TimeoutError) as error:
+        # What the page remembers of it can be shown all the same, and a running answer be followed.
+        return _json({**_not_loaded(error), "turn": chat.attachable(key)}, 503, named)
+
+
+def _not_loaded(error: ToolhouseError | TimeoutError) -> dict[str, Any]:
+    """What is said where a conversation cannot be loaded: no message is concerned."""
+    told = failure(error)
+    if isinstance(error, TransportError | ServerError | TimeoutError):
+        told["message"] = AWAY
+    elif isinstance(error, StoreError | SessionBusyError):
+        told["message"] = NOT_LOADED
+    return told
+
+
+async def _conversations(request: Request) -> Response:
+    if "chat" not in request.session:
+        return _json({"conversations": []})
+    visitor = _visitor(request)
+    entry = await _chat(request).visitors.read(visitor)
+    listed = [
+        {**each, "time": round(each["time"] * 1000), "running": _chat(request).is_running(f"{visitor}/{each['id']}")}
+        for each in entry["chats"]
+    ]
+    return _json({"conversations": listed})
 
 
 async def _say(request: Request) -> Response:
-    text = (await _body(request)).get("text")
+    body = await _body(request)
+    text = body.get("text")
     if "chat" not in request.session:
         return _json({"message": NO_COOKIE}, 403)  # the answer would belong to a conversation of nobody
     if not isinstance(text, str) or not text.strip():
@@ -223,17 +374,30 @@ async def _say(request: Request) -> Response:
         text.encode()
     except UnicodeEncodeError:
         return _json({"message": "Please write this again: half of a character is missing."}, 422)
-    return _json({"id": _chat(request).say(_key(request), text, _visitor(request)).id}, 202)
+    chat = await _named(request, body.get("chat"))
+    turn = await _chat(request).say_in(_visitor(request), chat, text, _address(request))
+    return _json({"id": turn.id}, 202)
 
 
-def _visitor(request: Request) -> str:
+async def _named(request: Request, chat: object) -> str:
+    """The conversation that a page names, in its browser's own list or new; else the open one."""
+    if chat is None:
+        opened: str = (await _chat(request).visitors.read(_visitor(request)))["open"]
+        return opened
+    if not isinstance(chat, str) or not re.fullmatch(r"[\w-]{1,32}", chat, re.ASCII):
+        raise RefusedError(404, NO_CHAT)
+    return chat
+
+
+def _address(request: Request) -> str:
     """The address of whoever asks; of IPv6 the part that one household has."""
     address = "" if request.client is None else request.client.host
     return ":".join(address.split(":")[:4])
 
 
 async def _turn(request: Request) -> Response:
-    turn = _chat(request).turn(_key(request))
+    chat = await _named(request, request.query_params.get("chat"))
+    turn = _chat(request).turn(f"{_visitor(request)}/{chat}")
     if turn is None:
         return Response(status_code=204)
     after = request.headers.get("last-event-id") or request.query_params.get("after")
@@ -241,25 +405,43 @@ async def _turn(request: Request) -> Response:
 
 
 async def _stop(request: Request) -> Response:
-    await _body(request)
-    turn = _chat(request).turn(_key(request))
+    chat = await _named(request, (await _body(request)).get("chat"))
+    turn = _chat(request).turn(f"{_visitor(request)}/{chat}")
     if turn is not None:
         await turn.stop()
     return Response(status_code=204)
 
 
 async def _check(request: Request) -> Response:
-    await _body(request)
-    return _json({"arrived": await _chat(request).check(_key(request))})
+    chat = await _named(request, (await _body(request)).get("chat"))
+    await _chat(request).find(_visitor(request), chat)
+    return _json({"arrived": await _chat(request).check(f"{_visitor(request)}/{chat}")})
 
 
 async def _new(request: Request) -> Response:
     await _body(request)
-    await _chat(request).begin_anew(_key(request))
+    await _chat(request).begin_anew(_visitor(request))
     return Response(status_code=204)
 
 
-def _json(data: Any, status: int = 200, **headers: str) -> Response:
+async def _open(request: Request) -> Response:
+    chat = await _named(request, (await _body(request)).get("chat"))
+    await _chat(request).open(_visitor(request), chat)
+    return Response(status_code=204)
+
+
+def _for_script(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint for the page's script alone: a picture that a worker links must not take its streams."""
+
+    async def guarded(request: Request) -> Response:
+        if request.headers.get("sec-fetch-dest", "empty") != "empty":
+            raise RefusedError(403, "This is no picture, and no page.")
+        return await answer(request)
+
+    return guarded
+
+
+def _json(data: Any, status: int = 200, headers: Mapping[str, str] = MappingProxyType({})) -> Response:
     """An answer for one browser, and for no cache between."""
     return JSONResponse(data, status, headers={"Cache-Control": "no-store", **headers})
 
@@ -318,7 +500,9 @@ def create_app(
     hosts: Sequence[str],
     store: Callable[[], SessionStore] | None = None,
     https: bool = True,
+    title: str | None = None,
     suggestions: Sequence[str] | None = None,
+    image_hosts: Sequence[str] = (),
     **session_options: Any,
 ) -> Starlette:
     """Make the application.
@@ -330,36 +514,44 @@ def create_app(
         hosts: Names by which the application is reached; others are refused.
         store: Makes the store of the conversations; default in memory.
         https: Whether browsers reach it by HTTPS, as they should: the cookie goes nowhere else then.
-        suggestions: What the page proposes to say first.
+        title: What the page is called; default "Chat".
+        suggestions: What the page proposes to say first; default nothing.
+        image_hosts: Hosts (``pictures.example.org``, ``*.example.org``, ``example.org:8443``) from which pictures that
+            a worker links are shown, by HTTPS, beside those of the application's own origin; all others stay links.
+            A host learns of each picture what its address says, and when somebody looks.
         **session_options: For every conversation: ``vars``, ``bundle``.
+
+    Raises:
+        ConfigurationError: ``image_hosts`` has what is no name of a host.
     """
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Chat]]:
-        kept = None if store is None else store()
+        kept = MemorySessionStore() if store is None else store()
         try:
             async with (
                 make_client() as toolhouse,
                 SessionManager(toolhouse, agent_id, store=kept, on_missing="restart", **session_options) as manager,
                 TurnHub() as hub,
             ):
-                chat = Chat(toolhouse, manager, hub, agent_id)
+                chat = Chat(toolhouse, manager, hub, Visitors(kept, agent_id), agent_id)
                 await chat.look()
                 app.state.hub = hub  # for whoever stops the application and does not want to wait for open pages
                 yield {"chat": chat}
         finally:
-            if kept is not None:
-                await kept.aclose()
+            await kept.aclose()
 
     app = Starlette(
         routes=[
             Route("/", _page),
-            Route("/api/conversation", _conversation),
-            Route("/api/turn", _turn),
-            Route("/api/messages", _say, methods=["POST"]),
-            Route("/api/stop", _stop, methods=["POST"]),
-            Route("/api/check", _check, methods=["POST"]),
-            Route("/api/new", _new, methods=["POST"]),
+            Route("/api/conversation", _for_script(_conversation)),
+            Route("/api/conversations", _for_script(_conversations)),
+            Route("/api/turn", _for_script(_turn)),
+            Route("/api/messages", _for_script(_say), methods=["POST"]),
+            Route("/api/stop", _for_script(_stop), methods=["POST"]),
+            Route("/api/check", _for_script(_check), methods=["POST"]),
+            Route("/api/new", _for_script(_new), methods=["POST"]),
+            Route("/api/open", _for_script(_open), methods=["POST"]),
         ],
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts)),
@@ -375,20 +567,27 @@ def create_app(
         exception_handlers={RefusedError: _refused, ToolhouseError: _failed},
         lifespan=lifespan,
     )
-    app.state.page = _make_page(agent_id, suggestions)
+    app.state.page = _make_page(agent_id, title or "Chat", suggestions or (), image_hosts)
     app.state.https = https
     return app
 
 
-def _make_page(agent_id: str, suggestions: Sequence[str] | None) -> tuple[str, dict[str, str]]:
-    """The page, and a policy that lets it run its own script and load nothing from elsewhere."""
-    page = _with_meta(PAGE.read_text("utf-8"), "worker", agent_id)
-    if suggestions is not None:
-        page = _with_meta(page, "suggestions", json.dumps(suggestions))
+def _make_page(
+    agent_id: str, title: str, suggestions: Sequence[str], image_hosts: Sequence[str]
+) -> tuple[str, dict[str, str]]:
+    """The page, and a policy that lets it run its own script and load nothing but pictures that are allowed."""
+    _check_hosts(image_hosts, "image_hosts", IMAGE_HOSTS, PORT)
+    page = PAGE.read_text("utf-8")
+    page, count = re.subn(r"(?<=<title>).*?(?=</title>)|(?<=<h1>).*?(?=</h1>)", lambda _: html.escape(title), page)
+    assert count == 2
+    page = _with_meta(page, "worker", agent_id)
+    page = _with_meta(page, "suggestions", json.dumps(list(suggestions)))
+    page = _with_meta(page, "image-hosts", json.dumps(list(image_hosts)))
     script, style = (_hash(page, name) for name in ("script", "style"))
+    pictures = "".join(f" https://{host}" for host in image_hosts)
     policy = (
-        f"default-src 'none'; script-src {script}; style-src {style}; connect-src 'self'; img-src data:; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        f"default-src 'none'; script-src {script}; style-src {style}; connect-src 'self'; "
+        f"img-src 'self' data:{pictures}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     headers = {
         "Content-Security-Policy": policy,
@@ -413,7 +612,10 @@ def _hash(page: str, element: str) -> str:
 
 
 def from_environment() -> Starlette:
-    """The application as the environment describes it; see the top of this file. CHAT_STORE may name a database.
+    """The application as the environment describes it; see the top of this file.
+
+    CHAT_STORE may name a database, CHAT_TITLE the page; CHAT_SUGGESTIONS are divided by ``|``, CHAT_IMAGE_HOSTS by
+    commas: see :func:`create_app`.
 
     Raises:
         ConfigurationError: A setting is missing, or would be no protection.
@@ -422,9 +624,10 @@ def from_environment() -> Starlette:
     secret = _setting("CHAT_SECRET", SECRET)
     if len(secret) < 32 or len(set(secret)) < 10:
         raise ConfigurationError(f"CHAT_SECRET can be guessed; set it to {SECRET}")
-    hosts = [each.strip() for each in _setting("CHAT_HOSTS", HOSTS).split(",")]
-    if not all(re.fullmatch(r"(\*\.)?[\w-]+(\.[\w-]+)*", each) for each in hosts):
-        raise ConfigurationError(f"CHAT_HOSTS holds what is no name of a host; set it to {HOSTS}")
+    hosts = _listed(_setting("CHAT_HOSTS", HOSTS), ",")
+    _check_hosts(hosts, "CHAT_HOSTS", HOSTS)
+    image_hosts = _listed(os.environ.get("CHAT_IMAGE_HOSTS", ""), ",")
+    _check_hosts(image_hosts, "CHAT_IMAGE_HOSTS", IMAGE_HOSTS, PORT)
     database = os.environ.get("CHAT_STORE")
     return create_app(
         AsyncToolhouse,
@@ -432,11 +635,25 @@ def from_environment() -> Starlette:
         secret=secret,
         hosts=hosts,
         store=None if database is None else lambda: SQLiteSessionStore(database),
+        title=os.environ.get("CHAT_TITLE", "").strip(),
+        suggestions=_listed(os.environ.get("CHAT_SUGGESTIONS", ""), "|"),
+        image_hosts=image_hosts,
     )
+
+
+def _listed(value: str, separator: str) -> list[str]:
+    return [each.strip() for each in value.split(separator)] if value.strip() else []
+
+
+def _check_hosts(hosts: Sequence[str], setting: str, what: str, port: str = "") -> None:
+    if not all(re.fullmatch(rf"(\*\.)?[\w-]+(\.[\w-]+)*{port}", each, re.ASCII) for each in hosts):
+        raise ConfigurationError(f"{setting} holds what is no name of a host; set it to {what}")
 
 
 SECRET = "a long random text that stays the same: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
 HOSTS = "the names by which browsers reach the chat, without port: chat.example.org, or several with commas"
+IMAGE_HOSTS = "the names of the hosts whose pictures are shown: pictures.example.org or *.example.org, or several"
+PORT = r"(:[0-9]{1,5})?"
 
 
 def _setting(name: str, what: str) -> str:

@@ -93,6 +93,12 @@ class Tab:
         )
         return self.answer()
 
+    def go_back_to(self, title: str) -> Tab:
+        """Open another conversation of the list."""
+        self.page.locator("#list").click()
+        self.page.locator(".chat").filter(has_text=title).click()
+        return self
+
     def messages(self, who: str) -> Any:
         return self.page.locator(f"article.message.{who}")
 

@@ -114,7 +114,10 @@ def test_what_was_shown_is_shown_again(tabs: Any, site: Site) -> None:
             tab.wait_for_text("You said: Hello")
     two.page.locator("#new").click()
     expect(one.page.locator("article.message")).to_have_count(0)
-    assert one.page.evaluate("localStorage.length") == 0
+    two.go_back_to("tools here")
+    for tab in (one, two):
+        tab.wait_for_text("You said: Hello")
+        assert tab.page.locator("article time").all_inner_texts() == times
 
 
 def test_that_an_answer_was_stopped_is_shown_again(tab: Tab, site: Site) -> None:
@@ -125,7 +128,7 @@ def test_that_an_answer_was_stopped_is_shown_again(tab: Tab, site: Site) -> None
     tab.ask("Hello")
     tab.page.reload()
     tab.wait_for_text("You said: Hello")
-    assert tab.page.locator(".notice").all_inner_texts() == ["Stopped."]
+    assert tab.page.locator(".notice span").all_inner_texts() == ["Stopped."]
     assert "second" in tab.said()[1]  # what the worker had said by then
 
 
@@ -143,7 +146,7 @@ def test_tools_stay_when_another_tab_speaks(tabs: Any) -> None:
 def test_what_the_history_says_counts_more_than_what_was_kept(tab: Tab, kept: str) -> None:
     tab.ask("One")
     tab.ask("Two")
-    tab.page.evaluate("kept => localStorage.setItem('toolhouse-chat-shown', kept)", kept)
+    tab.page.evaluate("kept => localStorage.setItem('toolhouse-chat-shown-' + chat, kept)", kept)
     tab.page.reload()
     tab.wait_for_text("You said: Two")
     assert tab.said() == ["One", "You said: One", "Two", "You said: Two"]
@@ -447,6 +450,134 @@ def test_a_new_conversation(tabs: Any) -> None:
     for tab in (one, two):
         expect(tab.page.locator("article.message")).to_have_count(0)
     assert one.ask("Two") == "You said: Two"
+    two.wait_for_text("You said: Two")
+    two.go_back_to("One")
+    for tab in (two, one):
+        tab.wait_for_text("You said: One")
+        assert tab.said() == ["One", "You said: One"]
+    assert one.ask("And more") == "You said: And more"
+
+
+def test_a_conversation_that_is_left_goes_on(tab: Tab, site: Site) -> None:
+    """With a job, as long as it takes: nobody has to wait in it."""
+    tab.say("job").wait_for("job")
+    tab.page.locator("#new").click()
+    tab.wait_for("idle")
+    assert tab.said() == []
+    assert tab.ask("Hello") == "You said: Hello"
+    tab.page.locator("#list").click()
+    chats = tab.page.locator(".chat")
+    expect(chats).to_have_count(2)
+    expect(chats.first).to_have_attribute("aria-current", "true")
+    expect(chats.last).to_contain_text("Being answered")
+    tab.page.keyboard.press("Escape")
+    expect(tab.page.locator("#chats")).to_be_hidden()
+    expect(tab.page.locator("#list")).to_be_focused()
+    tab.go_back_to("job").wait_for("job")
+    assert tab.said()[0] == "job"
+    tab.page.locator("#list").click()
+    tab.page.keyboard.press("Escape")  # which closes the list, and stops nothing
+    assert tab.state == "job"
+    site.go_on()
+    tab.wait_for_text("The job says")
+    tab.wait_for("idle")
+    assert site.accepted == ["job", "Hello", ""]
+
+
+def test_the_service_is_away_when_the_page_is_loaded(tab: Tab, site: Site) -> None:
+    """The conversation is shown as it was known, and what is wrong; then as it is."""
+    tab.ask("tools here")
+    tab.ask("**Hello**")
+    said = tab.said()
+    site.workers_url, workers = "http://127.0.0.1:1", site.workers_url
+    site.restart_application()
+    tab.page.reload()
+    tab.wait_for("idle")
+    notice = tab.page.locator("#slot .notice.error")
+    expect(notice).to_contain_text("cannot be reached")
+    expect(notice).to_contain_text("remembers")
+    tab.wait_for_text("You said: Hello")
+    assert tab.said() == said
+    assert tab.page.locator("details.tool").count() == 1
+    assert tab.page.locator("article time").count() == 4
+    tab.say("Are you there?")
+    expect(tab.messages("assistant").last).to_contain_text("was not sent")
+    site.workers_url = workers
+    site.restart_application()
+    tab.wait_until_not("offline")
+    tab.page.reload()
+    tab.wait_for("idle")
+    expect(notice).to_have_count(0)
+    assert tab.said() == said
+    site.emulator.faults.add(method="GET", times=None, status=503)
+    tab.page.reload()
+    expect(notice).to_contain_text("cannot be reached")
+    site.emulator.faults.clear()
+    notice.get_by_role("button", name="Try again").click()
+    expect(notice).to_have_count(0)
+    tab.wait_for_text("You said: Hello")
+    assert tab.said() == said
+
+
+def test_the_server_is_away_when_the_page_is_loaded(tab: Tab, site: Site) -> None:
+    tab.ask("One")
+    tab.page.route("**/api/conversation", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
+    tab.page.reload()
+    tab.wait_for("offline")
+    tab.wait_for_text("You said: One")
+    expect(tab.page.locator("#connection")).to_be_visible()
+    tab.page.unroute("**/api/conversation")
+    tab.page.evaluate("window.dispatchEvent(new Event('online'))")
+    tab.wait_for("idle")
+    assert tab.said() == ["One", "You said: One"]
+    assert tab.ask("Two") == "You said: Two"
+
+
+def test_a_running_answer_is_followed_while_histories_cannot_be_read(tab: Tab, site: Site) -> None:
+    tab.ask("One")
+    tab.say("wait").wait_for_text("first")
+    site.emulator.faults.add(method="GET", times=None, status=503)
+    tab.page.reload()
+    tab.wait_for_text("first")
+    assert tab.said()[:3] == ["One", "You said: One", "wait"]
+    site.go_on()
+    tab.wait_for("idle")
+    assert tab.answer() == "first second"
+    site.emulator.faults.clear()
+
+
+def test_suggestions_and_the_title_are_settings(tab: Tab, site: Site) -> None:
+    expect(tab.page.locator("#empty")).to_be_visible()
+    assert tab.page.locator(".suggestion").count() == 0
+    assert tab.page.title() == tab.page.locator("h1").inner_text() == "Chat"
+    site.restart_application(title="Ask <us>", suggestions=["Say <b>", "Help"])
+    tab.page.reload()
+    assert tab.page.title() == tab.page.locator("h1").inner_text() == "Ask <us>"
+    assert tab.page.locator(".suggestion").all_inner_texts() == ["Say <b>", "Help"]
+    tab.page.locator(".suggestion").first.click()
+    tab.wait_for_text("You said: Say <b>")
+
+
+def test_answers_and_code_can_be_copied(tab: Tab, site: Site, context: Any) -> None:
+    """As the worker wrote them; also when they come from the history."""
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    site.pieces = ["Some **words**:\n\n```python\nprint('x')\n```\n"]
+    tab.ask("pieces")
+    for _ in range(2):
+        for name, copied in (("Copy this answer", site.pieces[0]), ("Copy this code", "print('x')")):
+            tab.page.get_by_role("button", name=name).click()
+            expect(tab.page.get_by_role("button", name=name.replace("Copy", "Copied"))).to_be_visible()
+            assert tab.page.evaluate("navigator.clipboard.readText()").strip() == copied.strip()
+        tab.page.evaluate("localStorage.clear()")
+        tab.page.reload()
+        tab.wait_for_text("Some words")
+
+
+def test_an_answer_that_was_stopped_can_be_asked_for_again(tab: Tab) -> None:
+    tab.say("wait").wait_for_text("first")
+    tab.page.locator("#stop").click()
+    tab.page.get_by_role("button", name="Ask again").click()
+    expect(tab.page.locator("#input")).to_have_value("wait")
 
 
 def test_the_keyboard_is_enough(tab: Tab, site: Site) -> None:
@@ -474,7 +605,9 @@ def test_a_screen_reader_is_told(tab: Tab, site: Site) -> None:
     page = tab.page
     assert page.evaluate("document.documentElement.lang") == "en"
     assert page.locator("#log").get_attribute("role") == "log"
-    for name in ("#input", "#send", "#new"):
+    assert page.locator("main").get_attribute("role") is None
+    assert page.locator("main #log").count() == 1
+    for name in ("#input", "#send", "#new", "#list"):
         named = page.locator(name).evaluate(
             "e => e.getAttribute('aria-label') || e.innerText || (e.labels && e.labels.length) || e.title"
         )
@@ -487,6 +620,41 @@ def test_a_screen_reader_is_told(tab: Tab, site: Site) -> None:
     tab.wait_for("idle")
     expect(page.locator("#announcer")).to_contain_text("complete")
     assert page.locator("article.message.assistant").last.get_attribute("aria-busy") in (None, "false")
+
+
+def test_names_contain_the_words_that_are_seen(tab: Tab, site: Site) -> None:
+    """Whoever speaks to a computer says what they see."""
+    site.pieces = ["```\ncode\n```\n"]
+    tab.ask("pieces")
+    tab.say("wait").wait_for_text("first")
+    for button in tab.page.locator("button:visible").all():
+        name = button.get_attribute("aria-label")
+        assert name is None or button.inner_text().strip() in name
+    tab.page.locator("#stop").click()
+    tab.wait_for("idle")
+    tab.page.get_by_role("button", name="New chat").click()
+    expect(tab.page.locator("article.message")).to_have_count(0)
+    tab.page.get_by_role("button", name="Chats").click()
+    tab.page.get_by_role("button", name="Close").click()
+
+
+@pytest.mark.parametrize(
+    ("text", "levels"),
+    [
+        ("# A\n\n## B\n\n### C\n\n## D", [2, 3, 4, 3]),
+        ("### A\n\n##### B\n\n# C\n\n###### D", [2, 3, 2, 3]),
+        ("- ## A\n\n> #### B\n\n## C", [2, 3, 2]),
+        ("\n\n".join("#" * n + f" {n}" for n in range(1, 7)), [2, 3, 4, 5, 6, 6]),
+    ],
+)
+def test_headings_begin_below_the_page_s_own_and_leave_no_level_out(
+    tab: Tab, site: Site, text: str, levels: list[int]
+) -> None:
+    site.pieces = list(text)
+    tab.ask("pieces")
+    headings = "[...document.querySelectorAll('.content :is(h1, h2, h3, h4, h5, h6)')].map(e => Number(e.tagName[1]))"
+    assert tab.page.evaluate(headings) == levels
+    assert tab.page.locator("h1").count() == 1
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -26,6 +26,7 @@ def test_pictures(chromium: Browser, tabs: Any, site: Site, tmp_path: Path, name
     folder = Path(os.environ.get("TOOLHOUSE_TEST_PICTURES", tmp_path))
     width, height, scheme = SCENES[name]
     site.emulator.worker(AGENT)(chat_worker)
+    site.restart_application(title="Toolhouse chat")
     options: Any = {"viewport": {"width": width, "height": height}, "color_scheme": scheme, "device_scale_factor": 1.5}
     context = chromium.new_context(**options)
     tab = tabs(context=context)

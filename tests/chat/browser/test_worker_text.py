@@ -9,6 +9,10 @@ import time
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from tests.chat.site import Site, until
 
@@ -141,7 +145,7 @@ def test_markdown_is_rendered(tab: Tab, site: Site) -> None:
         "```python\nprint('**not strong**')\n```\n\n---\n\nhttps://example.com/bare",
     )
     for selector, text in {
-        "h3, h4": "Title",
+        "h2": "Title",
         "strong": "strong",
         "em": "stressed",
         "s, del": "struck",
@@ -159,6 +163,91 @@ def test_markdown_is_rendered(tab: Tab, site: Site) -> None:
         assert text in content.locator(selector).first.inner_text(), selector
     assert content.locator("hr").count() == 1
     assert content.locator("pre strong").count() == 0
+
+
+PICTURE = b"<svg xmlns='http://www.w3.org/2000/svg' width='40' height='20'><script>window.hacked = 1</script></svg>"
+
+
+def test_pictures_are_shown_where_their_host_is_allowed(tab: Tab, site: Site) -> None:
+    """Those of the page's own origin and of hosts that the settings name; all others are links, and ask for nothing."""
+
+    async def own(request: Request) -> Response:
+        return Response(PICTURE, media_type="image/svg+xml")
+
+    site.routes.append(Route("/own.svg", own))
+    site.restart_application(image_hosts=["pictures.example", "*.wide.example"])
+    asked: list[str] = []
+    tab.page.on("request", lambda request: asked.append(request.url))
+    tab.page.route("https://*.example/**", lambda route: route.fulfill(body=PICTURE, content_type="image/svg+xml"))
+    tab.open()
+    seen = [
+        "/own.svg",
+        f"{site.url}/own.svg",
+        "own.svg",
+        "https://pictures.example/a.svg",
+        "https://deep.in.wide.example/b.svg",
+    ]
+    linked = [
+        "https://attacker.example/a.svg",
+        "https://wide.example/a.svg",
+        "https://notwide.example/a.svg",
+        "https://pictures.example.attacker.example/a.svg",
+        "https://pictures.example:444/a.svg",
+        "https://user@pictures.example/a.svg",
+        "http://pictures.example/a.svg",
+        "/api/turn",
+        "/api/conversation?x",
+        "/%61pi/turn",
+        "/./x/../api/turn",
+        "//attacker.example/a.svg",
+        "/\\attacker.example/a.svg",
+        "javascript:window.hacked=1",
+        "data:image/svg+xml,<svg onload='window.hacked=1'/>",
+    ]
+    content = shown(tab, site, "".join(f"![Alt *{n}*]({href} 'A title')\n\n" for n, href in enumerate(seen + linked)))
+    pictures = content.locator("img")
+    expect(pictures).to_have_count(len(seen))
+    assert [each.get_attribute("alt") for each in pictures.all()] == [f"Alt {n}" for n in range(len(seen))]
+    assert pictures.first.get_attribute("title") == "A title"
+    tab.page.wait_for_function("() => [...document.images].every((image) => image.naturalWidth === 40)")
+    hosts = {re.sub(r"^\w+://([^/]*).*", r"\1", url) for url in asked}
+    assert hosts == {site.url.partition("//")[2], "pictures.example", "deep.in.wide.example"}
+    assert [url for url in asked if "turn" in url and "chat=" not in url] == []
+    assert tab.page.evaluate("window.hacked") is None
+    content = shown(
+        tab, site, "[![Inside](/own.svg)](https://example.com) ![**](own.svg) ![](/none.svg) ![Gone](/none.svg)"
+    )
+    expect(content.locator("img")).to_have_count(2)
+    assert content.locator("a[href='https://example.com'] img").get_attribute("alt") == "Inside"
+    assert content.locator("a").last.inner_text() == "Gone"  # what cannot be loaded is a link after all
+    content = shown(tab, site, "![x](/own.svg)" * 3000)
+    assert content.locator("img").count() <= 40
+
+
+def test_links_without_words_show_where_they_lead(tab: Tab, site: Site) -> None:
+    content = shown(tab, site, "[](https://example.com/a) ![](https://example.com/b)")
+    assert content.locator("a").all_inner_texts() == ["https://example.com/a", "https://example.com/b"]
+
+
+def test_tools_whose_data_is_deep_or_huge_do_not_stop_the_page(tab: Tab, site: Site) -> None:
+    tab.say("wait").wait_for_text("first")
+    tab.page.evaluate(
+        """() => {
+          const deep = JSON.parse("[".repeat(100_000) + "]".repeat(100_000));
+          for (const given of [deep, "x".repeat(3_000_000), ...Array(100).fill("y".repeat(19_000))]) {
+            queue.push({event: "ToolCall", id: "1", name: "look", arguments: given});
+            queue.push({event: "ToolResult", id: "1", name: "look", content: given});
+          }
+          schedule();
+        }"""
+    )
+    tab.page.wait_for_function("() => queue.length === 0")
+    site.go_on()
+    tab.wait_for("idle")
+    assert tab.page.evaluate("localStorage.getItem(SHOWN + chat).length") < 1_000_000
+    tab.page.reload()
+    tab.wait_for("idle")
+    assert tab.ask("Still there?") == "You said: Still there?"
 
 
 BLOCKED = """() => {
