@@ -176,6 +176,14 @@ def test_who_never_opened_the_page_leaves_nothing_behind(site: Site) -> None:
     assert site.kept() == 0
 
 
+def test_who_opens_the_page_and_says_nothing_leaves_nothing_behind(browser: Browser, site: Site) -> None:
+    for _ in range(3):
+        assert browser.conversation() == {"messages": [], "turn": None}
+        browser.ask("POST", "/api/new")
+    site.stop_application()
+    assert site.kept() == 0
+
+
 def test_a_page_learns_whether_its_cookie_is_kept(site: Site) -> None:
     browser = Browser(site)
     with Browser(site).open("GET", "/api/conversation") as response:
@@ -254,9 +262,30 @@ def test_a_page_says_to_which_conversation_it_speaks(browser: Browser, site: Sit
     assert len(browser.chats()) == 1
 
 
+def test_a_conversation_can_be_removed(browser: Browser, site: Site) -> None:
+    browser.say("One")
+    browser.turn()
+    browser.ask("POST", "/api/new")
+    browser.say("wait")
+    waiting, one = browser.chats()
+    status, told = browser.ask("POST", "/api/remove", {"chat": waiting["id"]})
+    assert (status, told["error"]) == (409, "SessionBusyError")
+    assert browser.ask("POST", "/api/remove", {"chat": one["id"]}) == (204, "")
+    assert [each["title"] for each in browser.chats()] == ["wait"]
+    assert browser.conversation()["turn"]["message"] == "wait"
+    site.go_on()
+    browser.turn()
+    assert browser.ask("POST", "/api/remove", {"chat": waiting["id"]}) == (204, "")
+    assert browser.chats() == []
+    assert browser.conversation() == {"messages": [], "turn": None}
+    assert browser.ask("POST", "/api/remove", {"chat": waiting["id"]})[0] == 404
+    site.stop_application()
+    assert site.kept() == 1  # that the list is empty
+
+
 @pytest.mark.parametrize("chat", ["", "x" * 33, "../x", "a b", 7, {}, "é"])
 def test_what_names_no_conversation_is_refused(browser: Browser, site: Site, chat: Any) -> None:
-    for path in ("messages", "stop", "check", "open"):
+    for path in ("messages", "stop", "check", "open", "remove"):
         status, told = browser.ask("POST", f"/api/{path}", {"text": "x", "chat": chat})
         assert (status, told) == (404, {"message": EXAMPLE.NO_CHAT})
     assert browser.ask("POST", "/api/open", {"chat": "unknown"})[0] == 404
@@ -290,7 +319,7 @@ def test_nobody_reaches_the_conversations_of_others_by_their_ids(browser: Browse
     eve.ask("GET", "/")
     assert eve.chats() == []
     assert eve.ask("GET", f"/api/turn?chat={mine['id']}") == (204, "")
-    for path in ("open", "check"):
+    for path in ("open", "check", "remove"):
         assert eve.ask("POST", f"/api/{path}", {"chat": mine["id"]})[0] == 404
     eve.ask("POST", "/api/messages", {"text": "I am Eve", "chat": mine["id"]})
     assert words(eve.turn(chat=mine["id"])) == "You said: I am Eve"
@@ -406,7 +435,7 @@ def test_the_policy_lets_the_page_run_its_own_script_alone(browser: Browser) -> 
     assert not re.findall(r"(?:src|href)=.https?://", page)
 
 
-@pytest.mark.parametrize("path", ["messages", "stop", "check", "new", "open"])
+@pytest.mark.parametrize("path", ["messages", "stop", "check", "new", "open", "remove"])
 def test_other_sites_cannot_make_a_browser_say_anything(browser: Browser, site: Site, path: str) -> None:
     """A form of theirs can be sent to us, but not as JSON, which a browser asks the server about first."""
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""):

@@ -49,7 +49,9 @@ class Browser:
 def test_it_serves_the_chat_until_it_is_told_to_stop(number):
     with chat() as (process, url):
         browser = Browser(url)
-        assert b"penguin-analyst" in browser.open_page()
+        page = browser.open_page()
+        assert b"penguin-analyst" in page
+        assert b"Analyze the penguins" in page  # as it suggests, and no chat of others
         for message, answer in (("Good morning", "You said: Good morning"), ("Show me Markdown", "| Adelie ")):
             browser.ask("/api/messages", {"text": message})
             assert answer in words(read_sse(browser.ask("/api/turn")))

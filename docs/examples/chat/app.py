@@ -277,6 +277,18 @@ class Chat:
         await self.find(visitor, chat)
         await self.visitors.change(visitor, lambda entry: entry.update(open=chat))
 
+    async def remove(self, visitor: str, chat: str) -> None:
+        """Take a conversation from the list, and forget it; not while it is being answered. The service keeps it."""
+        await self.find(visitor, chat)
+        await self._forget(f"{visitor}/{chat}")
+
+        def unlist(entry: dict[str, Any]) -> None:
+            entry["chats"] = [each for each in entry["chats"] if each["id"] != chat]
+            if entry["open"] == chat:
+                entry["open"] = secrets.token_urlsafe(6)
+
+        await self.visitors.change(visitor, unlist)
+
     async def find(self, visitor: str, chat: str) -> None:
         """Refuse what is not in the list."""
         if all(each["id"] != chat for each in (await self.visitors.read(visitor))["chats"]):
@@ -326,11 +338,13 @@ async def _conversation(request: Request) -> Response:
         return _json({"messages": [], "turn": None}, 200, {"Chat-Cookie": "missing"})
     chat, visitor = _chat(request), _visitor(request)
     try:
-        opened: str = (await chat.visitors.read(visitor))["open"]
+        entry = await chat.visitors.read(visitor)
     except StoreError as error:
         return _json(_not_loaded(error), 503)
-    named = {"Chat-Id": opened}
-    key = f"{visitor}/{opened}"
+    named = {"Chat-Id": entry["open"]}
+    key = f"{visitor}/{entry['open']}"
+    if chat.turn(key) is None and all(each["id"] != entry["open"] for each in entry["chats"]):
+        return _json({"messages": [], "turn": None}, 200, named)  # nothing was said: nothing is kept of it
     try:
         async with asyncio.timeout(PATIENCE):
             return _json(await chat.conversation(key), 200, named)
@@ -427,6 +441,12 @@ async def _new(request: Request) -> Response:
 async def _open(request: Request) -> Response:
     chat = await _named(request, (await _body(request)).get("chat"))
     await _chat(request).open(_visitor(request), chat)
+    return Response(status_code=204)
+
+
+async def _remove(request: Request) -> Response:
+    chat = await _named(request, (await _body(request)).get("chat"))
+    await _chat(request).remove(_visitor(request), chat)
     return Response(status_code=204)
 
 
@@ -552,6 +572,7 @@ def create_app(
             Route("/api/check", _for_script(_check), methods=["POST"]),
             Route("/api/new", _for_script(_new), methods=["POST"]),
             Route("/api/open", _for_script(_open), methods=["POST"]),
+            Route("/api/remove", _for_script(_remove), methods=["POST"]),
         ],
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts)),

@@ -484,6 +484,24 @@ def test_a_conversation_that_is_left_goes_on(tab: Tab, site: Site) -> None:
     assert site.accepted == ["job", "Hello", ""]
 
 
+def test_a_conversation_can_be_removed(tab: Tab) -> None:
+    """Also the open one; nothing of it stays in the browser."""
+    tab.ask("One")
+    tab.page.locator("#new").click()
+    expect(tab.page.locator("article.message")).to_have_count(0)
+    tab.ask("Two")
+    tab.page.locator("#list").click()
+    for title, left in (("Two", ["One"]), ("One", [])):
+        tab.page.get_by_role("button", name=f"Remove {title}").click()
+        tab.page.get_by_role("button", name=f"Really remove? {title}").click()
+        expect(tab.page.locator(".chat-title")).to_have_text(left)
+        expect(tab.page.locator("article.message")).to_have_count(0)
+    expect(tab.page.locator("#chats")).to_contain_text("Nothing has been said yet")
+    assert tab.page.evaluate("keptChats()") == []
+    tab.page.get_by_role("button", name="Close").click()
+    assert tab.ask("Three") == "You said: Three"
+
+
 def test_the_service_is_away_when_the_page_is_loaded(tab: Tab, site: Site) -> None:
     """The conversation is shown as it was known, and what is wrong; then as it is."""
     tab.ask("tools here")
