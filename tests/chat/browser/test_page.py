@@ -162,6 +162,37 @@ def test_a_browser_that_keeps_nothing(context: Any, tabs: Any) -> None:
     assert tab.said() == ["tools here", "I looked.", "Hello", "You said: Hello"]
 
 
+def test_what_a_browser_keeps_is_bounded(tab: Tab) -> None:
+    """By turn, by conversation, and by the room that there is: the oldest goes first, other conversations before it."""
+    tab.page.evaluate(
+        """() => {
+          window.keep = (id, length) => keepShown(
+            {id, message: id, began: 1, parts: [{text: "x".repeat(length)}], told: null}, true);
+          for (const other of ["a", "b"]) localStorage.setItem(SHOWN + other, "[]");
+          for (let n = 0; n < 70; n++) keep(`t${n}`, n % 2 ? 100 : 20_000);
+        }"""
+    )
+    kept = "readKept(chat).map(({id}) => id)"
+    assert tab.page.evaluate("localStorage.getItem(SHOWN + chat).length") <= 500_100
+    assert tab.page.evaluate(kept) == [f"t{n}" for n in range(21, 70)]
+    tab.page.evaluate(
+        """() => {
+          const set = Storage.prototype.setItem;
+          Storage.prototype.setItem = function (key, value) {
+            if (value.length > 300_000) throw new DOMException("full", "QuotaExceededError");
+            set.call(this, key, value);
+          };
+          keep("last", 10);
+        }"""
+    )
+    assert tab.page.evaluate("keptChats()") == [tab.page.evaluate("chat")]
+    assert tab.page.evaluate(kept)[-2:] == ["t69", "last"]
+    assert len(tab.page.evaluate(kept)) == 25
+    tab.page.reload()
+    tab.wait_for("idle")
+    assert tab.ask("Hello") == "You said: Hello"
+
+
 def test_people_can_write_at_once_and_while_the_worker_works(tab: Tab, site: Site) -> None:
     expect(tab.page.locator("#input")).to_be_focused()
     tab.page.keyboard.type("wait")
@@ -562,6 +593,24 @@ def test_a_running_answer_is_followed_while_histories_cannot_be_read(tab: Tab, s
     tab.wait_for("idle")
     assert tab.answer() == "first second"
     site.emulator.faults.clear()
+
+
+def test_the_server_is_restarted_in_mid_job_while_the_service_is_away(tab: Tab, site: Site) -> None:
+    tab.say("job").wait_for("job")
+    site.workers_url, workers = "http://127.0.0.1:1", site.workers_url
+    site.restart_application()
+    tab.page.evaluate("window.dispatchEvent(new Event('online'))")
+    notice = tab.page.locator("#slot .notice.error")
+    expect(notice).to_contain_text("cannot be reached")
+    site.workers_url = workers
+    site.restart_application()
+    notice.get_by_role("button", name="Try again").click()
+    tab.wait_for("job")
+    site.go_on()
+    tab.wait_for_text("The job says")
+    tab.wait_for("idle")
+    expect(notice).to_have_count(0)
+    assert site.accepted == ["job", ""]
 
 
 def test_suggestions_and_the_title_are_settings(tab: Tab, site: Site) -> None:
