@@ -24,7 +24,7 @@ from toolhouse_async.events import (
 def add(fold: Fold, events: Iterable[Event]) -> None:
     for event in events:
         if type(event) is TextDelta:
-            fold.take([event.text], (), ends_in_words=True)
+            fold.say(event.text)
         else:
             fold.take([], [event], ends_in_words=False)
 

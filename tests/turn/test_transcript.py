@@ -227,15 +227,14 @@ def check(
     proofs = [0, 0]
     for view, truth in truths.items():
         found, tale = transcript.find(messages(view), said, ""), told(view)
-        story = f"{turns}, then {ours!r}: {view} is {found}"
         if found.sight is Sight.ARRIVED:
             proofs[0] += 1
-            assert truth == {True} or tale in arrived, story
-            assert tale not in absent, story
+            assert truth == {True} or tale in arrived, f"{turns}, then {ours!r}: {view} is {found}"
+            assert tale not in absent, f"{turns}, then {ours!r}: {view} is {found}"
         elif found.sight is Sight.ABSENT:
             proofs[1] += 1
-            assert may_be_absent(tale), story
-            assert not ours or tale not in arrived, story
+            assert may_be_absent(tale), f"{turns}, then {ours!r}: {view} is {found}"
+            assert not ours or tale not in arrived, f"{turns}, then {ours!r}: {view} is {found}"
     for world in all_worlds if is_plain else ():
         if (told(world.shown) in arrived) != (told(world.shown) in absent):
             found = transcript.find(messages(world.shown), said, "")
