@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from tests.support.guards import no_leftover_resources, no_leftover_tasks
 from tests.support.virtual_time import VirtualTimeLoop
 
-THOROUGH = ("benchmarks", "chat/browser", "crash", "proxies", "soak", "web/frameworks")
+THOROUGH = ("benchmarks", "chat/browser", "crash", "docs/browser", "proxies", "soak", "web/frameworks")
 """Folders of tests that need other programs or much time: ``-m "not thorough"`` leaves them out."""
 
 # No clock decides about a test, and each run has the same examples; "exploring" has new ones, "brief" has few.

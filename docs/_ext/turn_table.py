@@ -27,7 +27,8 @@ class TurnTable(Directive):
         group += [head, body]
         table = nodes.table()
         table += group
-        return [nodes.raw("", draw(TABLE), format="html"), table]
+        drawing = f'<div class="turn-table-scroll" tabindex="0">{draw(TABLE)}</div>'
+        return [nodes.raw("", drawing, format="html"), table]
 
 
 def _row(cells: tuple[str, ...]) -> nodes.row:

@@ -28,7 +28,7 @@ def turn_drawing() -> ModuleType:
 
 def test_every_transition_is_drawn_once_with_its_words(turn_drawing: ModuleType) -> None:
     drawing = ET.fromstring(turn_drawing.draw(TABLE))
-    rows = drawing.findall(f"{SVG}g")
+    rows = drawing.findall(f"{SVG}g[@class='row']")
     drawn = {(row.get("data-state"), row.get("data-signal")): row.get("data-target") for row in rows}
     assert drawn == {(state.name, signal.name): target.name for (state, signal), target in TABLE.items()}
     assert len(rows) == len(TABLE)
@@ -38,7 +38,9 @@ def test_every_transition_is_drawn_once_with_its_words(turn_drawing: ModuleType)
 
 def test_every_state_has_a_column(turn_drawing: ModuleType) -> None:
     drawing = ET.fromstring(turn_drawing.draw(TABLE))
-    names = [" ".join(span.text or "" for span in text) for text in drawing.findall(f"{SVG}text")]
+    names = [
+        " ".join(span.text or "" for span in text) for text in drawing.findall(f"{SVG}g[@class='state']/{SVG}text")
+    ]
     assert names == [state.value for state in State]
 
 
@@ -46,7 +48,7 @@ def test_arrows_lead_from_column_to_column_within_the_picture(turn_drawing: Modu
     drawing = ET.fromstring(turn_drawing.draw(TABLE))
     width = float(drawing.get("viewBox", "").split()[2])
     columns = {state.name: line.get("x1") for state, line in zip(State, drawing.iter(f"{SVG}line"), strict=True)}
-    for row in drawing.findall(f"{SVG}g"):
+    for row in drawing.findall(f"{SVG}g[@class='row']"):
         circle, tip = row.find(f"{SVG}circle"), row.find(f"{SVG}polygon")
         assert circle is not None
         assert tip is not None
@@ -57,6 +59,6 @@ def test_arrows_lead_from_column_to_column_within_the_picture(turn_drawing: Modu
 
 def test_a_transition_to_its_own_state_is_a_loop(turn_drawing: ModuleType) -> None:
     drawing = ET.fromstring(turn_drawing.draw({(State.WAITING, Signal.JOB): State.WAITING}))
-    path = drawing.find(f"{SVG}g/{SVG}path")
+    path = drawing.find(f"{SVG}g[@class='row']/{SVG}path")
     assert path is not None
     assert " v" in path.get("d", "")

@@ -1,0 +1,1 @@
+"""The documentation's drawings, looked at in a browser."""
