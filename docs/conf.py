@@ -27,6 +27,8 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "command_reference",
     "fault_table",
     "performance_table",
     "shape_table",

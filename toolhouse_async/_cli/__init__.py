@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import sys
 
+from .statuses import Status
 from .streams import OutputError, prepared_streams
 
 __all__ = ["main"]
-
-_INTERRUPTED = 128 + 2  # as shells say of a program that SIGINT ended
-_BROKEN_PIPE = 128 + 13
-_FAILED = 1
-_NOT_INSTALLED = 2
 
 
 def main() -> int:
     """Run the command line.
 
     Returns:
-        The exit status: 0; 1 for an error of the service or the connection, or where stdout cannot be written; 2 for
-        a wrong argument, setting or file, or where the extra is not installed; 130 after Ctrl-C; 141 where stdout's
-        reader has gone; 143 after SIGTERM.
+        The exit status, a `Status`.
     """
     try:
         with prepared_streams():
             return _run()
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return Status.INTERRUPTED
     except OutputError as error:
-        return _BROKEN_PIPE if error.reader_left else _FAILED
+        return Status.BROKEN_PIPE if error.reader_left else Status.FAILED
 
 
 def _run() -> int:
@@ -42,5 +36,5 @@ def _run() -> int:
             "  pip install 'toolhouse-async[cli]'",
             file=sys.stderr,
         )
-        return _NOT_INSTALLED
+        return Status.USAGE
     return run_command_line()

@@ -15,6 +15,7 @@ import click
 
 from ..errors import ConfigurationError, ToolhouseError
 from .analysis import PENGUINS
+from .statuses import MEANINGS, Status
 from .terminal import described, fail
 
 if TYPE_CHECKING:
@@ -22,10 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run_command_line"]
 
-_INTERRUPTED = 128 + 2  # as shells say of a program that SIGINT ended
-_TERMINATED = 128 + 15
-_FAILED = 1
-_USAGE = 2
+_STATUSES = "\n".join(["\b", "Exit statuses:", *(f"  {status:<3}  {MEANINGS[status]}" for status in Status)])
 
 
 def run_command_line() -> int:
@@ -47,16 +45,16 @@ def run_command_line() -> int:
         return error.exit_code
     except ConfigurationError as error:
         fail(str(error))
-        return _USAGE
+        return Status.USAGE
     except ToolhouseError as error:
         fail(described(error))
-        return _FAILED
+        return Status.FAILED
     except asyncio.CancelledError:
-        return _TERMINATED
+        return Status.TERMINATED
     return status if isinstance(status, int) else 0
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_STATUSES)
 @click.version_option(package_name="toolhouse-async")
 def commands() -> None:
     """Workers of Toolhouse from the command line."""
@@ -88,7 +86,9 @@ def demo_command(csv: Path, column: str | None, *, web: bool, port: int) -> int:
 @click.option("--base-url", help="The Workers API (default: $TOOLHOUSE_BASE_URL or Toolhouse's own).")
 @click.option("--api-key", help="The key; better set $TOOLHOUSE_API_KEY. Empty for a public worker.")
 @click.option("--allow-insecure", is_flag=True, help="Allow http:// to other machines than this one.")
-@click.option("--format", type=click.Choice(["ndjson", "text"]), default="ndjson", help="The endpoint family.")
+@click.option(
+    "--format", type=click.Choice(["ndjson", "text"]), default="ndjson", show_default=True, help="The endpoint family."
+)
 @click.option("--run-id", help="Continue this conversation.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds for the whole turn.")
 @click.option("--vars", "variables", help="Variables for the worker, as a JSON object.")
@@ -151,7 +151,7 @@ def _complete(work: Coroutine[Any, Any, int]) -> int:
     try:
         return asyncio.run(cancellable())
     except KeyboardInterrupt:  # click would print a blank line
-        return _INTERRUPTED
+        return Status.INTERRUPTED
 
 
 def _absolute(path: Path) -> Path:
