@@ -5,13 +5,13 @@ A comment directly above a block says how it is tested; without one, a Python or
 - ``example: SETUP`` - run as the body of an async function, with the names that a setup of ``setups.py`` gives;
 - ``program: SETUP`` - run as a program of its own, against that setup;
 - ``pytest`` - run by pytest; every test in it must pass;
-- ``app`` - a web application, served and tested by ``test_fastapi.py``;
 - ``file: NAME`` - a program of the tutorial, see ``test_tutorial.py``;
 - ``web: STEP``, ``web-change: STEP``, ``web-server``, ``web-serve`` - the tutorial's chat in the browser, with
   ``page: STEP`` and ``page-change: STEP`` for its page, see ``tests/chat/test_tutorial.py``;
-- ``framework: NAME``, ``served``, ``default-nginx``, ``sticky-nginx`` - a server in a web framework, the command that
-  serves it, and nginx before it, see ``tests/web/frameworks``;
+- ``framework: NAME``, ``served``, ``asked``, ``default-nginx``, ``sticky-nginx`` - a server in a web framework, the
+  command that serves it, requests to it, and nginx before it, see ``tests/web/frameworks`` and ``test_fastapi.py``;
 - ``before: WHAT``, ``after: WHAT`` - the same function by another library and by this one, see ``test_migrate.py``;
+- ``openai: WHAT`` - the same by openai-python, run by ``test_openai.py`` against a service of its own;
 - ``fragment`` - shows a form and cannot run; it must compile;
 - ``shell`` - run by bash; ``server`` - the emulator, started for the tutorial;
 - ``install``, ``demo-command``, ``test-command`` - installs something: the extras that it names must exist;

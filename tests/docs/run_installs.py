@@ -1,7 +1,7 @@
 """Makes an environment of each line that installs, holding just what it says, and tries what the pages do in it.
 
-``python -m tests.docs.run_installs WHEEL`` needs ``uv``. Servers are started on free ports, asked once, and
-interrupted; programs that need accounts elsewhere are only loaded.
+``python -m tests.docs.run_installs WHEEL`` needs ``uv``; where pages are named behind the wheel, only they are tried.
+Servers are started on free ports, asked once, and interrupted; programs that need accounts elsewhere are only loaded.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .blocks import ROOT
-from .installs import Install, Step, all_steps
+from .installs import EVERY_PAGE, Install, Step, all_steps
 
 LIMIT = 120.0
 """Seconds for each thing that is tried."""
@@ -211,9 +211,9 @@ DRIVERS: dict[str, Callable[[Environment, list[str], Path], None]] = {
 }
 
 
-def main(wheel: str) -> int:
+def main(wheel: str, pages: Iterable[Path] = EVERY_PAGE) -> int:
     """Try all that the pages say; return the number of failures."""
-    steps = all_steps()
+    steps = all_steps(pages)
     failures = 0
     with tempfile.TemporaryDirectory() as made:
         for number, install in enumerate(dict.fromkeys(step.install for step in steps)):
@@ -252,6 +252,6 @@ def main(wheel: str) -> int:
 
 
 if __name__ == "__main__":
-    failed = main(str(Path(sys.argv[1]).resolve()))
+    failed = main(str(Path(sys.argv[1]).resolve()), [Path(page).resolve() for page in sys.argv[2:]] or EVERY_PAGE)
     if failed:
         sys.exit(f"{failed} of the things that the pages say do not work")

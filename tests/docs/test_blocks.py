@@ -13,10 +13,10 @@ from .setups import SETUPS
 
 KINDS = {
     "python": {
-        *{"after", "app", "before", "example", "file", "fragment"},
-        *{"framework", "program", "pytest", "web", "web-change"},
+        *{"after", "before", "example", "file", "fragment"},
+        *{"framework", "openai", "program", "pytest", "web", "web-change"},
     },
-    "sh": {"demo-command", "install", "server", "shell", "test-command", "web-serve", "web-server"},
+    "sh": {"asked", "demo-command", "install", "server", "shell", "test-command", "web-serve", "web-server"},
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 

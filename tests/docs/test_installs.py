@@ -39,6 +39,18 @@ def test_no_line_that_installs_is_missed(page: Path) -> None:
     assert len(installs) == sum(line.count(" install ") for line in lines_that_install(text))
 
 
+GUIDES = [page for page in EVERY_PAGE if page.parent.name in ("how-to", "tutorial") or page.name == "README.md"]
+
+
+@pytest.mark.parametrize("page", [*GUIDES, ROOT / "docs/index.md"], ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_page_says_what_to_install_before_it_runs_anything(page: Path) -> None:
+    name = page.relative_to(ROOT).as_posix()
+    steps = read_steps(page.read_text("utf-8"), name, page.parent)
+    if (name, "toolhouse-async demo") not in MENTIONS and steps:
+        assert not steps[0].command
+        assert not steps[0].imports
+
+
 def test_every_file_of_the_examples_is_on_a_page() -> None:
     files = list((ROOT / "docs/examples").rglob("*.py"))
     own = {path.stem for path in files}

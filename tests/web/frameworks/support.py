@@ -1,4 +1,4 @@
-"""The page's files, served; the worker behind them; clients that read event by event and may leave at any moment."""
+"""The pages' files, served; the worker behind them; clients that read event by event and may leave at any moment."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from toolhouse_async.testing import EmulatorServer, WorkersEmulator
 
 PAGE = "how-to/web-frameworks.md"
 TEXT = (ROOT / "docs" / PAGE).read_text("utf-8")
+FASTAPI_TEXT = (ROOT / "docs/how-to/fastapi.md").read_text("utf-8")
 BLOCKS = {block.argument: block for block in marked("framework")}
 FRAMEWORKS = ["fastapi", "aiohttp", "django", "litestar"]
 each_framework = pytest.mark.parametrize("name", FRAMEWORKS)

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from .support import FRAMEWORKS, HEARTBEAT, LONG, SOON, TEXT, Site, each_framework, module, site, soon
+from .support import FASTAPI_TEXT, FRAMEWORKS, HEARTBEAT, LONG, SOON, TEXT, Site, each_framework, module, site, soon
 
 HEARTBEAT_SECONDS = 15.0
 both_ways = pytest.mark.parametrize("how", ["close", "reset"])
@@ -225,4 +225,4 @@ async def test_under_asgi_2_4_starlette_notices_at_the_next_heartbeat(name: str,
             await soon(lambda: it.service.connections == 0)
             assert reports == []
         await nothing_left(it, before)
-    assert "after 15 seconds at most" in TEXT
+    assert "after 15 seconds at most" in FASTAPI_TEXT

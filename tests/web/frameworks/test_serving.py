@@ -16,18 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import read_blocks
+from tests.docs.blocks import marked
 from tests.docs.setups import AGENT_ID
 from tests.docs.test_examples import environment
 from tests.support.answers import KEY
 from tests.web.support import read_sse, words
 from toolhouse_async.testing import RunningEmulator
 
-from .support import BLOCKS, FRAMEWORKS, PAGE, TEXT, Worker, each_framework, module, site, soon
+from .support import BLOCKS, FRAMEWORKS, TEXT, Worker, each_framework, module, site, soon
 
-COMMANDS = dict(
-    zip(FRAMEWORKS, [block.code.split() for block in read_blocks(TEXT, PAGE) if block.kind == "served"], strict=True)
-)
+COMMANDS = dict(zip(FRAMEWORKS, [block.code.split() for block in marked("served")], strict=True))
 GRACE = 30.0
 
 
