@@ -48,6 +48,8 @@ napoleon_numpy_docstring = False
 nitpick_ignore_regex = [(r"py:.*", r"(?!toolhouse_async).*"), (r"py:.*", r".*\.[A-Z]")]
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["copy.css"]
 html_title = f"{project} {release}"
 
 
