@@ -12,8 +12,8 @@ COMMAND = [sys.executable, "-c", "import sys; from toolhouse_async._cli import m
 
 
 def environment(**changes):
-    """This process's environment without what would change how programs print."""
-    changing = ("TOOLHOUSE_", "FORCE_", "TTY_", "NO_COLOR")
+    """This process's environment without what would change how programs print, or have their lines counted."""
+    changing = ("TOOLHOUSE_", "FORCE_", "TTY_", "NO_COLOR", "COVERAGE_")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(changing)}
     return {**kept, "PYTHONIOENCODING": "utf-8", "COLUMNS": "100", "TERM": "xterm-256color", **changes}
 
