@@ -1,13 +1,15 @@
 """``python -m tests.explore PROGRAM FAULTS JOBS [switch=value …] [seconds=60]``.
 
-Plays a program (or ``all``) with no fault, with one, and so on to FAULTS, and prints a line for each bound and every
-distinct violation as a short script.
+Plays programs (or ``all``), commas between them, with no fault, with one, and so on to FAULTS, side by side, and
+prints a line for each bound and every distinct violation as a short script.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from typing import Any
 
 from attrs import fields
@@ -47,19 +49,31 @@ def print_report(title: str, report: Report, *, outcomes: bool) -> None:
         print(f"      {' '.join(each.requests)}", flush=True)
 
 
+def without_logs() -> None:
+    """Keep the client from making what nobody reads."""
+    logging.disable(logging.CRITICAL)
+
+
+def _play(bound: tuple[str, int], *, jobs: int, switches: Switches, seconds: float | None) -> Report:
+    program, faults = bound
+    return explore(PROGRAMS[program], faults=faults, jobs=jobs, switches=switches, seconds=seconds)
+
+
 def main(words: list[str]) -> int:
     """Explore; the exit status says whether there was a violation."""
     name, faults, jobs, *rest = words
     switches, seconds = switches_of([word for word in rest if word != "outcomes"])
+    names = PROGRAMS if name == "all" else name.split(",")
+    bounds = [(program, most) for program in names for most in range(int(faults) + 1)]
+    play = partial(_play, jobs=int(jobs), switches=switches, seconds=seconds)
     failed = False
-    for program in PROGRAMS if name == "all" else name.split(","):
-        for bound in range(int(faults) + 1):
-            report = explore(PROGRAMS[program], faults=bound, jobs=int(jobs), switches=switches, seconds=seconds)
-            print_report(f"{program} faults<={bound} jobs<={jobs}", report, outcomes="outcomes" in rest)
+    with ProcessPoolExecutor(initializer=without_logs) as pool:
+        for (program, most), report in zip(bounds, pool.map(play, bounds), strict=True):
+            print_report(f"{program} faults<={most} jobs<={jobs}", report, outcomes="outcomes" in rest)
             failed = failed or bool(report.found)
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    logging.disable(logging.CRITICAL)
+    without_logs()
     sys.exit(main(sys.argv[1:]))

@@ -10,7 +10,6 @@ visited again with fewer.
 from __future__ import annotations
 
 import gc
-import logging
 import sys
 import time
 from collections import Counter, deque
@@ -21,7 +20,7 @@ from typing import TypeAlias
 
 from attrs import define, field
 
-from .__main__ import switches_of
+from .__main__ import switches_of, without_logs
 from .choices import Choices
 from .copies import fork
 from .course import PROGRAMS, Course, Step, begin, go_on, rest
@@ -289,17 +288,13 @@ def _play(name: str, *, faults: int, jobs: int, rest: tuple[str, ...]) -> tuple[
 _FLAGS = ("stops", "unreduced", "checked")
 
 
-def _without_logs() -> None:
-    logging.disable(logging.CRITICAL)
-
-
 def main(words: list[str]) -> int:
     """Explore, several programs at once; the exit status says whether there was a violation."""
     name, faults, jobs, *rest = words
     names = list(PROGRAMS) if name == "all" else name.split(",")
     play = partial(_play, faults=int(faults), jobs=int(jobs), rest=tuple(rest))
     is_clean = True
-    with ProcessPoolExecutor(initializer=_without_logs) as pool:  # it starts processes once it is given work
+    with ProcessPoolExecutor(initializer=without_logs) as pool:  # it starts processes once it is given work
         for told, is_right in map(play, names) if len(names) == 1 else pool.map(play, names):
             print(told, flush=True)
             is_clean = is_clean and is_right
@@ -307,5 +302,5 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    _without_logs()
+    without_logs()
     sys.exit(main(sys.argv[1:]))
