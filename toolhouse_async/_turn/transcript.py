@@ -179,8 +179,8 @@ class Transcript:
             for start, sight in self._begin(history, segments, groups, number):
                 sights.update([(sight, None)] if start is None else self._align(segments, start, groups, number, said))
         sight, place = sights.pop() if len(sights) == 1 else (Sight.ODD, None)
-        if sight is Sight.ABSENT and not self._knows_what_was_heard(groups[:number]):
-            sight = Sight.ODD  # it may lag by just this message
+        if sight is Sight.ABSENT and not self._shows_what_was_heard(segments, groups[:number]):
+            sight = Sight.ODD  # it may lag behind the answer that is not known, and then behind this message too
         if sight is Sight.ODD:
             found = self._resembling(segments, groups, number, said, partial)
             return Found(sight, None if found is None else self._reply(segments, *found))
@@ -190,10 +190,17 @@ class Transcript:
         skips = before is not None and before.begins(segments[place].text)
         return Found(sight, self._reply(segments, place, before.size if before is not None and skips else 0))
 
-    def _knows_what_was_heard(self, groups: list[_Group]) -> bool:
-        """Whether something is known of the answers before a message, so that a reading without them would lag."""
+    def _shows_what_was_heard(self, segments: list[Segment], groups: list[_Group]) -> bool:
+        """Whether a reading that ends before a message would lag if it lacked an answer; else whether it has one there.
+
+        Args:
+            segments: The reading.
+            groups: What was said before the message.
+        """
         if self._prior is None or self._tail is not None:
             return True
+        if not groups:
+            return bool(segments[-1].text)  # all that can be known where the process is gone that was told it
         return any(group.head is not None and group.heard and group.heard.size for group in groups)
 
     def _groups(self) -> Iterator[_Group]:
