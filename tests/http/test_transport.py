@@ -117,6 +117,17 @@ async def test_a_refused_connection(request_: requests.Request) -> None:
     assert str(request_) in str(error)
 
 
+async def test_what_the_http_library_is_misused_for_is_no_fault_of_the_network() -> None:
+    """Such an error passes as it is; behind a closed event loop it means that the request is collected as garbage."""
+    port = unused_port()
+    async with transport_to(f"http://127.0.0.1:{port}") as transport:
+        with pytest.raises(NotSentError):
+            await transport.send(POST, HEADERS)
+        await transport.aclose()
+        with pytest.raises(RuntimeError, match="closed"):
+            await transport.send(POST, HEADERS)
+
+
 async def test_why_there_is_no_connection_is_said_as_people_would(monkeypatch: pytest.MonkeyPatch) -> None:
     port = unused_port()
     refused = f"at 127.0.0.1:{port} cannot be reached (Connection refused)"
