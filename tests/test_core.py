@@ -64,3 +64,12 @@ async def test_runs_and_polls_are_kept_as_long_as_somebody_needs_them() -> None:
     gc.collect()
     assert one.run_of("a", "r1").known.begun is None
     assert not one._polls
+
+
+def test_runs_that_nobody_holds_take_no_place_for_ever() -> None:
+    one = core()
+    held = [one.run_of("a", f"held {number}") for number in range(150)]
+    for number in range(2000):
+        one.run_of("a", f"dropped {number}")
+    assert len(one._runs) <= 2 * len(held) + 1
+    assert all(one.run_of("a", f"held {number}") is run for number, run in enumerate(held))
