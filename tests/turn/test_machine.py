@@ -221,6 +221,35 @@ def test_a_job_and_the_resume() -> None:
     assert one.turn.notes == [Note.ANSWERED, Note.WAITING, Note.ANSWERED, Note.COMPLETED]
 
 
+LATE = ASKED, ANSWERED, ("tool", "7"), ("user", "late"), ("assistant", "two")
+
+
+def behind_one_given_up(words: str) -> Telling:
+    """A turn whose job is over, behind a message that was given up while it was under way."""
+    given_up = Telling(Run("r1"), words).enter()
+    given_up.stop(ClosedError("closed"), in_flight=True)
+    one = Telling(given_up.run).enter().answer("one", head=Answer(job_id="j1")).end()
+    return one.poll(*LATE).enter()
+
+
+def test_a_message_that_comes_late_may_have_resumed_the_run() -> None:
+    one = behind_one_given_up("late")
+    assert one.todo == Look(2.0)
+    one.look_on(*LATE)
+    assert one.todo.result.text == "onetwo"
+    lost = Telling(one.run, "next").enter()
+    lost.stop(OutcomeUnknownError("cut"), in_flight=True)
+    found = Telling(one.run, state=State.FINDING).enter()
+    found.look_on(*LATE, ("user", "next"), ("assistant", "three"))
+    assert found.todo.result.text == "three"
+
+
+@pytest.mark.parametrize("words", ["another", "x", ""])
+def test_what_does_not_show_that_a_message_came_late(words: str) -> None:
+    """What stands behind the latest is not what was given up; or it says the same, so that either may be meant."""
+    assert behind_one_given_up(words).todo.resumes
+
+
 def test_a_job_that_is_left_running() -> None:
     one = Telling(background="detach").enter().answer("one", head=Answer(job_id="j1")).end()
     assert one.todo.result.status == "background"

@@ -40,14 +40,14 @@ def send(turn: Progress) -> None:
 
 
 def resume(turn: Progress, now: float) -> None:
-    """Resume the run after a job; not where this client has done so before."""
-    said = _resumed_before(turn)
+    """Resume the run after a job; not where a message of this client has done so before."""
+    said = _resumed_before(turn) or _resumed_late(turn)
     if said is None:
         send(turn)
         return
     turn.said, turn.words = said, turn.options.resume_message
     if said.is_certain:
-        turn.cut = "this client has resumed the run before"
+        turn.cut = "a message of this client has resumed the run"
         turn.go(Signal.RESUMED)
     else:
         turn.lost, turn.since = State.RESUMING, now
@@ -62,6 +62,17 @@ def _resumed_before(turn: Progress) -> Said | None:
         return run.resumed.get(behind)
     latest = run.transcript.latest  # a job of unknown id was waited for, and none was running
     return latest if latest is not turn.said and latest in run.resumed.values() else None
+
+
+def _resumed_late(turn: Progress) -> Said | None:
+    """A message that was given up while it was under way, and that the service has taken as the resume."""
+    run, behind, status = turn.run, turn.behind, turn.status
+    if behind is None or status is None or status.history is None:
+        return None
+    said = run.transcript.find_overtaken(status.history)
+    if said is not None:
+        run.resumed[behind] = said
+    return said
 
 
 def joined(turn: Progress, said: Said, format_: Literal["ndjson", "text"], now: float) -> None:

@@ -159,6 +159,24 @@ class Transcript:
             self._base = self._seen
             self._tail = NOTHING_HEARD.followed_by(segments_of(history)[-1].text, whole=True)
 
+    def find_overtaken(self, history: Sequence[Message]) -> Said | None:
+        """Find a message of unknown fate that has come late: a reading shows it behind the one that was said last.
+
+        It stands behind that one from now on.
+        """
+        with_words = [said for said in self._entries if not said.is_empty]
+        late = {said.key: said for said in with_words[:-1] if not said.is_certain}
+        segments = segments_of(history) if late else []
+        if len(segments) < 2 or segments[-2].key != with_words[-1].key:
+            return None
+        said = late.get(segments[-1].key or "")
+        if said is None or self.find(history, self._entries[-1], "").sight is not Sight.ARRIVED:
+            return None
+        said.is_certain = True
+        self._entries.remove(said)
+        self._entries.append(said)
+        return said
+
     def find(self, history: Sequence[Message], said: Said, partial: str) -> Found:
         """Say what a reading shows of a message and of its answer.
 
