@@ -116,6 +116,32 @@ class Tab:
         return [str(text) for text in self.page.locator("article.message .content").all_inner_texts()]
 
 
+class Work:
+    """What the page's main thread does, in tasks; in processor time, since other programs may be at work beside it."""
+
+    def __init__(self, page: Page) -> None:
+        self._devtools = page.context.new_cdp_session(page)
+        self._page = page
+        self._events: list[dict[str, Any]] = []
+        self._is_over = False
+        self._devtools.on("Tracing.dataCollected", lambda data: self._events.extend(data["value"]))
+        self._devtools.on("Tracing.tracingComplete", self._end)
+        settings = {"includedCategories": ["toplevel"], "excludedCategories": ["*"]}
+        self._devtools.send("Tracing.start", {"traceConfig": settings, "transferMode": "ReportEvents"})
+
+    def _end(self, _: object) -> None:
+        self._is_over = True
+
+    def tasks(self) -> list[float]:
+        """Milliseconds of each task so far; no further ones are noted."""
+        self._devtools.send("Tracing.end")
+        while not self._is_over:
+            self._page.wait_for_timeout(10)
+        names = {(e["pid"], e["tid"]): e["args"]["name"] for e in self._events if e["name"] == "thread_name"}
+        mine = [e for e in self._events if names.get((e["pid"], e["tid"])) == "CrRendererMain"]
+        return [e["tdur"] / 1000 for e in mine if e["name"] == "ThreadControllerImpl::RunTask"]
+
+
 @pytest.fixture
 def context(chromium: Browser) -> Iterator[Any]:
     """A browser of its own: its cookies, its tabs."""
