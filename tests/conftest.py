@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,19 @@ from hypothesis import HealthCheck, settings
 from tests.support.guards import no_leftover_resources, no_leftover_tasks
 from tests.support.virtual_time import VirtualTimeLoop
 
+HERE = Path(__file__).parent
 THOROUGH = ("benchmarks", "chat/browser", "crash", "docs/browser", "proxies", "soak", "web/frameworks")
 """Folders of tests that need other programs or much time: ``-m "not thorough"`` leaves them out."""
+
+PLAYED_MANY_TIMES = (
+    "cancellation/test_every_wait.py",
+    "exactly_once/test_every_cut.py",
+    "exactly_once/test_many_runs.py",
+    "exactly_once/test_switches.py",
+    "explore/test_courses.py",
+    "security/test_endless.py",
+)
+"""Tests of so many cases that counting the lines of each takes minutes; others reach every line as well."""
 
 # No clock decides about a test, and each run has the same examples; "exploring" has new ones, "brief" has few.
 settings.register_profile("exploring", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -34,12 +46,27 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def is_thorough(path: Path) -> bool:
+    """Whether tests there are thorough, all of them."""
+    return any(path.is_relative_to(HERE / folder) for folder in THOROUGH)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no tests that the mark leaves out: what they need takes half a minute to load."""
+    chosen = config.option.markexpr
+    if chosen == "not thorough" and is_thorough(collection_path):
+        return True
+    leads_there = any((HERE / folder).is_relative_to(collection_path) for folder in THOROUGH)
+    if chosen == "thorough" and not is_thorough(collection_path) and not leads_there:
+        return True
+    return None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is thorough, before options choose by the mark."""
-    folders = [Path(__file__).parent / folder for folder in THOROUGH]
     for item in items:
-        if any(folder in item.path.parents for folder in folders):
+        if is_thorough(item.path):
             item.add_marker(pytest.mark.thorough)
 
 
@@ -47,6 +74,19 @@ def pytest_collection_finish() -> None:
     """Keep what is loaded by now out of every later collection, which would take many times as long."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Count no lines in tests of very many cases, where lines are counted."""
+    counting = sys.modules["coverage"].Coverage.current() if "coverage" in sys.modules else None
+    if counting is None or not any(item.path.is_relative_to(HERE / played) for played in PLAYED_MANY_TIMES):
+        return (yield)
+    counting.stop()
+    try:
+        return (yield)
+    finally:
+        counting.start()
 
 
 @pytest.fixture(scope="module")
