@@ -117,6 +117,8 @@ class ChaosProxy:
             while data := await source.read(_BLOCK):
                 if fault.kind == "late":
                     await asyncio.sleep(fault.seconds)
+                    if direction == "up" and _has_hung_up(source):
+                        return
                 elif fault.kind == "sliced":
                     await self._slice(data, sink)
                     continue
@@ -130,8 +132,8 @@ class ChaosProxy:
                 await sink.drain()
                 if fault.kind == "stalled":
                     await asyncio.sleep(fault.seconds)
-                    if source.at_eof() or source.exception() is not None:
-                        return  # who wanted to say this has hung up
+                    if _has_hung_up(source):
+                        return
                     sink.write(data[left:])
                     left = None
                     continue
@@ -146,3 +148,8 @@ class ChaosProxy:
             await sink.drain()
             await asyncio.sleep(0)
             data = data[size:]
+
+
+def _has_hung_up(source: asyncio.StreamReader) -> bool:
+    """Whether who said the last piece is gone: then it does not arrive, and nothing comes behind what is said next."""
+    return source.at_eof() or source.exception() is not None

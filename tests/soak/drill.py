@@ -129,8 +129,6 @@ class Drill:
             if result is not None:
                 self._check(session, words, result)
                 how = f"{told}, healed" if result.recovered else told
-            elif session.run_id is not None:
-                self._service.give_up(session.run_id)
             self.tally.outcomes[how] += 1
             return session.run_id is not None
         self.tally.outcomes[f"not sent in {TRIES} tries"] += 1
@@ -185,8 +183,7 @@ class Drill:
 
     def _check(self, session: Session, words: str, result: TurnResult) -> None:
         told = self._service.told(session.run_id or "", words)
-        is_disturbed = session.run_id in self._service.disturbed
-        if result.text != told or (told != answer_to(words) and not is_disturbed):
+        if not result.text == told == answer_to(words):
             self.tally.wrong.append(f"{words}: {result.text!r} is not {told!r}")
 
     def _failed(self, session: Session, words: str, error: ToolhouseError) -> bool:

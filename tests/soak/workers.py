@@ -19,8 +19,6 @@ class Service:
         accepted: How often each message was accepted.
         resumed: How many resumes were accepted after it.
         twice: Messages and resumes that were accepted more than once.
-        late: Messages that were accepted behind a later one of their run: given up under way, and delivered later.
-        disturbed: Runs with such a message, or such a resume: the worker has taken it as the resume of the later one.
     """
 
     def __init__(self, random: Random) -> None:
@@ -29,10 +27,6 @@ class Service:
         self.accepted: Counter[str] = Counter()
         self.resumed: Counter[str] = Counter()
         self.twice: list[str] = []
-        self.late: set[str] = set()
-        self.disturbed: set[str] = set()
-        self._given_up: Counter[str] = Counter()  # turns of each run that the user ended
-        self._latest: dict[str, int] = {}  # the number of each run's latest message
         self._random = random
         self._plans: dict[str, tuple[str, int, int]] = {}  # of each run: the message, its jobs, those begun
 
@@ -43,16 +37,11 @@ class Service:
             if self.accepted[ctx.message] > 1:
                 self.twice.append(ctx.message)
             words, jobs, done = ctx.message, int(ctx.message.rpartition(" ")[2]), 0
-            number = int(words.split()[1])
-            if number < self._latest.get(ctx.run_id, 0):
-                self.late.add(words)
-                self.disturbed.add(ctx.run_id)
-            self._latest[ctx.run_id] = max(number, self._latest.get(ctx.run_id, 0))
         else:
             words, jobs, done = self._plans.get(ctx.run_id, ("", 0, 0))
             self.resumed[words] += 1
             if ctx.job_result is None:
-                self._note_resume_too_many(ctx.run_id, words)
+                self.twice.append(f"a resume after {words}")
         if done < jobs:
             self._plans[ctx.run_id] = (words, jobs, done + 1)
             yield ctx.background(asyncio.sleep, random.uniform(0.5, 12), "done")
@@ -68,25 +57,14 @@ class Service:
                 yield ctx.tool_result(call, "found")
             yield ctx.text(piece)
 
-    def give_up(self, run_id: str) -> None:
-        """The user has ended a turn of a run: what it was sending may still come, as the resume of a later one too."""
-        self._given_up[run_id] += 1
-
-    def _note_resume_too_many(self, run_id: str, words: str) -> None:
-        if self._given_up[run_id]:  # it is that turn's doing, and the only one
-            self._given_up[run_id] -= 1
-            self.disturbed.add(run_id)
-        else:
-            self.twice.append(f"a resume after {words}")
-
     def told(self, run_id: str, words: str) -> str:
-        """What the history of a run has as the answer to a message of the user's, and to what came late behind it."""
+        """What the history of a run has as the answer to a message of the user's."""
         run = self.emulator.find_run(AGENT, run_id)
         assert run is not None
         said, found = [], False
         for entry in run.known():
             if entry["role"] == "user" and entry["content"]:
-                found = entry["content"] == words or (found and entry["content"] in self.late)
+                found = entry["content"] == words
             elif found and entry["role"] == "assistant":
                 said.append(entry["content"])
         return "".join(said)
