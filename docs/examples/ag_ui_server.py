@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from toolhouse_async import AsyncToolhouse, SessionManager
+from toolhouse_async import AsyncToolhouse, ConfigurationError, SessionManager
 from toolhouse_async.web import EVENT_STREAM_HEADERS, ag_ui
 
 LONGEST = 4 << 20
@@ -85,5 +85,12 @@ def create_app(make_client: Callable[[], AsyncToolhouse], agent_id: str) -> Star
 
 
 def from_environment() -> Starlette:
-    """The application as the environment describes it."""
-    return create_app(AsyncToolhouse, os.environ["AGENT_ID"])
+    """The application as the environment describes it.
+
+    Raises:
+        ConfigurationError: No worker is named.
+    """
+    agent_id = os.environ.get("AGENT_ID", "").strip()
+    if not agent_id:
+        raise ConfigurationError("AGENT_ID is not set; set it to the id of your worker")
+    return create_app(AsyncToolhouse, agent_id)

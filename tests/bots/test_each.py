@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from .slack import Slack
 from .support import bots
 from .telegram import Telegram
 
+SETTINGS = ("AGENT_ID", "TELEGRAM_TOKEN", "DISCORD_TOKEN", "SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET")
 PLATFORMS: dict[str, Any] = {"telegram": Telegram, "discord": Discord, "slack": Slack}
 
 
@@ -106,6 +108,24 @@ async def test_slack_events_that_are_not_slacks_are_refused(platform: Any, tmp_p
         assert world.accepted == []
 
 
+@pytest.mark.parametrize(
+    ("module", "missing"),
+    [
+        *product([telegram_bot, discord_bot, slack_bot], ["AGENT_ID"]),
+        (telegram_bot, "TELEGRAM_TOKEN"),
+        (discord_bot, "DISCORD_TOKEN"),
+        (slack_bot, "SLACK_BOT_TOKEN"),
+        (slack_bot, "SLACK_SIGNING_SECRET"),
+    ],
+)
+async def test_a_bot_says_what_is_to_be_set(module: Any, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SETTINGS:
+        monkeypatch.setenv(name, "x")
+    monkeypatch.delenv(missing)
+    with pytest.raises(SystemExit, match=f"^{missing} is not set; set it to "):
+        await module.main()
+
+
 @pytest.mark.parametrize("module", [telegram_bot, discord_bot, slack_bot], ids=lambda module: module.__name__)
 async def test_a_bot_is_put_together_from_the_environment(
     module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -124,7 +144,7 @@ async def test_a_bot_is_put_together_from_the_environment(
         monkeypatch.setenv("TOOLHOUSE_BASE_URL", server.url)
         monkeypatch.setenv("TOOLHOUSE_API_KEY", "key-of-the-bot")
         monkeypatch.setenv("AGENT_ID", "my-worker")
-        for name in ("TELEGRAM_TOKEN", "DISCORD_TOKEN", "SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET"):
+        for name in SETTINGS[1:]:
             assert name in (module.__doc__ or "") or module.__name__.split("_")[0].upper() not in name
             monkeypatch.setenv(name, "42:token")
         await module.main()

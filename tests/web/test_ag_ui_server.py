@@ -16,7 +16,7 @@ import pytest
 import uvicorn
 
 from tests.support.answers import KEY
-from toolhouse_async import AsyncToolhouse, PollingPolicy
+from toolhouse_async import AsyncToolhouse, ConfigurationError, PollingPolicy
 
 from .rules import read_ag_ui
 from .support import AGENT, World
@@ -160,6 +160,13 @@ async def test_what_is_no_input_is_refused(body: str) -> None:
         async with aiohttp.ClientSession() as http, http.post(url, data=body, headers=JSON) as response:
             assert response.status == 422
         assert world.accepted == []
+
+
+@pytest.mark.parametrize("agent_id", ["", " "])
+def test_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch, agent_id: str) -> None:
+    monkeypatch.setenv("AGENT_ID", agent_id)
+    with pytest.raises(ConfigurationError, match="AGENT_ID is not set; set it to the id of your worker"):
+        load().from_environment()
 
 
 def test_it_is_made_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
@@ -79,6 +81,14 @@ LOOK_AGAIN = 60.0
 """Seconds between looks for what stopped processes have left."""
 LAST_WORDS = 5.0
 """Seconds in which people can be told that the bot stops, once that is so."""
+
+
+def setting(name: str, what: str) -> str:
+    """What the environment says; without it the bot does not start."""
+    value = os.environ.get(name, "").strip()
+    if not value:
+        sys.exit(f"{name} is not set; set it to {what}")
+    return value
 
 
 class Conversations:

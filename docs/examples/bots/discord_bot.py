@@ -9,7 +9,6 @@ Make an application with a bot at https://discord.com/developers, and invite it 
 
 import asyncio
 import logging
-import os
 import re
 import secrets
 import signal
@@ -18,7 +17,7 @@ import aiohttp
 import discord
 from answers import Chat, ChatGoneError, Refusal
 from commands import COMMANDS, IDLE, greeting, receive
-from conversations import Conversations
+from conversations import Conversations, setting
 from discord import app_commands
 from formatting import GAP, Block, Code, End, Start, Style, Text, in_fences, parse
 from splitting import utf16
@@ -180,12 +179,14 @@ async def serve(token: str, manager: SessionManager) -> None:
 
 async def main() -> None:
     """Connect everything."""
+    agent_id = setting("AGENT_ID", "the id of your worker")
+    token = setting("DISCORD_TOKEN", "the token of your bot")
     async with (
         AsyncToolhouse() as toolhouse,
         SQLiteSessionStore("discord.db") as store,
-        SessionManager(toolhouse, os.environ["AGENT_ID"], store=store, on_missing="restart") as manager,
+        SessionManager(toolhouse, agent_id, store=store, on_missing="restart") as manager,
     ):
-        await serve(os.environ["DISCORD_TOKEN"], manager)
+        await serve(token, manager)
 
 
 if __name__ == "__main__":

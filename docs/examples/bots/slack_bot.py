@@ -10,7 +10,6 @@ at https://api.slack.com/apps with the bot scopes `app_mentions:read`, `chat:wri
 
 import asyncio
 import logging
-import os
 import re
 import signal
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from typing import Any
 from aiohttp import ClientError, web
 from answers import Chat, Refusal
 from commands import receive
-from conversations import Conversations
+from conversations import Conversations, setting
 from formatting import GAP, Block, Code, End, Mark, Start, Style, Text, in_fences, parse
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.errors import SlackApiError, SlackClientError
@@ -186,13 +185,15 @@ async def serve(client: AsyncWebClient, signing_secret: str, manager: SessionMan
 
 async def main() -> None:
     """Connect everything."""
+    agent_id = setting("AGENT_ID", "the id of your worker")
+    token = setting("SLACK_BOT_TOKEN", "the bot token of your app")
+    secret = setting("SLACK_SIGNING_SECRET", "the signing secret of your app")
     async with (
         AsyncToolhouse() as toolhouse,
         SQLiteSessionStore("slack.db") as store,
-        SessionManager(toolhouse, os.environ["AGENT_ID"], store=store, on_missing="restart") as manager,
+        SessionManager(toolhouse, agent_id, store=store, on_missing="restart") as manager,
     ):
-        client = AsyncWebClient(os.environ["SLACK_BOT_TOKEN"])
-        await serve(client, os.environ["SLACK_SIGNING_SECRET"], manager, port=3000)
+        await serve(AsyncWebClient(token), secret, manager, port=3000)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ Get a token from @BotFather, then:
 
 import asyncio
 import logging
-import os
 import re
 from collections.abc import Awaitable, Callable
 from html import escape
@@ -20,7 +19,7 @@ from aiogram.exceptions import AiogramError, TelegramBadRequest, TelegramForbidd
 from aiogram.types import BotCommand, LinkPreviewOptions, Message
 from answers import Chat, Refusal
 from commands import COMMANDS, receive
-from conversations import Conversations
+from conversations import Conversations, setting
 from formatting import Block, Code, End, Start, Style, Text, parse
 
 from toolhouse_async import AsyncToolhouse, SessionManager
@@ -157,12 +156,14 @@ async def serve(bot: Bot, manager: SessionManager) -> None:
 
 async def main() -> None:
     """Connect everything."""
+    agent_id = setting("AGENT_ID", "the id of your worker")
+    token = setting("TELEGRAM_TOKEN", "what BotFather has given you")
     async with (
         AsyncToolhouse() as toolhouse,
         SQLiteSessionStore("telegram.db") as store,
-        SessionManager(toolhouse, os.environ["AGENT_ID"], store=store, on_missing="restart") as manager,
+        SessionManager(toolhouse, agent_id, store=store, on_missing="restart") as manager,
     ):
-        await serve(Bot(os.environ["TELEGRAM_TOKEN"]), manager)
+        await serve(Bot(token), manager)
 
 
 if __name__ == "__main__":
