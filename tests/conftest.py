@@ -26,7 +26,6 @@ PLAYED_MANY_TIMES = (
     "exactly_once/test_every_cut.py",
     "exactly_once/test_many_runs.py",
     "exactly_once/test_switches.py",
-    "explore/test_courses.py",
     "security/test_endless.py",
 )
 """Tests of so many cases that counting the lines of each takes minutes; others reach every line as well."""

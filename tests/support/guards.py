@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import os
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ import pytest
 _DESCRIPTORS = Path("/proc/self/fd")
 _SPINS = 10
 """Passes of the loop in which cancelled tasks and closed connections may finish."""
+_AFRESH = 100
+"""Tests behind which all objects are looked at, whatever their age: doing so behind each takes half the time of all."""
+_tests = itertools.count(1)
 _JOIN = 20.0
 """Seconds that a stopping thread may take."""
 
@@ -51,7 +55,10 @@ def no_leftover_resources() -> Iterator[None]:
     """Fail if threads or open files are left, and finalise unreachable objects, so that they warn here."""
     files, threads = _open_files(), set(threading.enumerate())
     yield
+    if next(_tests) % _AFRESH == 0:
+        gc.unfreeze()
     gc.collect()
+    gc.freeze()  # what is in use still is looked at again behind some later test, and not behind each
     started = set(threading.enumerate()) - threads
     left = [f"thread {thread.name!r}" for thread in started if not _joined(thread)]
     left += [f"{number} → {target}" for number, target in (_open_files().items() - files.items())]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.support import guards
 from tests.support.guards import no_leftover_resources, no_leftover_tasks
 
 _ON_LINUX = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system lists no open files")
@@ -53,6 +57,25 @@ def test_a_running_thread_fails(monkeypatch: pytest.MonkeyPatch) -> None:
         thread.start()
     release.set()
     thread.join()
+
+
+def test_what_was_in_use_for_some_tests_is_found_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Kept:
+        """In use first, and then garbage that refers to itself."""
+
+    kept: list[Any] = [Kept()]
+    kept[0].itself = kept[0]
+    found = weakref.ref(kept[0])
+    monkeypatch.setattr(guards, "_tests", itertools.count(98))
+    with no_leftover_resources():
+        pass
+    kept.clear()
+    with no_leftover_resources():
+        pass
+    assert found() is not None
+    with no_leftover_resources():
+        pass
+    assert found() is None
 
 
 def test_unreachable_objects_warn_in_the_test_that_made_them(pytester: pytest.Pytester) -> None:
