@@ -322,6 +322,18 @@ async def test_a_turn_given_up_in_flight_does_not_bar_the_next(how: str) -> None
         assert_accepted(server, "POST one", "PUT two", "PUT three")
 
 
+@pytest.mark.parametrize("how", ["cancelled", "closed", "timed out"])
+async def test_what_was_given_up_and_comes_late_may_be_the_resume_of_the_next(how: str) -> None:
+    """It is delivered once the next one's job is over: the worker answers, and the run waits for nothing more."""
+    before = [*FIRST, user("three"), assistant("Wait. ")]
+    late = history(*before, TOOL, user("two"), assistant("Done."))
+    puts = falls_silent(), answer("ndjson", "Wait. ", job=JOB)
+    async with conversation(*puts, get=chain([history(*before, job=JOB)], repeat(late))) as (session, server):
+        await give_up(session, how)
+        assert (await session.send("three")).text == "Wait. Done."
+        assert_accepted(server, "POST one", "PUT two", "PUT three")
+
+
 async def test_no_answer_in_time_makes_the_session_uncertain() -> None:
     async with conversation(falls_silent(), get=repeat(ARRIVED), timeouts=Timeouts(response=5)) as (session, server):
         assert isinstance(await unknown(session), ResponseTimeoutError)
