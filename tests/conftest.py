@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Iterator
 from functools import cache
 from pathlib import Path
@@ -18,23 +18,67 @@ from tests.support.guards import no_leftover_resources, no_leftover_tasks
 from tests.support.virtual_time import VirtualTimeLoop
 
 HERE = Path(__file__).parent
-THOROUGH = ("benchmarks", "chat/browser", "crash", "docs/browser", "proxies", "soak", "web/frameworks")
-"""Folders of tests that need other programs or much time: ``-m "not thorough"`` leaves them out."""
+OTHER_PROGRAMS = (
+    "benchmarks",
+    "ci",
+    "crash",
+    "frameworks",
+    "mcp/client",
+    "mcp/processes",
+    "proxies",
+    "soak",
+    "web/frameworks",
+)
+"""Folders of tests that measure, or need other programs and packages."""
 
-PLAYED_MANY_TIMES = (
+AROUND = (
+    "bots",
+    "chat",
+    "docs",
+    "web/clients",
+    "cli/conversation/test_chat.py",
+    "cli/conversation/test_lines.py",
+    "cli/sessions/test_asking.py",
+    *(
+        f"cli/test_{name}.py"
+        for name in ("batch_stopped", "completion", "demo", "demo_web", "emulator", "run", "serve_openai", "streams")
+    ),
+)
+"""Tests of what stands around the library, each in processes, in a browser or on a platform."""
+
+SEARCHES = (
+    "batch/test_every_pass.py",
+    "batch/test_every_step.py",
+    "cancellation/test_every_pass.py",
     "cancellation/test_every_wait.py",
     "exactly_once/test_every_cut.py",
     "exactly_once/test_many_runs.py",
     "exactly_once/test_switches.py",
+    "explore",
+    "fuzz",
+    "manager/test_every_pass.py",
+    "manager/test_every_wait.py",
+    "model",
     "security/test_endless.py",
+    "turn/test_histories.py",
 )
-"""Tests of so many cases that counting the lines of each takes minutes; others reach every line as well."""
+"""Tests of very many cases, or of very large ones."""
+
+THOROUGH = (*OTHER_PROGRAMS, *AROUND, *SEARCHES)
+"""Folders and files of tests that need other programs or much time: ``-m "not thorough"`` leaves them out."""
 
 # No clock decides about a test, and each run has the same examples; "exploring" has new ones, "brief" has few.
 settings.register_profile("exploring", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("everyday", settings.get_profile("exploring"), derandomize=True)
 settings.register_profile("brief", settings.get_profile("everyday"), max_examples=20)
 settings.load_profile("everyday")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many workers again as processors: some tests wait for other processes, or for time to pass."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + cores // 2
 
 
 def pytest_configure() -> None:
@@ -46,10 +90,13 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+_THOROUGH = tuple(f"{HERE / place}{os.sep}" for place in THOROUGH)
+
+
 @cache
 def is_thorough(path: Path) -> bool:
     """Whether tests there are thorough, all of them."""
-    return any(path.is_relative_to(HERE / folder) for folder in THOROUGH)
+    return f"{path}{os.sep}".startswith(_THOROUGH)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -57,7 +104,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     chosen = config.option.markexpr
     if chosen == "not thorough" and is_thorough(collection_path):
         return True
-    leads_there = any((HERE / folder).is_relative_to(collection_path) for folder in THOROUGH)
+    leads_there = any(place.startswith(f"{collection_path}{os.sep}") for place in _THOROUGH)
     if chosen == "thorough" and not is_thorough(collection_path) and not leads_there:
         return True
     return None
@@ -87,19 +134,6 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Count no lines in tests of very many cases, where lines are counted."""
-    counting = sys.modules["coverage"].Coverage.current() if "coverage" in sys.modules else None
-    if counting is None or not any(item.path.is_relative_to(HERE / played) for played in PLAYED_MANY_TIMES):
-        return (yield)
-    counting.stop()
-    try:
-        return (yield)
-    finally:
-        counting.start()
-
-
 @pytest.fixture(scope="module")
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     """Virtual time, unless the module says ``REAL_TIME = True``."""
@@ -111,6 +145,13 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 async def loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
     """The event loop of the test, kept open until what depends on this fixture is torn down."""
     yield asyncio.get_running_loop()  # noqa: PT022 - a fixture that returns lets go of the loop at once
+
+
+@pytest.fixture
+def pytester(pytester: pytest.Pytester) -> pytest.Pytester:
+    """With settings of its own: else it takes this project's, where temporary files lie in its folder."""
+    pytester.makeini("[pytest]")
+    return pytester
 
 
 @pytest.fixture(autouse=True)

@@ -24,6 +24,7 @@ from toolhouse_async import (
     Limits,
     OutcomeUnknownError,
     RedirectError,
+    SessionManager,
     Timeouts,
     ToolhouseError,
     UnexpectedContentError,
@@ -341,6 +342,22 @@ def test_a_proxy_that_is_none(proxy: Any) -> None:
         AsyncToolhouse(KEY, proxy=proxy)
 
 
+@pytest.mark.parametrize(
+    ("name", "wrong", "why"),
+    [
+        ("timeouts", 30, r"timeouts must be Timeouts, as in timeouts=Timeouts\(connect=…\), not int"),
+        ("retries", 3, r"retries must be RetryPolicy, as in retries=RetryPolicy\(max_attempts=…\), not int"),
+        ("polling", 5.0, r"polling must be PollingPolicy, as in polling=PollingPolicy\(min_interval=…\), not float"),
+        ("recovery", False, r"recovery must be RecoveryPolicy, as in recovery=RecoveryPolicy\(quiet=…\), not bool"),
+        ("limits", None, r"limits must be Limits, as in limits=Limits\(max_connections=…\), not NoneType"),
+        ("decoder", dict, "decoder must be an EventDecoder or None, not type"),
+    ],
+)
+def test_settings_of_another_type(name: str, wrong: Any, why: str) -> None:
+    with pytest.raises(ConfigurationError, match=why):
+        AsyncToolhouse("", **{name: wrong})
+
+
 async def test_cookies_are_neither_kept_nor_sent() -> None:
     answers = [said("x", headers={"Set-Cookie": "a=b; Path=/"}), history(), said("y")]
     async with RawServer(answers) as server, client_of(server) as toolhouse:
@@ -421,8 +438,11 @@ async def test_headers_of_our_own_and_of_the_user() -> None:
      "Transfer-Encoding"],
 )  # fmt: skip
 def test_headers_that_are_ours_are_not_overridden(name: str) -> None:
-    with pytest.raises(ConfigurationError, match=name):
+    with pytest.raises(ConfigurationError, match=name) as caught:
         AsyncToolhouse(KEY, headers={name: "x"})
+    with pytest.raises(ConfigurationError) as by_turn:
+        AsyncToolhouse(KEY).stream("a", "x", headers={name: "x"})
+    assert str(by_turn.value) == str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -432,8 +452,29 @@ def test_headers_that_are_ours_are_not_overridden(name: str) -> None:
     ids=ascii,
 )  # fmt: skip
 def test_headers_that_are_none(headers: Any) -> None:
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConfigurationError) as caught:
         AsyncToolhouse(KEY, headers=headers)
+    with pytest.raises(ConfigurationError) as by_turn:
+        AsyncToolhouse(KEY).stream("a", "x", headers=headers)
+    assert str(by_turn.value) == str(caught.value)
+
+
+async def test_a_header_of_the_users_replaces_one_of_the_same_name_in_any_case() -> None:
+    heads: list[bytes] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(said("x", until_close=True))
+        writer.close()
+
+    async with await asyncio.start_server(script, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with AsyncToolhouse(KEY, base_url=url, headers={"user-agent": "mine/1", "ACCEPT": "x/y"}) as toolhouse:
+            await toolhouse.run("a", settle=False)
+            await toolhouse.run("a", settle=False, headers={"User-agent": "mine/2"})
+    agents = [[line for line in head.split(b"\r\n") if line.lower().startswith(b"user-agent:")] for head in heads]
+    assert agents == [[b"user-agent: mine/1"], [b"User-agent: mine/2"]]
+    assert [head.lower().count(b"accept:") for head in heads] == [1, 1]
 
 
 # Ids
@@ -462,6 +503,24 @@ async def test_ids_that_are_none_are_refused_before_any_io(bad: Any) -> None:
                     await made
             assert len(str(caught.value)) < 1000
         assert server.connections == 0
+
+
+async def test_slips_with_an_agent_id_are_refused_wherever_one_is_taken() -> None:
+    key = "key-of-mine-0123"
+    page = "https://app.toolhouse.ai/agents/0f8fad5b-d9cb-469f-a165-70867728950e"
+    async with AsyncToolhouse(key) as toolhouse:
+        for agent_id, why in ((page, "https://agents.toolhouse.ai/<agent id>"), (key, "the same")):
+            for call in (
+                lambda given=agent_id: toolhouse.session(given),
+                lambda given=agent_id: toolhouse.stream(given, "x"),
+                lambda given=agent_id: toolhouse.map(given, ["x"]),
+                lambda given=agent_id: SessionManager(toolhouse, given),
+            ):
+                with pytest.raises(ConfigurationError, match=why) as caught:
+                    call()
+                assert key not in str(caught.value)
+    with pytest.raises(ConfigurationError, match="another page of Toolhouse"):
+        JobToken(page, "r1", "j1", 0.0)
 
 
 async def test_a_worker_by_its_url() -> None:

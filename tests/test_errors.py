@@ -48,6 +48,7 @@ ToolhouseError
         TooManyRoundsError
     TurnTimeoutError TimeoutError
     WorkerError
+    AnswerFormatError ValueError
     StoreError
         LeaseLostError
     EventsDroppedError LookupError

@@ -228,3 +228,30 @@ def test_events_of_any_depth_are_compared_pickled_and_copied() -> None:
     assert pickle.loads(pickle.dumps(completed)) == completed
     message = Message("user", nested(20_000), nested(20_000))
     assert pickle.loads(pickle.dumps(message)) == message
+
+
+def unread(line: bytes) -> UnknownEvent:
+    """An event whose data nobody has asked for; the decoder makes such of lines that it knows to be JSON."""
+    event = object.__new__(UnknownEvent)
+    event.type, event.line = "odd", line
+    return event
+
+
+def test_data_that_were_not_parsed_are_when_they_are_asked_for() -> None:
+    line, whole = b'{"type":"odd","n":[1]}', UnknownEvent("odd", {"type": "odd", "n": [1]})
+    assert unread(line).data == whole.data
+    assert unread(line) == whole == unread(line)
+    assert repr(unread(line)) == repr(whole)
+    assert pickle.loads(pickle.dumps(unread(line))) == copy.copy(unread(line)) == copy.deepcopy(unread(line)) == whole
+    assert attrs.asdict(unread(line)) == attrs.asdict(attrs.evolve(whole, line=line))
+    match unread(line):
+        case UnknownEvent("odd", {"n": [number]}):
+            assert number == 1
+        case _:
+            pytest.fail("it does not match")
+    event = unread(line)
+    event.data["n"] = 2
+    assert event.data["n"] == 2
+    assert not hasattr(event, "other")
+    with pytest.raises(AttributeError, match="'UnknownEvent' object has no attribute 'text'"):
+        _ = event.text  # type: ignore[attr-defined]

@@ -39,7 +39,9 @@ async def test_it_shows_whom_it_waits_for() -> None:
         assert inspect.isawaitable(waiter)
 
 
-@pytest.mark.parametrize("bad", [{"timeout": -1}, {"timeout": "5"}, {"resume_message": None}, {"resume_message": 7}])
+@pytest.mark.parametrize(
+    "bad", [{"timeout": -1}, {"timeout": "5"}, {"resume_message": None}, {"resume_message": 7}, {"polling": 5}]
+)
 async def test_wrong_arguments(bad: Any) -> None:
     async with talk([]) as (_, toolhouse):
         session = toolhouse.session("a", run_id="r1")

@@ -7,10 +7,20 @@ import logging
 import re
 from typing import Any
 
+import attrs
 import pytest
 
 from tests.support.answers import KEY
-from toolhouse_async import AsyncToolhouse, AuthenticationError, JobStarted, PollingPolicy, ServerError
+from toolhouse_async import (
+    AsyncToolhouse,
+    AuthenticationError,
+    JobStarted,
+    OutcomeUnknownError,
+    PollingPolicy,
+    ServerError,
+)
+from toolhouse_async._observers import METHODS
+from toolhouse_async.observe import LINES, Logging, TurnEnded
 from toolhouse_async.testing import WorkersEmulator
 
 SECRETS = (KEY, "Swordfish", "canary", "hunter2")
@@ -47,17 +57,21 @@ async def test_a_job_that_is_stuck(caplog: pytest.LogCaptureFixture) -> None:
             async with toolhouse.session("worker") as session, session.stream("Swordfish") as turn:
                 job = next(event.job_id for event in [e async for e in turn] if isinstance(event, JobStarted))
             run = session.run_id
+    url = re.escape(server.url)
     check(
         caplog,
-        r"POST /ndjson/worker: sending 23 bytes",
-        rf"POST /ndjson/worker: answered with 200, run {run}, job {job} after \d\.\d{{3}} s",
-        rf"GET /worker/{run}: sending 0 bytes",
-        rf"GET /worker/{run}: answered with 200, run {run}, job {job} after .* s",
-        rf"run {run}: poll 1: job {job} is running; the next in 2\.0 s, if any",
-        rf"run {run}: poll 2: job {job} is running; .*",
-        rf"run {run}: poll \d+: no job is running; .*",
-        rf"PUT /ndjson/worker/{run}: sending 14 bytes",
-        rf"PUT /ndjson/worker/{run}: answered with 200, run {run}, job None after .* s",
+        r"turn \d+: a message to worker",
+        rf"turn \d+: POST {url}/ndjson/worker, attempt 1",
+        rf"turn \d+: POST {url}/ndjson/worker was answered with 200 after \d\.\d{{3}} s",
+        rf"turn \d+: job {job} runs",
+        rf"turn \d+: GET {url}/worker/{run}, attempt 1",
+        rf"turn \d+: GET {url}/worker/{run} was answered with 200 after .* s",
+        rf"turn \d+: job {job} runs for \d+\.\d s; poll 1, the next in 2\.0 s",
+        rf"turn \d+: job {job} runs for .* s; poll 2, .*",
+        rf"turn \d+: job {job} is over after \d+\.\d s and \d+ polls",
+        rf"turn \d+: PUT {url}/ndjson/worker/{run}, attempt 1",
+        rf"turn \d+: PUT {url}/ndjson/worker/{run} was answered with 200 after .* s",
+        rf"turn \d+: completed after .* s, run {run}",
     )
 
 
@@ -72,11 +86,12 @@ async def test_what_fails(caplog: pytest.LogCaptureFixture) -> None:
             await toolhouse.history("worker", "run")
     check(
         caplog,
-        r"POST /ndjson/worker: AuthenticationError after \d\.\d{3} s",
-        r"run None: the turn has ended by AuthenticationError",
-        r"GET /worker/run: ServerError after .*",
+        r"turn \d+: POST .*/ndjson/worker was answered with 401 after \d\.\d{3} s",
+        r"turn \d+: failed by AuthenticationError after \d\.\d{3} s, run None",
+        r"turn None: GET .*/worker/run was answered with 503 after .*",
         r"GET /worker/run: attempt 1 failed \(ServerError\); again in .*",
-        r"GET /worker/run: ServerError after .*",
+        r"turn None: GET .*/worker/run, attempt 2",
+        r"turn None: GET .*/worker/run was answered with 503 after .*",
     )
 
 
@@ -90,4 +105,57 @@ async def test_a_history_that_cannot_be_read(caplog: pytest.LogCaptureFixture) -
     async with emulator.serve() as server, AsyncToolhouse(KEY, base_url=server.url) as toolhouse:
         emulator.faults.add(method="GET", status=503, body="hunter2")
         await toolhouse.run("worker", "Swordfish", settle=True)
-    check(caplog, r"run .* could not be read: ServerError", r"GET /worker/.*: answered with 200, .*")
+    check(caplog, r"run .* could not be read: ServerError", r"turn .*: GET .* was answered with 200 .*")
+
+
+async def told(caplog: pytest.LogCaptureFixture, **options: Any) -> list[dict[str, Any]]:
+    """What programs are told of a turn that calls a tool, and of one of unknown fate."""
+    emulator = WorkersEmulator(api_key=KEY)
+
+    @emulator.worker("worker")
+    async def worker(ctx: Any) -> Any:
+        yield (call := ctx.tool_call("hunt", {"for": "canary"}))
+        yield ctx.tool_result(call, "hunter2")
+        yield ctx.text("canary")
+
+    async with emulator.serve() as server, AsyncToolhouse(KEY, base_url=server.url, **options) as toolhouse:
+        await toolhouse.run("worker", "Swordfish")
+        emulator.faults.add(method="POST", accept=True, cut="rst")
+        with pytest.raises(OutcomeUnknownError):
+            await toolhouse.run("worker", "Swordfish")
+    return [record.toolhouse for record in caplog.records if hasattr(record, "toolhouse")]
+
+
+async def test_programs_read_the_fields_of_its_records(caplog: pytest.LogCaptureFixture) -> None:
+    fields = await told(caplog)
+    events = [each["event"] for each in fields if not each["event"].startswith("request_")]
+    first = ["turn_begun", "tool_called", "tool_returned", "turn_ended"]
+    assert events == [*first, "turn_begun", "outcome_unknown", "turn_ended"]
+    assert {"event": "request_answered", "status": 200, "method": "POST"}.items() <= fields[2].items()
+    assert not [each for each in fields if any(secret in str(each) for secret in SECRETS)]
+
+
+async def test_words_are_in_fields_where_they_are_asked_for_and_in_no_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, logger="tests.words")
+    logger = logging.getLogger("tests.words")
+    fields = await told(caplog, observers=[Logging(logger, content=True)])
+    check(caplog)
+    assert {record.name for record in caplog.records if hasattr(record, "toolhouse")} == {"tests.words"}
+    assert [each["text"] for each in fields if each["event"] == "turn_ended"] == ["canary", ""]
+
+
+@pytest.mark.parametrize(("level", "is_told"), [(logging.WARNING, False), (logging.INFO, True)])
+def test_a_client_logs_if_it_would_be_heard_when_it_is_made(
+    caplog: pytest.LogCaptureFixture, level: int, is_told: bool
+) -> None:
+    caplog.set_level(level, logger="toolhouse_async")
+    assert (AsyncToolhouse(KEY)._core.observers is not None) is is_told
+
+
+def test_every_record_has_a_line_of_its_own_fields() -> None:
+    kinds = {name: kind for kind, name in METHODS.items()} | {"turn_failed": TurnEnded}
+    assert set(LINES) == set(kinds)
+    for name, (_, line) in LINES.items():
+        assert set(re.findall(r"%\((\w+)\)", line)) <= {field.name for field in attrs.fields(kinds[name])}

@@ -8,7 +8,15 @@ import pytest
 
 from tests.support.answers import client_of, said
 from tests.support.raw_server import RawServer, Request, silence
-from toolhouse_async import AsyncToolhouse, ClosedError, MapItem, MapIterator, NotFoundError, TurnResult
+from toolhouse_async import (
+    AsyncToolhouse,
+    ClosedError,
+    ConfigurationError,
+    MapItem,
+    MapIterator,
+    NotFoundError,
+    TurnResult,
+)
 from toolhouse_async.testing import WorkersEmulator
 from toolhouse_async.testing.workers import echo
 
@@ -174,6 +182,34 @@ async def test_a_message_that_is_none_is_a_failure_of_its_own(toolhouse: AsyncTo
     items = [item async for item in toolhouse.map("a", messages, ordered=True)]
     assert [item.message for item in items] == messages
     assert [item.error is None for item in items] == [True, False, True]
+
+
+class Table:
+    """Like a DataFrame of pandas: its iterator gives the names of its columns."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("id", "question"))
+
+    def itertuples(self) -> Iterator[tuple[str, str]]:
+        return iter([("q1", "What is 2 + 2?")])
+
+
+@pytest.mark.parametrize(
+    ("messages", "why"),
+    [
+        ("text", "messages must be an iterable or async iterable of strings"),
+        ({"q1": "What is 2 + 2?"}, "messages must be an iterable or async iterable of strings, not dict"),
+        (5, "messages must be an iterable"),
+        (Table(), r"messages is a table, .* frame\['question'\]"),
+    ],
+    ids=["text", "mapping", "number", "table"],
+)
+async def test_what_are_no_messages_is_refused(
+    toolhouse: AsyncToolhouse, server: RawServer, messages: Any, why: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=why):
+        toolhouse.map("a", messages)
+    assert server.requests == []
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])

@@ -13,13 +13,16 @@ from types import ModuleType
 import pytest
 
 import toolhouse_async
-from tests.support.imports import read_imports
+from tests.support.imports import Import, read_imports
 from toolhouse_async import errors, events
 
 LIBRARIES = {"aiohttp", "anyio", "orjson"}
-IMPORTS = read_imports(Path(toolhouse_async.__file__).parent)
 PUBLIC = {name: getattr(toolhouse_async, name) for name in toolhouse_async.__all__}
 CLASSES = {name: value for name, value in PUBLIC.items() if inspect.isclass(value)}
+
+
+def imports() -> list[Import]:
+    return read_imports(Path(toolhouse_async.__file__).parent)
 
 
 def test_all_names_every_public_name_once() -> None:
@@ -44,6 +47,13 @@ def test_the_version_is_that_of_the_distribution() -> None:
 
 def test_the_types_are_shipped() -> None:
     assert importlib.resources.files(toolhouse_async).joinpath("py.typed").is_file()
+
+
+@pytest.mark.parametrize("name", ["toolhouse-async", "migrate-to-toolhouse-async"])
+def test_the_skills_are_shipped_without_code(name: str) -> None:
+    skill = importlib.resources.files(toolhouse_async).joinpath("skills", name)
+    assert [file.name for file in skill.iterdir()] == ["SKILL.md"]
+    assert skill.joinpath("SKILL.md").read_text("utf-8").startswith(f"---\nname: {name}\n")
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -79,7 +89,7 @@ def names_in(annotation: object) -> set[str]:
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_no_public_signature_names_another_librarys_type(name: str) -> None:
-    foreign = {(each.importer, each.bound) for each in IMPORTS if each.library in LIBRARIES}
+    foreign = {(each.importer, each.bound) for each in imports() if each.library in LIBRARIES}
     found = [
         (where, annotation)
         for module, where, annotation in signatures(PUBLIC[name])

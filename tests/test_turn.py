@@ -413,6 +413,21 @@ async def test_options_that_are_wrong_are_refused_before_any_io(options: Any) ->
         assert server.connections == 0
 
 
+async def test_an_unknown_option_is_told_with_those_that_are_known() -> None:
+    async with talk([]) as (server, toolhouse):
+        wrong: Any = {"temperature": 0.2, "stream": True}
+        with pytest.raises(ConfigurationError) as caught:
+            toolhouse.stream("a", "x", **wrong)
+        known = (
+            "background, extra_body, format, headers, on_conflict, recover, resume_message, settle, timeout, timeouts"
+        )
+        assert str(caught.value) == f"unknown turn options: stream, temperature (there are {known})"
+        wrong = {"vars": {"city": "Graz"}, "bundle": "b"}
+        with pytest.raises(ConfigurationError, match=r"bundle, vars .*are a session's: toolhouse\.session\("):
+            toolhouse.stream("a", "x", **wrong)
+        assert server.connections == 0
+
+
 async def test_a_malformed_run_id_ends_the_turn_and_is_shown_bounded() -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> None:
         writer.write(said("x", run="x" * 5000, ends=False))

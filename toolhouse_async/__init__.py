@@ -9,18 +9,21 @@ One ``async for`` over typed events carries a turn through streaming, background
                     ...
 """
 
+import importlib
 import typing
 
 from ._client import AsyncToolhouse
 from ._held import Turn
 from ._map import MapIterator
 from ._session import BackgroundJobWaiter, Session
+from ._values.batches import BatchItem, BatchProgress
 from ._values.options import TurnOptions
 from ._values.results import JobRecord, JobStatus, JobToken, MapItem, Message, ToolExchange, TurnResult
 from ._values.settings import Limits, PollingPolicy, RecoveryPolicy, RetryPolicy, Timeouts
 from ._version import __version__
 from ._wire.decode import EventDecoder
 from .errors import (
+    AnswerFormatError,
     APIStatusError,
     AuthenticationError,
     BadRequestError,
@@ -78,14 +81,19 @@ from .events import (
 )
 
 if typing.TYPE_CHECKING:
+    from ._batch.batch import Batch
     from .manager import SessionManager
 
 __all__ = [
     "APIStatusError",
+    "AnswerFormatError",
     "AsyncToolhouse",
     "AuthenticationError",
     "BackgroundJobWaiter",
     "BadRequestError",
+    "Batch",
+    "BatchItem",
+    "BatchProgress",
     "BodyTooLargeError",
     "ClosedError",
     "ConfigurationError",
@@ -157,11 +165,13 @@ __all__ = [
 ]
 
 
+_LATER = {"Batch": "._batch.batch", "SessionManager": ".manager"}
+"""What not every program needs, and where it is."""
+
+
 def __getattr__(name: str) -> object:
     """Load what not every program needs, on its first use."""
-    if name != "SessionManager":
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .manager import SessionManager
-
-    globals()[name] = SessionManager
-    return SessionManager
+    globals()[name] = value = getattr(importlib.import_module(_LATER[name], __name__), name)
+    return value

@@ -4,31 +4,41 @@ from __future__ import annotations
 
 import os
 import random
-import re
 import ssl
-from collections.abc import AsyncIterable, Iterable, Mapping
-from ipaddress import ip_address
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from functools import partial
+from logging import INFO
 from types import TracebackType
-from typing import Any, Final, Self, Unpack
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 from ._core import Core
 from ._held import Turn
+from ._http.addresses import check_way, checked_url
 from ._http.credentials import ApiKey, Credentials, sealed
 from ._http.service import HTTPService
 from ._http.transport import AiohttpTransport
+from ._log import log
 from ._map import MapIterator
 from ._run.conversation import NO_EXTRAS, Conversation, Extras
 from ._session import BackgroundJobWaiter, Session, make_options
+from ._source import check_items
 from ._turn.knowledge import Rules
+from ._values.headers import check_headers
 from ._values.nested import half_made
-from ._values.options import TurnOptions
+from ._values.options import TurnOptions, check_count
 from ._values.results import JobStatus, JobToken, Message, TurnResult
-from ._values.settings import Limits, PollingPolicy, RecoveryPolicy, RetryPolicy, Timeouts
+from ._values.settings import Limits, PollingPolicy, RecoveryPolicy, RetryPolicy, Timeouts, check_setting
 from ._version import __version__
 from ._wire.decode import EventDecoder
 from ._wire.ids import agent_id_of, check_id
 from .errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from ._batch.batch import Batch
+    from ._http.observed import ObservedRequests
+    from ._observers import Observers
+    from .observe import Observer
+    from .stores import SessionStore
 
 BASE_URL: Final = "https://agents.toolhouse.ai"
 """The service, by its documentation."""
@@ -55,6 +65,7 @@ class AsyncToolhouse:
         proxy: The URL of an HTTP proxy. Those of the environment are not used.
         ssl_context: Trusted certificates and TLS settings; the default verifies.
         allow_insecure: Allow ``http://`` to hosts other than this machine, or through a proxy on another.
+        observers: Who is told what its turns and requests do: each an :class:`~toolhouse_async.observe.Observer`.
 
     Raises:
         ConfigurationError: An argument is wrong; the message says what to do.
@@ -75,43 +86,48 @@ class AsyncToolhouse:
         proxy: str | None = None,
         ssl_context: ssl.SSLContext | None = None,
         allow_insecure: bool = False,
+        observers: Iterable[Observer] = (),
     ) -> None:
         key = sealed(api_key)
         del api_key  # no frame that an error leaves holds it
         if base_url is None:
             base_url = os.environ.get("TOOLHOUSE_BASE_URL") or BASE_URL
-        self._base_url = _checked_url(base_url, "base_url", allow_insecure=allow_insecure)
+        self._base_url = checked_url(base_url, "base_url", allow_insecure=allow_insecure)
         if proxy is not None:
-            _checked_url(proxy, "proxy", allow_insecure=True)
-            _check_way(self._base_url, proxy, allow_insecure=allow_insecure)
+            checked_url(proxy, "proxy", allow_insecure=True)
+            check_way(self._base_url, proxy, allow_insecure=allow_insecure)
         if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
             raise ConfigurationError(
                 "ssl_context must be an ssl.SSLContext or None; certificates are always verified by default"
             )
+        check_setting("timeouts", timeouts, Timeouts)
+        check_setting("retries", retries, RetryPolicy)
+        check_setting("polling", polling, PollingPolicy)
+        check_setting("recovery", recovery, RecoveryPolicy)
+        check_setting("limits", limits, Limits)
+        if decoder is not None and not isinstance(decoder, EventDecoder):
+            raise ConfigurationError(f"decoder must be an EventDecoder or None, not {type(decoder).__name__}")
         self._transport = AiohttpTransport(
             self._base_url,
             timeouts=timeouts,
             limits=limits,
-            headers={
-                **_checked_headers(headers or {}),
-                "Accept-Encoding": "identity",
-            },
+            headers={**_with_defaults(check_headers(headers or {})), "Accept-Encoding": "identity"},
             proxy=proxy,
             ssl_context=ssl_context,
         )
+        self._credentials = Credentials(key)
+        told, requests = _prepared(observers, self._base_url) if observers or log.isEnabledFor(INFO) else (None, None)
         service = HTTPService(
             self._transport,
-            Credentials(key),
+            self._credentials,
             retries=retries,
             timeouts=timeouts,
             limits=limits,
             randomness=random.SystemRandom(),  # has no state that processes made by fork would share
+            observed=requests,
         )
-        self._core = Core(
-            service,
-            timeouts=timeouts,
-            rules=Rules(polling, recovery, decoder or EventDecoder(), limits.max_line),
-        )
+        rules = Rules(polling, recovery, decoder or EventDecoder(), limits.max_line)
+        self._core = Core(service, rules=rules, observers=told)
 
     async def __aenter__(self) -> Self:
         self._core.check_usable()
@@ -159,7 +175,12 @@ class AsyncToolhouse:
         return Session(self._conversation(agent_id, run_id, extras))
 
     def _conversation(self, agent_id: str, run_id: str | None, extras: Extras = NO_EXTRAS) -> Conversation:
-        return Conversation(self._core, agent_id_of(agent_id, self._base_url, BASE_URL), run_id, extras)
+        return Conversation(self._core, self._agent_id(agent_id), run_id, extras)
+
+    def _agent_id(self, value: str) -> str:
+        agent_id = agent_id_of(value, self._base_url, BASE_URL)
+        self._credentials.refuse(agent_id)
+        return agent_id
 
     def stream(self, agent_id: str, message: str | None = None, **turn_options: Unpack[TurnOptions]) -> Turn:
         """Prepare the first turn of a new conversation; nothing is sent before its first step.
@@ -184,6 +205,18 @@ class AsyncToolhouse:
         Cancelling closes the turn; the message was sent by then or not.
         """
         return await self.stream(agent_id, message, **turn_options).result()
+
+    async def recover(
+        self, agent_id: str, run_id: str, message: str | None = None, **turn_options: Unpack[TurnOptions]
+    ) -> TurnResult:
+        """Get the answer to a message that another process has sent; as :meth:`Session.recover`.
+
+        Raises:
+            ToolhouseError: See there.
+
+        May be cancelled and repeated at will.
+        """
+        return await Session(self._conversation(agent_id, check_id(run_id, "run id"))).recover(message, **turn_options)
 
     async def history(self, agent_id: str, run_id: str) -> list[Message]:
         """Read a conversation: one GET, retried as reads may be.
@@ -261,12 +294,10 @@ class AsyncToolhouse:
             ConfigurationError: An argument is wrong.
         """
         self._core.check_open()
-        agent_id = agent_id_of(agent_id, self._base_url, BASE_URL)
+        agent_id = self._agent_id(agent_id)
         make_options(turn_options)
-        if type(concurrency) is not int or concurrency < 1:
-            raise ConfigurationError(f"concurrency must be at least 1, not {concurrency!r:.80}")
-        if isinstance(messages, str | bytes) or not isinstance(messages, Iterable | AsyncIterable):
-            raise ConfigurationError("messages must be an iterable or async iterable of messages")
+        check_count(concurrency, "concurrency")
+        check_items("messages", messages, "strings", "one column, such as frame['question']")
         return MapIterator(
             lambda message: self.run(agent_id, message, **turn_options),
             messages,
@@ -275,96 +306,65 @@ class AsyncToolhouse:
             ordered=ordered,
         )
 
+    def batch(
+        self,
+        agent_id: str,
+        rows: Iterable[Any] | AsyncIterable[Any],
+        *,
+        store: SessionStore,
+        name: str,
+        key: Callable[[Any, int], str] | None = None,
+        template: str | None = None,
+        concurrency: int = 10,
+        rate: float | None = None,
+        retry_unknown: bool = False,
+        lease: float = 30,
+        **turn_options: Unpack[TurnOptions],
+    ) -> Batch:
+        """Ask a question for each of many rows, each once, whatever dies: see :class:`~toolhouse_async.Batch`.
 
-def _checked_url(url: str, what: str, *, allow_insecure: bool) -> str:
-    if not isinstance(url, str) or not url.isprintable() or any(c in url for c in " \\"):
-        raise ConfigurationError(f"{what} is not a URL{_quoted(url, what)}")
-    try:
-        parts = urlsplit(url)
-        valid = bool(parts.hostname) and parts.scheme in ("http", "https") and parts.port != 0
-    except ValueError:
-        parts, valid = None, False
-    if parts is None:  # raised here, since the error that is handled above may quote a password
-        raise ConfigurationError(f"{what} is not a URL{_quoted(url, what)}{_ENCODE if '@' in url else ''}")
-    if not valid:
-        raise ConfigurationError(f"{what} must be an http:// or https:// URL{_quoted(url, what)}")
-    if "@" in f"{parts.path}{parts.query}{parts.fragment}":
-        raise ConfigurationError(f"{what} has an @ behind its host: {_shown(url)}{_ENCODE}")
-    if "?" in url or "#" in url:
-        raise ConfigurationError(f"{what} takes no query or fragment: {_shown(url)}")
-    if what == "base_url" and "@" in url:
-        raise ConfigurationError("base_url takes no user or password; pass the key as api_key")
-    if parts.scheme == "http" and not allow_insecure and not _is_loopback(parts.hostname or ""):
-        raise ConfigurationError(
-            f"{what} is http:// and would send the key in the clear to {parts.hostname}: "
-            "use https://, or pass allow_insecure=True if you mean it"
+        Nothing is read or sent before the first step. The same ``name`` in the same ``store`` goes on where it stopped:
+        after a crash, and in any number of processes at once.
+
+        Args:
+            agent_id: The worker's id or URL.
+            rows: Strings or mappings; an iterable or async iterable, pulled as there is room.
+            store: Where it is written down what was sent and answered. The batch does not close it.
+            name: The batch's name: any string.
+            key: Makes of a row and its index a string by which the row is known again; default the index. Give it
+                where rows may be added, taken away or moved between two starts.
+            template: The message, as a pattern of ``str.format``: ``{city}`` is that field of a mapping, ``{}`` a row
+                that is a string. Mappings need it; a string is its own message without it.
+            concurrency: Rows under way at once.
+            rate: Messages begun a second, evenly; ``None``: as there is room.
+            retry_unknown: Whether a message is sent again where nobody knows if the service has accepted it.
+            lease: Seconds after which others may take over a row whose process has stopped.
+            **turn_options: See :class:`~toolhouse_async.TurnOptions`; for every row.
+
+        Raises:
+            ConfigurationError: An argument is wrong.
+            ClosedError: The client is closed.
+        """
+        from ._batch.batch import Batch  # here, since few programs need it
+
+        self._core.check_open()
+        conversations = partial(self._conversation, self._agent_id(agent_id))
+        return Batch(
+            conversations, rows, store, name, key, template, concurrency, rate, retry_unknown, lease, turn_options
         )
-    return url.rstrip("/")
 
 
-def _check_way(base_url: str, proxy: str, *, allow_insecure: bool) -> None:
-    """Refuse a way on which a proxy elsewhere reads the key: TLS alone hides it from one, and HTTP goes through one."""
-    host = urlsplit(proxy).hostname or ""
-    if urlsplit(base_url).scheme == "http" and not allow_insecure and not _is_loopback(host):
-        raise ConfigurationError(
-            f"base_url is http:// and would send the key in the clear through the proxy {host}: "
-            "use https://, leave proxy= out, or pass allow_insecure=True if you mean it"
-        )
+def _prepared(observers: Iterable[Observer], base_url: str) -> tuple[Observers, ObservedRequests]:
+    """What tells observers of turns and of requests; loaded here, since few programs have any."""
+    from ._http.observed import ObservedRequests
+    from ._observers import Observers
+
+    told = Observers(observers)
+    return told, ObservedRequests(told, base_url)
 
 
-_ENCODE: Final = " (write an @, : / ? or # of a user or password as %40, %3A, %2F, %3F or %23)"
-
-
-def _quoted(url: object, what: str) -> str:
-    """Show what is no URL; of a proxy no more than a scheme, a host and a port, since all else may be a password."""
-    if what == "proxy" and not (isinstance(url, str) and _HOST_AND_PORT.fullmatch(url)):
-        return ", such as http://host:3128"
-    return f": {_shown(url)}"
-
-
-_HOST_AND_PORT: Final = re.compile(r"([a-z][a-z0-9+.-]*://)?[\w.-]+(:[0-9]{1,5})?/?", re.IGNORECASE)
-
-
-def _shown(url: object) -> str:
-    """A URL without what stands before its last @, which may be a password, and without a query or fragment."""
-    shown = re.sub(r"(?is).*(?:@|\N{FULLWIDTH COMMERCIAL AT}|\N{SMALL COMMERCIAL AT}|%40)", "…@", repr(url))
-    return re.sub(r"(?s)([?#]).+", r"\1…", shown)[:200]
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":  # not what lies below it: many systems ask the network's DNS for that
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    if not isinstance(headers, Mapping):
-        raise ConfigurationError("headers must be a mapping of names to values")
-    checked = {"User-Agent": f"toolhouse-async/{__version__}", "Accept": "*/*"}
-    for name, value in headers.items():
-        valid = isinstance(name, str) and _HEADER_NAME.fullmatch(name) and isinstance(value, str)
-        if not valid or not _HEADER_VALUE.fullmatch(value):
-            raise ConfigurationError(f"header {name!r:.80} is not a name of HTTP with a value of printable Latin-1")
-        if name.lower() in _OURS:
-            raise ConfigurationError(f"header {name!r:.80} is set by the client itself")
-        checked[name] = value
-    return checked
-
-
-_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-_OURS: Final = frozenset(
-    (
-        "authorization",
-        "accept-encoding",
-        "connection",
-        "content-length",
-        "content-type",
-        "cookie",
-        "host",
-        "transfer-encoding",
-    )
-)
+def _with_defaults(headers: dict[str, str]) -> dict[str, str]:
+    """Headers with those that are sent in any case; names are the same in any case."""
+    given = {name.lower() for name in headers}
+    defaults = {"User-Agent": f"toolhouse-async/{__version__}", "Accept": "*/*"}
+    return {name: value for name, value in defaults.items() if name.lower() not in given} | headers

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Final, Protocol
 from weakref import WeakValueDictionary, ref
 
 from ._http.port import Service
@@ -15,8 +15,11 @@ from ._run.poll import RunPoll
 from ._run.shared import SharedRun
 from ._turn.knowledge import Rules, Run
 from ._turn.polls import Polls
-from ._values.settings import PollingPolicy, Timeouts
+from ._values.settings import PollingPolicy
 from .errors import ClosedError, ConfigurationError, ToolhouseError
+
+if TYPE_CHECKING:
+    from ._observers import Observers
 
 REMEMBERED: Final = 100
 """Runs that this client has resumed and still knows of when nobody holds them: somebody may wait for a job later."""
@@ -39,17 +42,17 @@ class Core:
 
     Attributes:
         service: Sends requests.
-        timeouts: The client's limits.
         rules: What all its turns go by.
+        observers: Who is told of its turns; ``None`` where nobody is.
         live: What closing the client must end.
         watch: Calls what has come to its limit.
         loop: The event loop, once one uses it; it needs not be running.
         time: The loop's clock.
     """
 
-    def __init__(self, service: Service, *, timeouts: Timeouts, rules: Rules) -> None:
+    def __init__(self, service: Service, *, rules: Rules, observers: Observers | None = None) -> None:
         self.service = service
-        self.timeouts = timeouts
+        self.observers = observers
         self.rules = rules
         self.live: set[Live] = set()
         self.watch: Watch = Watch()
@@ -60,7 +63,7 @@ class Core:
         self._runs: dict[tuple[str, str], ref[SharedRun]] = {}
         self._most_runs = REMEMBERED
         self._resumed: deque[SharedRun] = deque(maxlen=REMEMBERED)
-        self._polls: WeakValueDictionary[tuple[str, str, PollingPolicy], RunPoll] = WeakValueDictionary()
+        self._polls: WeakValueDictionary[Hashable, RunPoll] = WeakValueDictionary()
         self._poll_slots = asyncio.Semaphore(rules.polling.max_in_flight)
 
     def check_open(self) -> None:
@@ -96,7 +99,8 @@ class Core:
             self.loop, self.time = loop, loop.time
         elif self.loop is not loop:
             raise ConfigurationError(
-                "this client belongs to another event loop; create one AsyncToolhouse per event loop"
+                "this client belongs to another event loop: make one AsyncToolhouse for each event loop, or hand the "
+                "call over from this thread to the client's own loop by asyncio.run_coroutine_threadsafe"
             )
 
     def drift(self) -> float:
@@ -125,10 +129,20 @@ class Core:
             self._resumed.remove(run)
         self._resumed.append(run)
 
-    def poll_of(self, run: Run, agent_id: str, policy: PollingPolicy, elapsed: float) -> RunPoll:
-        """The polling of a run, which has an id: one for all who wait with the same policy."""
+    def poll_of(
+        self, run: Run, agent_id: str, policy: PollingPolicy, elapsed: float, terms: Hashable = None
+    ) -> RunPoll:
+        """The polling of a run, which has an id: one for all who wait with the same policy, and ask on the same terms.
+
+        Args:
+            run: The run.
+            agent_id: The worker.
+            policy: How it is polled.
+            elapsed: Seconds since the job started.
+            terms: What the turn's own requests have in place of what the client's have; ``None`` for nothing.
+        """
         run_id = run.run_id or ""
-        key = (agent_id, run_id, policy)
+        key = (agent_id, run_id, policy, terms)
         poll = self._polls.get(key)
         if poll is None or poll.is_over:
             draw = self.service.randomness.random()

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._log import log
 from ._reader import Reader
@@ -27,9 +27,11 @@ from .errors import (
     SessionBusyError,
     StoreError,
     ToolhouseError,
-    TurnTimeoutError,
 )
 from .events import Event
+
+if TYPE_CHECKING:
+    from ._observed import ObservedTurn
 
 
 class Driver:
@@ -62,6 +64,7 @@ class Driver:
     _stopping: bool = False
     """Whether the step under way is being cancelled by ourselves."""
     _interruption: Callable[[], ToolhouseError] | None = None
+    _observed: ObservedTurn | None = None
 
     def __init__(
         self,
@@ -82,12 +85,15 @@ class Driver:
         self.conversation: Conversation = conversation
         self.machine: TurnMachine = machine
         self.turn: Progress = machine.progress
-        turn = self.turn
-        self.events: deque[Event] = turn.events
+        turn, core = self.turn, conversation.core
         self._access = access
-        self._core = conversation.core
+        self._core = core
         self._participant = Participant(conversation, turn)
-        self._reader = Reader(conversation.core, machine, self._participant)
+        if core.observers is not None:
+            self._observed = core.observers.watch(turn, lambda: core.time())
+            self._participant.make_own_requests(self._observed.number)
+        self.events: deque[Event] = turn.events
+        self._reader = Reader(core, machine, self._participant)
         self._timeout = timeout
 
     @property
@@ -179,6 +185,8 @@ class Driver:
             conversation.check_open()
             self._core.check_loop()
             conversation.open_turns.add(self)
+        if self._observed is not None:
+            self._observed.begun()
         if conversation.journal is not None:
             turn.notes = []
         if self._timeout is not None:
@@ -267,26 +275,22 @@ class Driver:
     # Looking
 
     async def _look(self, todo: Look) -> None:
-        turn, service = self.turn, self._core.service
+        turn, chance = self.turn, self._core.service.randomness.random
         if (pause := todo.at - self._core.time()) > 0:
             await asyncio.sleep(pause)
         run_id = turn.run.run_id
         if run_id is None:
             raise nameless()
-        if turn.state is State.PROBING:
-            reading = service.probe(turn.agent_id, run_id, self._deadline)
-        else:
-            reading = service.poll(turn.agent_id, run_id, whole=True)
         try:
-            status = await reading
+            status = await self._participant.look(run_id, self._deadline)
         except ToolhouseError as error:
             log.info("run %s could not be read: %s", run_id, type(error).__name__)
             if isinstance(error, NotFoundError) and turn.state is State.CHECKING and self._begins_anew():
                 return
-            self.machine.blind(error, self._core.time(), service.randomness.random())
+            self.machine.blind(error, self._core.time(), chance())
         else:
             turn.drift = self._core.drift()
-            self.machine.looked(status, self._core.time(), service.randomness.random())
+            self.machine.looked(status, self._core.time(), chance())
 
     # Its end
 
@@ -304,13 +308,8 @@ class Driver:
         self._stop(self._too_late)
 
     def _too_late(self) -> ToolhouseError:
-        turn = self.turn
         self._reader.take_rest()
-        goes_on = "; a job is running, and the token waits for it" if turn.state is State.WAITING else ""
-        return TurnTimeoutError(
-            f"the turn took longer than its timeout of {self._timeout:g} s, while {turn.state.value}{goes_on}",
-            partial=turn.partial,
-        )
+        return self.turn.too_late(self._timeout)
 
     def check_loop(self) -> asyncio.AbstractEventLoop | None:
         """Check that the event loop is the one that it was begun on, if it was; return that.
@@ -336,6 +335,8 @@ class Driver:
         self.is_over = True
         self._core.live.discard(self)
         self._let_go()
+        if self._observed is not None:
+            self._observed.ended()
 
     def abandon(self) -> None:
         """Let go of everything for a reader that was dropped, in whatever thread: garbage is collected in any."""
@@ -370,7 +371,6 @@ class Driver:
         self._interruption = make_error
 
     def _fail(self, error: ToolhouseError) -> None:
-        log.debug("run %s: the turn has ended by %s", self.turn.run.run_id, type(error).__name__)
         partial = self.turn.partial
         if isinstance(error, StoreError) and (partial.text or partial.tool_calls or partial.jobs):
             error.partial = partial

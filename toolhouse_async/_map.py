@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
+from ._source import Source
 from ._values.results import MapItem, TurnResult
 from .errors import ClosedError
 
@@ -33,16 +34,13 @@ class MapIterator:
     ) -> None:
         self._ask = ask
         self._check = check
-        self._source: Iterator[str | None] | AsyncIterator[str | None] | None
-        self._source = aiter(messages) if isinstance(messages, AsyncIterable) else iter(messages)
+        self._wake = asyncio.Event()
+        self._source = Source(messages, self._wake.set)
         self._concurrency = concurrency
         self._ordered = ordered
         self._pulled = 0
-        self._pull: asyncio.Task[str | None] | None = None
-        self._source_error: Exception | None = None
         self._running: set[asyncio.Task[MapItem]] = set()
         self._ready: deque[asyncio.Task[MapItem]] = deque()  # to be given out, in that order
-        self._wake = asyncio.Event()
         self._closed = False
 
     def __aiter__(self) -> Self:
@@ -65,8 +63,8 @@ class MapIterator:
                 self._fill()
                 if self._ready and self._ready[0].done():
                     return self._ready.popleft().result()
-                if self._source is None and not self._running and not self._ready:
-                    error, self._source_error = self._source_error, None
+                if self._source.is_over and not self._running and not self._ready:
+                    error, self._source.error = self._source.error, None
                     if error is not None:
                         raise error
                     raise StopAsyncIteration
@@ -78,30 +76,11 @@ class MapIterator:
 
     def _fill(self) -> None:
         """Start turns while there is room; finished ones that nobody took count too, up to as many again."""
-        while (
-            self._source is not None
-            and len(self._running) < self._concurrency
-            and len(self._running | set(self._ready)) < 2 * self._concurrency
-        ):
-            if isinstance(self._source, AsyncIterator):
-                if self._pull is None:
-                    self._pull = asyncio.ensure_future(_next(self._source))
-                    self._pull.add_done_callback(_sets(self._wake))
-                if not self._pull.done():
-                    return
-                pull, self._pull = self._pull, None
-                take = pull.result
-            else:
-                source = self._source
-                take = source.__next__
-            try:
-                message = take()
-            except (StopIteration, StopAsyncIteration):
-                self._source = None
-            except Exception as error:  # noqa: BLE001 - the user's iterable raised it; it is raised when all is done
-                self._source, self._source_error = None, error
-            else:
-                self._start(message)
+        while len(self._running) < self._concurrency and len(self._running | set(self._ready)) < 2 * self._concurrency:
+            taken = self._source.take()
+            if taken is None:
+                return
+            self._start(*taken)
 
     def _start(self, message: str | None) -> None:
         task = asyncio.ensure_future(_item(self._ask, self._pulled, message))
@@ -113,7 +92,7 @@ class MapIterator:
 
     async def aclose(self) -> None:
         """End the turns under way and wait until they have closed. Idempotent."""
-        tasks = {*self._running, *([self._pull] if self._pull else [])}
+        tasks: set[asyncio.Task[Any]] = {*self._running, *([self._source.pull] if self._source.pull else [])}
         if tasks:
             self._check()
         self._closed = True
@@ -129,14 +108,6 @@ class MapIterator:
             for task in list(running):
                 if not task.get_loop().is_closed():
                     task.cancel()
-
-
-async def _next(source: AsyncIterator[str | None]) -> str | None:
-    return await anext(source)
-
-
-def _sets(wake: asyncio.Event) -> Callable[[object], None]:
-    return lambda _: wake.set()
 
 
 async def _item(ask: Ask, index: int, message: str | None) -> MapItem:

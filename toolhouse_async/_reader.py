@@ -44,7 +44,7 @@ class Reader:
         """Take up an answer, and tell the turn what its headers say."""
         self.answer = answer
         self._is_silent, self._is_open = False, True
-        now, limit = self._core.time(), self._core.timeouts.idle
+        now, limit = self._core.time(), answer.idle
         if limit is not None:
             self._core.watch.at(self, now + limit, self._limit_silence)
         self._tell_head(answer, now)
@@ -106,8 +106,9 @@ class Reader:
 
     def _limit_silence(self) -> None:
         """See to it that a silent answer is cut; the limit is moved on when it is reached, if bytes have come."""
-        limit, answer = self._core.timeouts.idle, self.answer
-        assert limit is not None and answer is not None  # noqa: S101, PT018 - they set the limit
+        answer = self.answer
+        assert answer is not None and answer.idle is not None  # noqa: S101, PT018 - they set the limit
+        limit = answer.idle
         now, since = self._core.time(), answer.waiting_since
         if since is not None and now - since >= limit - 1e-6:  # a timer may be early by a rounding
             self._is_silent = True

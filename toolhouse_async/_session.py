@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Generator
 from copy import copy
 from types import TracebackType
-from typing import Any, Final, Literal, Self, Unpack
+from typing import Any, Final, Literal, Self, TypeVar, Unpack
 
 from attrs import evolve
 
 from ._driver import Driver
 from ._held import EventReader, Turn
+from ._log import log
 from ._run.conversation import Conversation
 from ._turn.table import State
 from ._values.nested import half_made
-from ._values.options import Options, TurnOptions, check_message, check_timeout
+from ._values.options import Options, TurnOptions, check_known, check_message, check_timeout
 from ._values.results import JobStatus, JobToken, Message, TurnResult
-from ._values.settings import PollingPolicy
-from .errors import ClosedError, ConfigurationError, OutcomeUnknownError, ToolhouseError
+from ._values.settings import PollingPolicy, check_setting
+from .errors import AnswerFormatError, ClosedError, ConfigurationError, OutcomeUnknownError, ToolhouseError
+
+T = TypeVar("T")
 
 
 class Session:
@@ -82,6 +86,65 @@ class Session:
         """
         return await self.stream(message, **turn_options).result()
 
+    async def ask(
+        self,
+        message: str | None,
+        type: type[T],  # noqa: A002 - the name that fits
+        *,
+        attempts: int = 1,
+        **turn_options: Unpack[TurnOptions],
+    ) -> T:
+        """Make a whole turn and return its answer as ``type``, read as :meth:`TurnResult.parse` reads it.
+
+        Where the answer does not fit, the worker is told what is wrong with it, and asked for the whole answer again:
+        in the same conversation, as often as ``attempts`` allows. Each attempt is one message, and stands in the
+        history.
+
+        Args:
+            message: What to say; it should ask for JSON, and say of what form.
+            type: An attrs class, dataclass or TypedDict (by cattrs, extra ``[parse]``), or a pydantic model.
+            attempts: The most messages that are sent.
+            **turn_options: See :class:`~toolhouse_async.TurnOptions`; for each attempt, so ``timeout`` is that of one
+                turn. ``background="detach"`` is refused, since such a turn may end before its answer.
+
+        Raises:
+            AnswerFormatError: No answer fits ``type``; its ``partial`` is the last turn, its ``attempts`` their number.
+            ConfigurationError: An argument is wrong, or cattrs is not installed; nothing was sent.
+            ToolhouseError: A turn failed, whichever attempt it was. It is not made again.
+
+        Cancelling closes the turn under way; its message was sent by then or not.
+        """
+        from ._values.parse import check_type, correction, name_of  # here, since few programs need it
+
+        self._conversation.check_open()
+        check_message(message)
+        if make_options(turn_options).background == "detach":
+            raise ConfigurationError("ask() needs the whole answer: background must be 'resume'")
+        if builtins.type(attempts) is not int or attempts < 1:
+            raise ConfigurationError(f"attempts must be a count of at least 1, not {attempts!r:.80}")
+        check_type(type)
+        attempt = 0
+        while True:
+            attempt += 1
+            result = await self.send(message, **turn_options)
+            try:
+                return result.parse(type)
+            except ValueError as error:
+                wrong = error
+            log.info("run %s: answer %d of at most %d is no %s", result.run_id, attempt, attempts, name_of(type))
+            if attempt == attempts:
+                break
+            message = correction(str(wrong))
+        counted = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+        failed = AnswerFormatError(
+            f"the answer is no {name_of(type)} after {counted}: {wrong!s:.2000}",
+            run_id=result.run_id,
+            safe_to_retry=False,
+            partial=result,
+        )
+        failed.attempts = attempts
+        raise failed from wrong
+
     async def history(self) -> list[Message]:
         """Read the whole conversation: one GET, retried as reads may be. Empty before the first answer.
 
@@ -115,7 +178,7 @@ class Session:
         Where its turn brought a result, that is returned. Else its outcome may be unknown
         (:class:`~toolhouse_async.OutcomeUnknownError`), or its turn was cut, cancelled, closed or timed out. Then the
         history is read until it shows what became of it; jobs that the message has started are waited for, and the
-        run is resumed after them.
+        run is resumed after them, with the ``headers`` and ``timeouts`` of its turn.
 
         Args:
             assume: ``"absent"`` settles, without looking, that a message did not arrive of which nobody knows that. It
@@ -154,16 +217,52 @@ class Session:
                 "reconcile(assume='absent') settles it by your decision"
             )
         options = evolve(unfinished.options, background="resume", timeout=None)
-        driver = Driver(conversation, conversation.turn(options, state=State.FINDING))
-        try:
-            while not driver.is_over:
-                driver.events.clear()
-                await driver.advance()
-        finally:
-            driver.close()
-        if driver.error is not None:
-            raise driver.error
-        return driver.result
+        return await _drive(Driver(conversation, conversation.turn(options, state=State.FINDING)))
+
+    async def recover(self, message: str | None = None, **turn_options: Unpack[TurnOptions]) -> TurnResult:
+        """Get the answer to a message that another process has sent, which was ended before it had the whole of it.
+
+        The history is read until it shows the answer. A job that runs is waited for, and the run is resumed where it
+        waits for that. Nothing else is sent.
+
+        Args:
+            message: The message; the last of these words counts. ``""`` is that of a conversation which was begun
+                without a message. ``None`` is the last message of the run. One without words counts as a resume, and so
+                does one that says ``resume_message``.
+            **turn_options: See :class:`~toolhouse_async.TurnOptions`. Those of a user's message have no effect:
+                ``on_conflict``, ``extra_body``. ``recover``, ``settle`` and ``format`` are for the answer to a resume.
+
+        Returns:
+            The answer, all rounds of it, with its tool calls as far as the history has them. Where this client has had
+            the answer itself, its own result.
+
+        Raises:
+            ConfigurationError: There is no run yet, or an argument is wrong.
+            OutcomeUnknownError: The history has not shown the message by ``RecoveryPolicy.deadline``. Nobody can know
+                whether it was accepted: this client cannot tell what it does not show from what is late.
+            StreamInterruptedError: The message was accepted, and the history has not shown the whole of its answer by
+                then; ``partial`` is what it shows.
+            ToolhouseError: The run cannot be read, or the turn failed later; see :meth:`send`.
+
+        May be cancelled and repeated at will: what was sent is known to this client, and not sent again.
+        """
+        conversation = self._conversation
+        conversation.check_open()
+        check_message(message)
+        options = make_options(turn_options)
+        if not conversation.run.has_begun:
+            raise ConfigurationError("there is no run to recover: make the session with run_id=")
+        conversation.core.check_usable()
+        time = conversation.core.time
+        left = options.timeout
+        ends = None if left is None else time() + left
+        while True:
+            machine = conversation.turn(options, message=message, state=State.RECOVERING)
+            result = await _drive(Driver(conversation, machine, timeout=left))
+            if result is not None and (message is None or machine.progress.began is State.RECOVERING):
+                return result
+            # What this client had left open is settled, and was not what is asked for, as far as it can tell.
+            left = None if ends is None else max(0.0, ends - time())
 
     def wait_for_job(
         self,
@@ -213,6 +312,8 @@ class BackgroundJobWaiter(EventReader):
         if conversation.run_id is None:
             raise ConfigurationError("there is no run to wait for: the session has not had an answer yet")
         check_timeout(timeout)
+        if polling is not None:
+            check_setting("polling", polling, PollingPolicy)
         left = conversation.run.job
         options = Options(format=left.format if left else "ndjson", resume_message=resume_message)
         self._session = session
@@ -258,6 +359,23 @@ class BackgroundJobWaiter(EventReader):
         return driver.turn.status
 
 
+async def _drive(driver: Driver) -> TurnResult | None:
+    """Drive a turn to its end; what it came to.
+
+    Raises:
+        ToolhouseError: It failed.
+    """
+    try:
+        while not driver.is_over:
+            driver.events.clear()
+            await driver.advance()
+    finally:
+        driver.close()
+    if driver.error is not None:
+        raise driver.error
+    return driver.result
+
+
 def make_options(options: TurnOptions) -> Options:
     """Check a turn's options.
 
@@ -266,9 +384,7 @@ def make_options(options: TurnOptions) -> Options:
     """
     if not options:
         return _DEFAULT_OPTIONS
-    unknown = options.keys() - TurnOptions.__annotations__.keys()
-    if unknown:
-        raise ConfigurationError(f"unknown turn options: {', '.join(sorted(unknown))}")
+    check_known(options)
     return Options(**options)
 
 

@@ -1,3 +1,3 @@
-"""The version, as ``pyproject.toml`` has it: asking the package's metadata would take a fifth of the import."""
+"""The version, which stands here alone: asking the package's metadata for it would take a fifth of the import."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"

@@ -37,6 +37,7 @@
     │  └─ TooManyRoundsError
     ├─ TurnTimeoutError (TimeoutError)           .partial .token
     ├─ WorkerError                               the worker reported an error; .partial
+    ├─ AnswerFormatError (ValueError)            no answer had the form that was asked for; .partial
     ├─ StoreError                                a session store failed; .partial
     │  └─ LeaseLostError                         another process has the key by now
     └─ EventsDroppedError (LookupError)          a hub no longer has what a reader missed
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "APIStatusError",
+    "AnswerFormatError",
     "AuthenticationError",
     "BadRequestError",
     "BodyTooLargeError",
@@ -358,6 +360,17 @@ class WorkerError(_WithPartial):
         self.code = code
 
 
+class AnswerFormatError(_WithPartial, ValueError):
+    """No answer to :meth:`~toolhouse_async.Session.ask` had the form that was asked for.
+
+    Attributes:
+        partial: The whole turn of the last attempt.
+        attempts: How many messages were sent; all stand in the conversation, with their answers.
+    """
+
+    attempts: int = 1
+
+
 class StoreError(_WithPartial):
     """A session store failed, also when asked again, or holds what nobody can read.
 
@@ -382,7 +395,4 @@ class LeaseLostError(StoreError):
 
 
 class EventsDroppedError(ToolhouseError, LookupError):
-    """A :class:`~toolhouse_async.web.TurnHub` no longer has the events that a reader missed.
-
-    The turn goes on; once it is over, the conversation's history has all that was said.
-    """
+    """A :class:`~toolhouse_async.web.TurnHub` has dropped what a reader missed; the history has it behind the turn."""

@@ -139,6 +139,15 @@ class UnknownEvent(_Base):
     type: str | None = field(repr=short)
     data: Any = field(repr=short, eq=flatten)
 
+    if not TYPE_CHECKING:  # pragma: no branch - a type checker would take any name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """The ``data`` of a line that was known to be JSON without being parsed: Python asks for an empty slot."""
+            if name != "data":
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            self.data = self.raw
+            return self.data
+
 
 @define(repr=False, eq=False)
 class MalformedLine(_Base):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, Unpack
@@ -11,18 +10,20 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, Unpack
 from attrs import frozen
 
 from ._held import Turn
-from ._keyed.checkout import Checkout, House
+from ._keyed.checkout import Checkout
+from ._keyed.house import House
 from ._keyed.listing import SessionInfo, info_of
 from ._keyed.pending import finish
 from ._keyed.turn import KeyedTurn
 from ._log import log
 from ._session import Session, make_options
 from ._values.nested import half_made
-from ._values.options import TurnOptions, check_message
+from ._values.options import TurnOptions, check_message, check_seconds
 from ._values.results import TurnResult
 from ._wire import records
 from .errors import ConfigurationError, StoreError
 from .stores import MemorySessionStore, SessionStore
+from .stores._protocol import check_store
 
 if TYPE_CHECKING:
     from ._client import AsyncToolhouse
@@ -84,19 +85,21 @@ class SessionManager:
         lease: float = 30,
         **session_options: Any,
     ) -> None:
-        _check_seconds(lease, "lease")
+        check_seconds(lease, "lease")
         if ttl is not None:
-            _check_seconds(ttl, "ttl")
+            check_seconds(ttl, "ttl")
         if on_missing not in ("raise", "restart"):
             raise ConfigurationError(f"on_missing must be 'raise' or 'restart', not {on_missing!r:.80}")
         unknown = session_options.keys() - {"toolhouse_id", "vars", "bundle"}
         if unknown:
             raise ConfigurationError(f"unknown session options: {', '.join(sorted(unknown))}")
+        if store is not None:
+            check_store(store)
         self._toolhouse = toolhouse
         self._options = session_options
         self._agent_id = toolhouse.session(agent_id, **session_options).agent_id
         self._house = House(
-            self._agent_id,
+            f"{self._agent_id}/",
             MemorySessionStore() if store is None else store,
             ttl,
             on_missing == "restart",
@@ -126,6 +129,7 @@ class SessionManager:
             SessionBusyError: On entering: this task has the key already.
             StoreError: On entering or leaving: the store failed.
             LeaseLostError: On leaving: another process took the key before all was saved.
+            ClosedError: On entering: the manager is closed, or was while this waited.
 
         A cancelled wait leaves the queue. Cancelled inside, the key is let go as at the block's end.
         """
@@ -173,6 +177,7 @@ class SessionManager:
         Raises:
             StoreError: The store failed.
             SessionBusyError: This task has the key itself.
+            ClosedError: The manager is closed, or was while this waited.
 
         May be cancelled and repeated at will.
         """
@@ -301,7 +306,7 @@ class SessionManager:
         Raises:
             StoreError: The store failed.
         """
-        _check_seconds(seconds, "seconds")
+        check_seconds(seconds, "seconds")
         count = 0
         async for name, value, info in self._entries():
             if info.holder is None and info.idle > seconds and not info.pending:
@@ -309,15 +314,16 @@ class SessionManager:
         return count
 
     async def aclose(self) -> None:
-        """End the turns under way with ``ClosedError``, and let their keys go. Idempotent.
+        """End the turns under way, and all waits for keys, with ``ClosedError``; let the keys go. Idempotent.
 
         Waits until that is saved; a store that fails is asked again for some seconds. A :meth:`checkout` of another
         task is let go by that task.
         """
-        self._house.is_closed = True
+        self._house.close()
         for checkout in list(self._house.live):
             checkout.conversation.close()
-        while any(checkout.conversation.open_turns for checkout in self._house.live):  # noqa: ASYNC110 - a few passes
+        live, waits = self._house.live, self._house.waits
+        while waits or any(checkout.conversation.open_turns for checkout in live):  # noqa: ASYNC110 - a few passes
             await asyncio.sleep(0)  # who is in the middle of a step is being cancelled there
         await self._house.settle()
 
@@ -356,8 +362,3 @@ def _checked_key(key: str) -> str:
     if not isinstance(key, str):
         raise ConfigurationError(f"a key must be a string, not {type(key).__name__}")
     return key
-
-
-def _check_seconds(value: object, what: str) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
-        raise ConfigurationError(f"{what} must be seconds above zero, not {value!r:.80}")

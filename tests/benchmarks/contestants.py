@@ -122,8 +122,8 @@ def our_consume(toolhouse: AsyncToolhouse) -> Consume:
 
     async def consume(plan: Plan) -> int:
         count = -2  # TurnStarted and TurnCompleted are ours, not the server's
-        # The server has no history that an answer with tools could be compared with.
-        options: TurnOptions = {"settle": False} if plan.tools else {}
+        # The server has no history that an answer with tools, or without words, could be compared with.
+        options: TurnOptions = {"settle": False} if plan.tools or plan.shape == "unknown" else {}
         async with toolhouse.stream(str(plan), "x", **options) as turn:
             async for _ in turn:
                 count += 1

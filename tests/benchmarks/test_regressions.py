@@ -22,10 +22,11 @@ import aiohttp
 import pytest
 
 from toolhouse_async import AsyncToolhouse, JobProgress, JobToken, PollingPolicy
+from toolhouse_async.observe import Observer, TurnEnded
 
 from . import memory
 from .answers import JOB_ID
-from .contestants import HEADERS, Consume, Contestant, floor, ours, send, text_stream
+from .contestants import HEADERS, Consume, Contestant, floor, our_consume, ours, send, text_stream
 from .counts import Counts, count
 from .machine import cores, serving
 from .measures.lines import split_time
@@ -61,6 +62,47 @@ def test_an_event_takes_few_calls_and_instructions_more_than_the_floor(
         plans = Plan("burst", few, per_chunk), Plan("burst", few * 4, per_chunk)
         taken, least = (per_event(url, each, how, *plans) for each in (contestant, floor))
         assert taken - least <= ceiling, how
+
+
+@pytest.mark.parametrize("per_chunk", [1, 20])
+@pytest.mark.parametrize("how", ["calls", "instructions"])
+def test_an_event_of_unknown_shape_is_no_dearer_than_words(url: str, how: str, per_chunk: int) -> None:
+    unknown, words = (
+        per_event(url, ours, how, *(Plan("burst", count, per_chunk, shape=shape) for count in (100, 400)))
+        for shape in ("unknown", "text")
+    )
+    assert unknown <= words
+
+
+def test_an_event_of_unknown_shape_that_comes_alone_is_no_dearer_than_words(url: str) -> None:
+    unknown, words = (
+        per_event(url, ours, "calls", *(Plan("drip", count, 1, 4000, shape=shape) for count in (10, 60)))
+        for shape in ("unknown", "text")
+    )
+    assert unknown <= words
+
+
+@asynccontextmanager
+async def observed(url: str) -> AsyncIterator[Consume]:
+    """``async for event in turn``, with an observer."""
+    async with AsyncToolhouse("key", base_url=url, observers=[Counted()]) as toolhouse:
+        yield our_consume(toolhouse)
+
+
+class Counted(Observer):
+    """An observer of turns."""
+
+    turns = 0
+
+    def turn_ended(self, record: TurnEnded, /) -> None:
+        self.turns += 1
+
+
+@pytest.mark.parametrize("per_chunk", [1, 20])
+def test_an_event_takes_one_call_more_where_somebody_observes(url: str, per_chunk: int) -> None:
+    plans = Plan("burst", 500, per_chunk), Plan("burst", 2000, per_chunk)
+    taken, least = (per_event(url, each, "calls", *plans) for each in (observed, ours))
+    assert taken - least <= 1.2
 
 
 def test_an_event_that_comes_alone_takes_little_more_than_the_floor(url: str) -> None:

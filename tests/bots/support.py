@@ -110,6 +110,7 @@ class Process:
     """A bot in a process of its own.
 
     Attributes:
+        client: Its client.
         manager: Its manager.
         store: Its way to the store.
         running: The task that is the bot.
@@ -118,8 +119,8 @@ class Process:
     def __init__(self, platform: Platform, server: EmulatorServer, path: Path, **options: Any) -> None:
         self._platform = platform
         self.store = Store(SQLiteSessionStore(path))
-        self._client = AsyncToolhouse("key-of-the-bot", base_url=server.url, **options)
-        self.manager = SessionManager(self._client, AGENT, store=self.store, on_missing="restart")
+        self.client = AsyncToolhouse("key-of-the-bot", base_url=server.url, **options)
+        self.manager = SessionManager(self.client, AGENT, store=self.store, on_missing="restart")
         self.running = asyncio.create_task(platform.serve(self.manager))
 
     async def kill(self) -> None:
@@ -135,7 +136,7 @@ class Process:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().remove_signal_handler(number)
         await self.manager.aclose()
-        await self._client.aclose()
+        await self.client.aclose()
         await self.store.aclose()
 
 

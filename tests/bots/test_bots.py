@@ -12,12 +12,19 @@ from answers import NOTHING
 from conversations import BROKEN, CLOSING, COMPUTING, QUEUED, UNKNOWN, WHOLE, WORDS
 from splitting import utf16
 
-from toolhouse_async import OutcomeUnknownError, WorkerError
+from toolhouse_async import (
+    JobWaitTimeoutError,
+    OutcomeUnknownError,
+    PollingPolicy,
+    SessionManager,
+    WorkerError,
+)
+from toolhouse_async.stores import SQLiteSessionStore
 
 from . import support
 from .discord import Discord
 from .platform import Platform
-from .support import CODE, JOB, bots
+from .support import AGENT, CODE, JOB, Store, bots
 
 ANY = pytest.mark.parametrize("platform", [Discord], indirect=True, ids=["discord"])
 """For what no platform has a part in."""
@@ -250,6 +257,31 @@ async def test_who_waits_for_a_job_of_somebody_elses_when_the_bot_stops_is_told(
         await platform.sees(platform.ada, QUEUED)
         await process.stop()
         await platform.sees(platform.ada, CLOSING["waiting"])
+        assert world.accepted == ["job"]
+
+
+@ANY
+async def test_who_waits_for_another_process_when_the_bot_stops_is_told(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        store = Store(SQLiteSessionStore(tmp_path / "bot.db"))
+        async with SessionManager(process.client, AGENT, store=store).checkout(platform.key):
+            await platform.say(platform.ada, "hello")
+            await asyncio.sleep(3)
+            await process.stop()
+            await platform.sees(platform.ada, CLOSING["waiting"])
+        await store.aclose()
+        assert world.accepted == []
+
+
+@ANY
+async def test_a_job_that_runs_for_longer_than_it_is_waited_for(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path, polling=PollingPolicy(deadline=JOB / 2)) as (world, start):
+        await start()
+        await platform.say(platform.ada, "job")
+        late = WORDS[JobWaitTimeoutError]
+        await platform.sees(platform.ada, "Let me see.", late)
+        await platform.sees(platform.ada, "Let me see.", late, "Computed: 42.")
         assert world.accepted == ["job"]
 
 

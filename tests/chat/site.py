@@ -68,6 +68,7 @@ class Site:
         self._network: Network | None = None
         self._application: Any = None
         self.port = 0
+        self.result: Any = None  # what tools return, in place of what they saw
         self.options: dict[str, Any] = {"https": False}
         self.routes: list[Route] = []
 
@@ -88,7 +89,7 @@ class Site:
             case "tools":
                 call = ctx.tool_call("look", {"at": rest})
                 yield call
-                yield ctx.tool_result(call, {"seen": ["<b>", rest]})
+                yield ctx.tool_result(call, self.result or {"seen": ["<b>", rest]})
                 yield ctx.text("I looked.")
             case "count":
                 for number in range(int(rest)):

@@ -10,10 +10,19 @@ from toolhouse_async import _cli
 
 
 @pytest.fixture
-def cli(monkeypatch, capsys):
+def cli(monkeypatch, capsys, tmp_path):
     """Runs the command line and returns its status, stdout and stderr."""
-    for name in ("TOOLHOUSE_API_KEY", "TOOLHOUSE_BASE_URL", "FORCE_COLOR", "TTY_COMPATIBLE"):
+    for name in (
+        "TOOLHOUSE_API_KEY",
+        "TOOLHOUSE_BASE_URL",
+        "TOOLHOUSE_STORE",
+        "XDG_STATE_HOME",
+        "FORCE_COLOR",
+        "TTY_COMPATIBLE",
+    ):
         monkeypatch.delenv(name, raising=False)
+    for name in ("HOME", "USERPROFILE"):  # where a key may be kept, and chats are
+        monkeypatch.setenv(name, str(tmp_path))
 
     def call(*arguments, stdin=b"", **environment):
         for name, value in environment.items():

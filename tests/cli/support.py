@@ -4,9 +4,8 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import pytest
+import psutil
 
 COMMAND = [sys.executable, "-c", "import sys; from toolhouse_async._cli import main; sys.exit(main())"]
 
@@ -34,17 +33,8 @@ def run(*arguments, stdin=b"", timeout=50, **changes):
 
 def processes_with(argument):
     """The ids of processes that carry an argument, without those that have ended."""
-    if not Path("/proc/self").exists():
-        pytest.skip("this system has no /proc to find processes in")
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            arguments = (process / "cmdline").read_bytes()  # empty once it has ended
-        except OSError:
-            continue
-        if argument.encode() in arguments.split(b"\0"):
-            found.append(int(process.name))
-    return found
+    every = psutil.process_iter(["cmdline"])
+    return [process.pid for process in every if argument in (process.info["cmdline"] or ())]
 
 
 def wait_until(condition, seconds=50.0):

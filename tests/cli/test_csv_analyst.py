@@ -6,9 +6,10 @@ from contextlib import aclosing
 import pytest
 
 from tests.cli.support import processes_with, wait_until, write_slow_file
+from toolhouse_async import AsyncToolhouse
 from toolhouse_async._cli import csv_analyst as module
 from toolhouse_async.events import TextDelta, ToolCall, ToolResult
-from toolhouse_async.testing import BackgroundCall, WorkerContext
+from toolhouse_async.testing import BackgroundCall, WorkerContext, WorkersEmulator
 
 REAL_TIME = True
 
@@ -52,6 +53,25 @@ async def test_a_turn_reads_the_file_profiles_it_and_resamples_it(tmp_path):
     assert result.id == next_call.id
     assert [i["column"] for i in result.content["intervals"]] == ["size"]
     assert words.startswith("The mean of size lies between ")
+
+
+async def test_behind_an_analysis_json_is_answered_with_the_outliers(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("name,size\n" + "".join(f"n,{i % 7}\n" for i in range(50)) + "n,60\n")
+    emulator = WorkersEmulator()
+    emulator.worker("csv-analyst")(module.csv_analyst)
+    async with (
+        emulator.serve() as server,
+        AsyncToolhouse("", base_url=server.url) as toolhouse,
+        toolhouse.session("csv-analyst", vars={"csv_path": str(path)}) as session,
+    ):
+        first = await session.send("The outliers, as JSON")  # nothing is known yet, so it is found out first
+        assert len(first.jobs) == 2
+        answer = await session.send("Only the outliers, as JSON")
+        assert answer.json() == [{"column": "size", "values": [60.0], "count": 1}]
+        assert answer.jobs == ()
+        again = await session.send("Once more")
+        assert len(again.jobs) == 2
 
 
 async def test_in_mid_stream_each_job_comes_last(tmp_path):

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -5,14 +6,45 @@ import pytest
 
 from tests.cli.support import COMMAND
 
+WITHOUT = """
+import sys
+from toolhouse_async._cli import main
 
-@pytest.mark.parametrize("library", ["click", "rich"])
-def test_without_the_extra_it_says_how_to_install_it(library):
-    code = f"import sys; sys.modules[{library!r}] = None\n{COMMAND[-1]}"
-    done = subprocess.run([sys.executable, "-c", code, "demo"], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "pip install 'toolhouse-async[cli]'" in done.stderr
+for library, words in (("click", ["demo"]), ("rich", ["demo"]), ("mcp", ["mcp", "--worker", "a=id=text"])):
+    assert library not in sys.modules
+    sys.modules[library] = None
+    sys.argv[1:] = words
+    print(library, main())
+    del sys.modules[library]
+"""
+
+
+def test_without_its_extra_a_command_says_how_to_install_it():
+    done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+    assert done.stdout.splitlines() == ["click 2", "rich 2", "mcp 2"]
+    assert re.findall(r"pip install '(.+?)'", done.stderr) == [
+        f"toolhouse-async[{extra}]" for extra in ("cli", "cli", "mcp")
+    ]
+
+
+HELP = """
+import sys
+from toolhouse_async._cli import main
+
+for words in ("", "mcp", "chat", "sessions list"):
+    sys.argv[1:] = [*words.split(), "--help"]
+    assert main() == 0
+print(*sys.modules, file=sys.stderr)
+"""
+
+
+def test_help_loads_what_no_command_needs():
+    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True)
+    assert not {"aiosqlite", "mcp", "prompt_toolkit", "pydantic", "redis", "rich", "starlette", "uvicorn"} & set(
+        done.stderr.split()
+    )
 
 
 def test_a_library_that_is_missing_from_an_extra_itself_is_no_such_case():
@@ -25,7 +57,10 @@ def test_a_library_that_is_missing_from_an_extra_itself_is_no_such_case():
 def test_help_names_the_commands(cli):
     done = cli("--help")
     assert done.returncode == 0
-    for command in ("demo", "run", "emulator"):
+    for command in (
+        *("chat", "completion", "demo", "emulator", "history", "mcp", "reconcile", "run", "serve-openai", "sessions"),
+        *("status", "wait"),
+    ):
         assert f"  {command}" in done.stdout
         assert cli(command, "--help").returncode == 0
 
@@ -43,6 +78,21 @@ def test_help_names_the_commands(cli):
         (["run", "a"], "TOOLHOUSE_API_KEY"),
         (["run", "no/id", "--api-key", "k"], "agent id"),
         (["emulator", "--port", "70000"], "--port"),
+        (["history", "a"], "Missing argument"),
+        (["status", "--api-key", "k"], "Missing argument"),
+        (["wait", "a", "b", "c", "--api-key", "k"], "give a job token"),
+        (["wait", "a", "b", "--timeout", "0", "--api-key", "k"], "--timeout"),
+        (["reconcile", "a", "--api-key", "k"], "Missing argument"),
+        (["chat"], "Missing argument"),
+        (["sessions", "list"], "no store"),
+        (["sessions", "nothing"], "No such command"),
+        (["completion", "csh"], "is not one of"),
+        (["mcp"], "Missing option '--worker'"),
+        (["mcp", "--worker", "a=id"], "not NAME=AGENT_ID=DESCRIPTION"),
+        (["mcp", "--worker", "my tool=id=text"], "not a tool's name"),
+        (["mcp", "--worker", "a=id=text", "--worker", "a=other=text"], "two workers have the name 'a'"),
+        (["mcp", "--worker", "a=id=text\udc80"], "not text"),
+        (["mcp", "--worker", "a=id=text", "--port", "-1"], "--port"),
     ],
 )
 def test_wrong_arguments_and_settings_are_status_2(cli, arguments, message):

@@ -37,6 +37,27 @@ def test_figures_agree_with_the_statistics_module(values):
         assert [report["q1"], report["median"], report["q3"]] == pytest.approx(quarters)
 
 
+@pytest.mark.parametrize(
+    ("cells", "outliers"),
+    [
+        ([*"12345"], []),
+        ([*"12345", "50", "-40", "9"], [50, -40]),  # nine is at the fence and not beyond it
+        (["7"], []),
+        (["7"] * 9 + ["8"], [8]),
+    ],
+)
+def test_what_is_far_from_the_middle_half_is_an_outlier_the_farthest_first(cells, outliers):
+    report = column_of(cells).report()
+    assert report["outliers"] == outliers
+    assert report["outlier_count"] == len(outliers)
+
+
+def test_of_many_outliers_the_farthest_are_named_and_all_counted():
+    report = column_of(["0"] * 1000 + [str(n) for n in range(1, 31)]).report()
+    assert report["outliers"] == [float(n) for n in range(30, 10, -1)]
+    assert report["outlier_count"] == 30
+
+
 @given(st.lists(st.sampled_from(["1", "2.5", "NA", "", "word", "true", "2024-01-01", "x\ny"]), max_size=60))
 def test_every_cell_is_counted_as_present_missing_or_invalid(cells):
     report = column_of(cells).report()

@@ -12,13 +12,15 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="these redirecti
 
 FULL = pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
 OK = ["run", "echo", "Good morning"]
-COMMANDS = [OK, [*OK, "--json"], ["demo"], ["emulator"], ["--help"], ["emulator", "--help"]]
+DEMO = ["demo", "small.csv"]
+COMMANDS = [OK, [*OK, "--json"], DEMO, ["emulator"], ["--help"], ["emulator", "--help"]]
 
 
 @pytest.fixture
 def shell(toolhouse_emulator, tmp_path):
     """Runs the command line under a redirection that a shell makes."""
     toolhouse_emulator.worker("echo")(echo)
+    (tmp_path / "small.csv").write_text("name,size\n" + "".join(f"n,{size * 5}\n" for size in range(9)))
     surroundings = {"TOOLHOUSE_BASE_URL": toolhouse_emulator.url, "TOOLHOUSE_API_KEY": "secret"}
 
     def call(arguments, redirection="", before="", **changes):
@@ -67,9 +69,9 @@ def test_the_answer_is_whole_where_only_the_other_streams_are_amiss(shell, redir
     done = shell([*OK, "--json"], redirection)
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1].startswith('{"event":"TurnCompleted"')
-    done = shell(["demo"], redirection)
+    done = shell(DEMO, redirection)
     assert done.returncode == 0
-    assert "Histogram of bill_length_mm" in done.stdout
+    assert "Histogram of size" in done.stdout
 
 
 @pytest.mark.parametrize("redirection", ["2>&-", pytest.param("2>/dev/full", marks=FULL)])
@@ -82,7 +84,7 @@ def test_an_error_that_cannot_be_told_keeps_its_status(shell, arguments, status,
 
 
 def test_a_reader_that_has_seen_enough_is_status_141(shell):
-    done = shell(["demo"], "; echo $? >&2; } | head -c 1", before="{")
+    done = shell(DEMO, "; echo $? >&2; } | head -c 1", before="{")
     assert done.stderr == "141\n"
 
 
@@ -103,9 +105,9 @@ def test_a_stdin_that_cannot_be_read_is_status_2(shell):
     ],
 )
 def test_odd_settings_lose_nothing_of_the_output(shell, changes):
-    done = shell(["demo"], **changes)
+    done = shell(DEMO, **changes)
     assert (done.returncode, done.stderr) == (0, "")
-    for expected in ("344 rows are in.", "Histogram of bill_length_mm", "40.0", "turn completed"):
+    for expected in ("9 rows are in.", "Histogram of size", "40", "turn completed"):
         assert expected in " ".join(done.stdout.split())
     done = shell(OK, **changes)
     assert (done.returncode, done.stdout) == (0, "Good morning\n")

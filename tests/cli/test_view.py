@@ -20,6 +20,7 @@ any_event = st.one_of(
     st.builds(ev.JobProgress, any_text, st.just(1.0), st.just(2), st.just(1.0)),
     st.builds(ev.JobFinished, any_text, st.just(1.0), st.just(1)),
     st.builds(ev.TurnResumed, any_text, st.just(1)),
+    st.builds(ev.StreamRecovered, any_text, any_text),
 )
 
 
@@ -65,6 +66,26 @@ def test_a_job_is_told_in_plain_lines_where_there_is_no_terminal():
         "code_interpreter: rows=3, columns[2]",
         "Done.",
     ]
+
+
+CUT = "  @ the connection was cut; the answer is completed from the history\n"
+
+
+def test_an_answer_that_was_cut_and_healed_is_told():
+    cut = ev.TextDelta("Half of ")
+    healed = show(cut, ev.StreamRecovered("Half of it.", "it."), ev.TextDelta("it.")).replace("↻", "@")
+    assert healed == f"Half of \n{CUT}it.\n"
+    assert show(cut, ev.StreamRecovered("Half of ", "")).replace("↻", "@") == f"Half of \n{CUT}"
+
+
+def test_where_the_history_has_other_words_they_are_shown_whole():
+    events = [
+        ev.TextDelta("First. "),
+        ev.TurnResumed("r", 1),
+        ev.TextDelta("Half of "),
+        ev.StreamRecovered("Other.", ""),
+    ]
+    assert show(*events).replace("↻", "@").endswith(f"Half of \n{CUT}Other.\n")
 
 
 def test_on_a_terminal_a_running_job_has_a_live_line_that_goes_away():

@@ -1,5 +1,5 @@
-"""The server that processes keep their sessions on."""
+"""The servers that processes keep their sessions on."""
 
-from tests.support.stores import redis_server
+from tests.support.stores import postgres_server, redis_server
 
-__all__ = ["redis_server"]
+__all__ = ["postgres_server", "redis_server"]

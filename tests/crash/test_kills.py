@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.redis_server import RedisServer
+from tests.support.stores import new_schema
 from toolhouse_async.testing import WorkersEmulator
 
 from .victim import AGENT, LEASE
@@ -55,10 +56,10 @@ class Record:
         return message
 
 
-async def run(settings: dict[str, Any]) -> None:
+async def run(settings: dict[str, Any], program: str = "victim") -> None:
     """Run the program to its end."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "error", "-m", "tests.crash.victim", json.dumps(settings), cwd=ROOT, stderr=-1
+        sys.executable, "-W", "error", "-m", f"tests.crash.{program}", json.dumps(settings), cwd=ROOT, stderr=-1
     )
     try:
         _, errors = await process.communicate()
@@ -70,7 +71,7 @@ async def run(settings: dict[str, Any]) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
-@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+@pytest.mark.parametrize("kind", ["sqlite", "redis", "postgres"])
 async def test_processes_killed_at_any_moment(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -78,6 +79,8 @@ async def test_processes_killed_at_any_moment(
     if kind == "redis":
         server: RedisServer = request.getfixturevalue("redis_server")
         where = server.url
+    elif kind == "postgres":
+        where = new_schema(request.getfixturevalue("postgres_server"))
     record = Record()
     log = tmp_path / "log"
     async with record.emulator.serve() as server_:

@@ -29,7 +29,7 @@ from toolhouse_async import (
     StoreError,
     ToolhouseError,
 )
-from toolhouse_async.stores import RedisSessionStore, SQLiteSessionStore
+from toolhouse_async.stores import PostgresSessionStore, RedisSessionStore, SQLiteSessionStore
 
 AGENT = "worker"
 LEASE = 1.0
@@ -54,7 +54,11 @@ class Log:
 @asynccontextmanager
 async def opened(settings: dict[str, Any]) -> AsyncIterator[SessionManager]:
     """A manager as any program makes it."""
-    kinds: dict[str, Any] = {"sqlite": SQLiteSessionStore, "redis": RedisSessionStore}
+    kinds: dict[str, Any] = {
+        "sqlite": SQLiteSessionStore,
+        "redis": RedisSessionStore,
+        "postgres": PostgresSessionStore,
+    }
     async with (
         AsyncToolhouse("", base_url=settings["url"], polling=QUICK, recovery=QUIET) as toolhouse,
         kinds[settings["kind"]](settings["where"]) as store,

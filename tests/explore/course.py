@@ -6,7 +6,6 @@ The world and the judge are those of the other explorer. :mod:`tests.explore.cou
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
@@ -34,12 +33,13 @@ from toolhouse_async._turn.machine import TurnMachine
 from toolhouse_async._turn.polls import Polls
 from toolhouse_async._turn.progress import Progress
 from toolhouse_async._turn.table import State
-from toolhouse_async._values.options import Options
 from toolhouse_async._wire.history import parse_history
 
 from . import world
 from .choices import Choices
 from .clock import CLOCK, EPOCH
+from .keyed import Kept
+from .steps import CALM, KEYED, Step
 from .switches import Switches
 from .truth import Judge, Sending, brief
 from .world import AGENT, Reply, World
@@ -66,7 +66,14 @@ class Head:
 
 @define(eq=False)
 class Course:
-    """One state: a turn under way or over, the service, and what the program is to do next."""
+    """One state: a turn under way or over, the service, and what the program is to do next.
+
+    Attributes:
+        is_mortal: Whether the process may be killed.
+        kept: What a store keeps of the conversation, where it has a key.
+        wanted: What another process is recovering: a message, ``""`` for the last one; ``None`` while none is.
+        recovered: What that came to last.
+    """
 
     world: World
     judge: Judge
@@ -81,42 +88,25 @@ class Course:
     polls: Polls | None = None
     polled: Job | None = None
     found: list[TurnResult | ToolhouseError | None] = field(factory=list[TurnResult | ToolhouseError | None])
-
-
-Step = tuple[str, str, Options]
-"""What a program does, the message that it sends, and the options."""
-
-CALM: Final = Options()
-SETTLED: Final = Options(settle=True)
-TEXT: Final = Options(format="text")
-
-
-def sends(name: str, options: Options = CALM) -> Step:
-    """Send a message while all may happen."""
-    return "send", name, options
-
-
-FINDS_OUT: Final[tuple[Step, ...]] = (("calm", "", CALM), ("reconcile", "", CALM), ("reconcile", "", CALM))
-GOES_ON: Final[tuple[Step, ...]] = (*FINDS_OUT, ("send", "z", CALM), ("last", "", CALM))
-BEFORE: Final[tuple[Step, ...]] = (("calm", "", CALM), ("send", "a", CALM), ("trouble", "", CALM))
-
-PROGRAMS: Final[Mapping[str, tuple[Step, ...]]] = {
-    "first": (sends("a"), *GOES_ON),
-    "second": (*BEFORE, sends("b"), *GOES_ON),
-    "same-words": (*BEFORE, sends("a"), *GOES_ON),
-    "settled": (*BEFORE, sends("b", SETTLED), *GOES_ON),
-    "two": (sends("a"), sends("b"), *GOES_ON),
-    "wordless": (*BEFORE, sends("", Options(resume_message="go on")), *GOES_ON),
-    "unhealed": (*BEFORE, sends("b", Options(recover=False)), *GOES_ON),
-}
+    is_mortal: bool = False
+    kept: Kept | None = None
+    wanted: str | None = None
+    recovered: TurnResult | ToolhouseError | None = None
 
 
 def begin(program: tuple[Step, ...], choices: Choices, switches: Switches, jobs: int, *, stops: bool) -> Course:
     """The first state of a program."""
     CLOCK.now = EPOCH
     service = World(choices, CLOCK.time, switches, jobs)
-    rules = Rules(POLLING, RECOVERY, DECODER, 1 << 20)
-    return Course(service, Judge(service), Run(), rules, list(program), stops)
+    course = Course(service, Judge(service), Run(), _rules(), list(program), stops)
+    if course.to_do[0] is KEYED:
+        del course.to_do[0]
+        course.kept = Kept()
+    return course
+
+
+def _rules() -> Rules:
+    return Rules(POLLING, RECOVERY, DECODER, 1 << 20)
 
 
 def go_on(course: Course) -> None:
@@ -164,7 +154,9 @@ def advance(course: Course) -> None:
         except ToolhouseError as error:
             turn.stopped(_alone(error), CLOCK.now, in_flight=_in_flight(error))
         assert course.sending is None or course.turn is turn
-        if type(turn.progress.todo) is Over:
+        if course.kept is not None and course.turn is turn:
+            course.kept.note(course.run, turn.progress)
+        if course.turn is turn and type(turn.progress.todo) is Over:
             _end(course, turn, turn.progress.todo)
     course.now = CLOCK.now
 
@@ -189,11 +181,21 @@ def _begin_step(course: Course) -> None:
         service.calm = False
     elif kind == "last":
         _judge_last(course)
-    elif kind == "send":
+    elif kind == "elsewhere":
+        course.run = Run.of_others("r1") if course.kept is None else course.kept.take_up()
+        course.rules, course.is_mortal, course.kept = _rules(), False, None
+    elif kind == "recover":
+        course.wanted = service.words(name)
+        _recover(course)
+    elif kind == "agrees":
+        course.judge.agrees(course.recovered, None if run.unfinished else run.ended)
+    elif kind in ("send", "mortal"):
+        course.is_mortal = kind == "mortal"
         words = service.words(name)
         course.judge.heals, service.resume = options.recover, options.resume_message
         course.sending = course.judge.sends(words)
         course.turn = TurnMachine(Progress(AGENT, run, course.rules, options, message=words))
+        course.turn.progress.notes = None if course.kept is None else []
         course.turn.begin(CLOCK.now)
     elif run.unfinished is None:
         error = run.ended
@@ -209,7 +211,12 @@ def _begin_step(course: Course) -> None:
 def _end(course: Course, turn: TurnMachine, over: Over) -> None:
     """A turn is over: hold what it says to the truth."""
     sending, course.turn, course.reply, course.sending = course.sending, None, None, None
+    if course.kept is not None:
+        course.kept.leave(course.run)
     course.polls = course.polled = None
+    if course.wanted is not None:
+        _recovered(course, over, goes_on=turn.progress.began is State.FINDING)
+        return
     if sending is None:
         _found(course, over.error or over.result)
         return
@@ -228,10 +235,26 @@ def _found(course: Course, found: TurnResult | ToolhouseError | None) -> None:
     course.found.append(found)
 
 
+def _recover(course: Course) -> None:
+    recovering = Progress(AGENT, course.run, course.rules, CALM, state=State.RECOVERING, message=course.wanted or None)
+    course.turn = TurnMachine(recovering)
+    course.turn.begin(CLOCK.now)
+
+
+def _recovered(course: Course, over: Over, *, goes_on: bool) -> None:
+    """``recover()`` has come to something; where it went on with its own turn, that may not be what was asked for."""
+    found = over.error or over.result
+    if found is None or (goes_on and course.wanted and over.error is None):
+        _recover(course)
+        return
+    course.judge.recovered(course.wanted or "", found)
+    course.wanted, course.recovered = None, found
+
+
 def _judge_last(course: Course) -> None:
     last = course.judge.sendings[-1]
     if last.error is not None:
-        knows = not isinstance(course.found[-1], ToolhouseError)
+        knows = not course.found or not isinstance(course.found[-1], ToolhouseError)
         course.judge.is_refused_truly(last.error, knows=knows)
 
 
@@ -239,6 +262,9 @@ def _do(course: Course, turn: TurnMachine) -> None:
     todo, service = turn.progress.todo, course.world
     if course.stops and service.pick("turn", ("goes on", 0), ("is stopped", 1)) == "is stopped":
         turn.stopped(ClosedError("closed"), CLOCK.now, in_flight=False)
+        return
+    if course.is_mortal and service.pick("process", ("goes on", 0), ("is killed", 0)) == "is killed":
+        course.turn = course.reply = course.sending = course.polls = course.polled = None
         return
     match todo:
         case Enter():
@@ -264,6 +290,8 @@ def _do(course: Course, turn: TurnMachine) -> None:
 
 def _send(course: Course, turn: TurnMachine, todo: Send) -> None:
     service = course.world
+    if course.kept is not None:
+        course.kept.sending(course.run, turn.progress, todo)
     error: ToolhouseError
     in_flight = True
     try:

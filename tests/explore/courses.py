@@ -23,8 +23,9 @@ from attrs import define, field
 from .__main__ import switches_of, without_logs
 from .choices import Choices
 from .copies import fork
-from .course import PROGRAMS, Course, Step, begin, go_on, rest
+from .course import Course, begin, go_on, rest
 from .states import key_of
+from .steps import PROGRAMS, Step
 from .switches import Switches
 from .truth import Violation
 

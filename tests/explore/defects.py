@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 
 from toolhouse_async import NotSentError, ToolhouseError
-from toolhouse_async._turn import comparison
+from toolhouse_async._turn import comparison, healing, kept, recovering
 from toolhouse_async._turn.comparison import Verdict
 from toolhouse_async._turn.fold import Fold
 from toolhouse_async._turn.machine import TurnMachine
@@ -120,6 +120,21 @@ def reads_twice(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(TurnMachine, "cut", twice)
 
 
+def resumes_what_was_resumed(patch: pytest.MonkeyPatch) -> None:
+    """A run that another process has left counts as waiting, whatever stands last in it."""
+    patch.setattr(recovering, "_is_due", lambda turn, found, search, now: found.is_last)
+
+
+def forgets_earlier_rounds(patch: pytest.MonkeyPatch) -> None:
+    """Of a turn that another process began, what came before its last message is not looked up."""
+    patch.setattr(healing, "_catch_up", lambda turn, status: None)
+
+
+def takes_a_resume_for_accepted(patch: pytest.MonkeyPatch) -> None:
+    """Where a job is running, whatever was sent is written down as accepted."""
+    patch.setattr(kept, "_is_accepted", lambda stage: True)
+
+
 DEFECTS: Final[Mapping[str, tuple[Defect, str, int, int]]] = {
     "absent at once": (absent_at_once, "second", 2, 1),
     "absent where it lags": (absent_where_it_lags, "second", 2, 1),
@@ -137,5 +152,9 @@ DEFECTS: Final[Mapping[str, tuple[Defect, str, int, int]]] = {
     "keeps what was cut": (keeps_what_was_cut, "first", 1, 0),
     "loses the token": (loses_the_token, "second", 2, 1),
     "reads twice": (reads_twice, "second", 2, 0),
+    "recovers without rest": (heals_without_rest, "recovered-elsewhere", 1, 0),
+    "forgets earlier rounds": (forgets_earlier_rounds, "keyed-reconciled-elsewhere", 0, 1),
+    "takes a resume for accepted": (takes_a_resume_for_accepted, "keyed-reconciled-elsewhere", 1, 1),
+    "resumes what was resumed": (resumes_what_was_resumed, "last-recovered-elsewhere", 0, 1),
 }
 """Defects, and the program, the faults and the jobs that show each."""

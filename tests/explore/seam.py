@@ -17,6 +17,7 @@ from toolhouse_async import (
     PollingPolicy,
     RecoveryPolicy,
     RetryPolicy,
+    Timeouts,
 )
 from toolhouse_async._http.port import Cut, Dispatch
 from toolhouse_async._wire.answers import Headers
@@ -47,12 +48,13 @@ class _Lookup:
 class Answer:
     """What stands for the transport's answer; its attributes are those that the client's own has."""
 
-    def __init__(self, reply: world.Reply) -> None:
+    def __init__(self, reply: world.Reply, timeouts: Timeouts) -> None:
         self._reply = reply
         self._is_closed = False
         self.status: int = reply.status
         self.lookup: _Lookup = _Lookup(reply.headers)
         self.framed: bool = reply.framed
+        self.idle: float | None = timeouts.idle
         self.run_id: str | None = None
         self.job_id: str | None = None
         self.received: int = 0
@@ -121,9 +123,10 @@ class Transport:
     async def send(
         self,
         request: Request,
-        authorization: Mapping[str, str],
+        headers: Mapping[str, str],
         *,
         dispatch: Dispatch | None = None,
+        timeouts: Timeouts | None = None,
     ) -> Answer:
         await asyncio.sleep(STEP)
         if dispatch is not None:
@@ -138,7 +141,7 @@ class Transport:
             await asyncio.sleep(STEP)
             raise OutcomeUnknownError(f"{request}: the connection was lost", run_id=request.run_id) from None
         await asyncio.sleep(STEP)
-        return Answer(reply)
+        return Answer(reply, timeouts or Timeouts())
 
     def within(self, seconds: float | None) -> AbstractAsyncContextManager[Any]:
         return asyncio.timeout(seconds)
@@ -154,7 +157,7 @@ class _Half(random.Random):
         return 0.5
 
 
-def client_of(truth: World) -> AsyncToolhouse:
+def client_of(truth: World, **more: Any) -> AsyncToolhouse:
     """A client of the world, with short policies."""
     settings: dict[str, Any] = {"quiet": QUIET, "deadline": 12.0, "absence": ABSENCE}
     known = {each.name for each in fields(RecoveryPolicy)}
@@ -164,6 +167,7 @@ def client_of(truth: World) -> AsyncToolhouse:
         polling=_POLLING,
         retries=_RETRIES,
         recovery=RecoveryPolicy(**{name: value for name, value in settings.items() if name in known}),
+        **more,
     )
     stand_in: Any = Transport(truth)
     service: Any = client._core.service

@@ -91,7 +91,7 @@ def _first(value: Any, _: View) -> Hashable:
     return None if value is None else value[0]
 
 
-_LOOKING: Final = (State.CHECKING, State.SETTLING, State.HEALING, State.RESUMING, State.FINDING)
+_LOOKING: Final = (State.CHECKING, State.SETTLING, State.HEALING, State.RESUMING, State.FINDING, State.RECOVERING)
 _FIXED: Final = ("choices", "_time", "decoder", "_decoder", "requests", "stops", "now")
 """The same in all states of one exploration, or for reports; times are relative to now."""
 UNREDUCED: Final[Mapping[str, _Key | None]] = dict.fromkeys(_FIXED)

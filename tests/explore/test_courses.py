@@ -22,10 +22,10 @@ from toolhouse_async._turn.table import State
 
 from . import courses, states
 from .copies import fork
-from .course import PROGRAMS
 from .courses import check, explore
 from .defects import DEFECTS
 from .states import key_of
+from .steps import PROGRAMS
 from .truth import brief, text_of
 
 

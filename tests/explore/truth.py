@@ -217,6 +217,25 @@ class Judge:
         else:
             self._is_whole(took, found.text, "an answer of reconcile()")
 
+    def recovered(self, words: str, found: TurnResult | ToolhouseError) -> None:
+        """Hold what ``recover()`` says in another process, of a message or (``""``) of the last one, to the truth."""
+        world = self._world
+        took = next((each for each in reversed(world.accepted) if words in ("", each.words)), None)
+        self.holds()
+        if isinstance(found, TurnResult):
+            if took is None:
+                raise Violation("recover() has an answer to a message that was not accepted", repr(found.text))
+            self._is_whole(took, found.text, "an answer of recover()")
+            return
+        if world.calm and took is not None and world.switches.is_understood:
+            raise Violation(f"recover() cannot tell ({type(found).__name__}), and the history shows it", str(found))
+        self._failed(found, took)
+
+    def agrees(self, recovered: TurnResult | ToolhouseError | None, ended: TurnResult | ToolhouseError | None) -> None:
+        """What was recovered is what ``reconcile()`` says afterwards."""
+        if isinstance(recovered, TurnResult) and not (isinstance(ended, TurnResult) and ended.text == recovered.text):
+            self.noted.append(Violation("reconcile() says something else than recover()", f"{recovered}, {ended}"))
+
     def _is_one_of_several(self, sending: Sending | None) -> bool:
         """Whether some, not all, of several sendings of the same words were accepted, and no history says which."""
         if sending is None or sending.events:

@@ -114,9 +114,11 @@ def slack() -> float:
 
 async def eventually(condition: Callable[[], object]) -> None:
     """Wait until it is so: the other end of a connection hears of things a little later."""
+    pause = 0.005
     async with asyncio.timeout(50):
         while not condition():
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(pause)
+            pause = min(1.2 * pause, 0.2)
 
 
 class Fault:

@@ -187,3 +187,22 @@ async def test_what_a_callable_returns_is_checked(key: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:
         await Credentials(lambda: key).secret()
     assert "canary" not in str(caught.value)
+
+
+def test_a_url_is_no_key_and_is_not_shown() -> None:
+    with pytest.raises(ConfigurationError, match="the API key is a URL") as caught:
+        Credentials("https://agents.toolhouse.ai/agent-1")
+    assert "agent-1" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "agent_id"), [(KEY, "agent-1"), ("", ""), ("worker", "worker"), (lambda: "agent-12", "agent-12")]
+)
+def test_another_id_than_the_key_is_let_through(key: Any, agent_id: str) -> None:
+    Credentials(key).refuse(agent_id)
+
+
+def test_the_key_is_no_agent_id() -> None:
+    with pytest.raises(ConfigurationError, match="agent id and the API key are the same") as caught:
+        Credentials("agent-12").refuse("agent-12")
+    assert "agent-12" not in str(caught.value)

@@ -58,6 +58,22 @@ def refusal(status: int, headers: dict[str, str] | None = None, body: bytes = b"
 # Statuses
 
 
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("api_key", ["", lambda: ""])
+async def test_a_refusal_says_that_no_key_was_sent(status: int, api_key: Any) -> None:
+    async with RawServer([refusal(status), refusal(status)]) as server, client_of(server, api_key=api_key) as client:
+        for ask in (client.run("a", "hi"), client.history("a", "r1")):
+            with pytest.raises(APIStatusError, match="no API key was sent, and this worker wants one") as caught:
+                await ask
+            assert "check the API key" not in str(caught.value)
+
+
+async def test_a_refusal_of_a_key_says_so() -> None:
+    async with RawServer([refusal(401)]) as server, client_of(server) as client:
+        with pytest.raises(AuthenticationError, match="check the API key"):
+            await client.run("a", "hi")
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [

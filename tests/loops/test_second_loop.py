@@ -15,6 +15,7 @@ from tests.support.answers import client_of, history, said
 from tests.support.raw_server import RawServer, silence
 from toolhouse_async import AsyncToolhouse, ConfigurationError
 from toolhouse_async.manager import SessionManager
+from toolhouse_async.stores import MemorySessionStore
 
 
 class Two:
@@ -136,6 +137,14 @@ def test_a_map(two: Two) -> None:
     two.fails_there(lambda: anext(items))
     two.fails_there(items.aclose)
     two.here(items.aclose)
+
+
+def test_a_batch(two: Two) -> None:
+    batch = two.client.batch("a", ["whole", "open"], store=MemorySessionStore(), name="b", concurrency=2)
+    two.here(lambda: anext(batch))
+    two.fails_there(lambda: anext(batch))
+    two.fails_there(batch.aclose)
+    two.here(batch.aclose)
 
 
 def test_keyed_sessions(two: Two) -> None:

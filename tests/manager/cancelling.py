@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
+from tests.cancellation.passes import STOPPED, cancelled_in
 from tests.cancellation.stepping import PROMPT, How, cancelled_at
-from tests.cancellation.test_every_pass import STOPPED, cancelled_in
 from toolhouse_async import OutcomeUnknownError, StreamInterruptedError
 
 from .support import World, processes

@@ -1,5 +1,5 @@
 """The places where sessions are kept."""
 
-from tests.support.stores import place, redis_server
+from tests.support.stores import place, postgres_server, redis_server
 
-__all__ = ["place", "redis_server"]
+__all__ = ["place", "postgres_server", "redis_server"]

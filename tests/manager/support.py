@@ -19,7 +19,8 @@ QUICK = PollingPolicy(min_interval=0.05, max_interval=0.2, jitter=0)
 class World:
     """An emulator with a worker that remembers what it was told, and by whom.
 
-    A message ``job`` starts a job; ``slow`` is answered in two halves, the second once :attr:`go_on` is set.
+    A message ``job`` starts a job, and ``twice`` another one behind it; ``slow`` is answered in two halves, the second
+    once :attr:`go_on` is set.
 
     Attributes:
         told: The messages that were accepted, by run.
@@ -36,10 +37,12 @@ class World:
     async def _worker(self, ctx: Any) -> Any:
         told = self.told.setdefault(ctx.run_id, [])
         told.append(ctx.message)
+        if told == ["twice", ""]:
+            self.go_on.clear()  # the second job waits anew
+        if ctx.message in ("job", "twice") or told == ["twice", ""]:
+            yield ctx.background(self._job)
         if ctx.job_result is not None:
             yield ctx.text(f"[{ctx.job_result}]")
-        if ctx.message == "job":
-            yield ctx.background(self._job)
         yield ctx.text(f"{len(told)}:")
         if ctx.message == "slow":
             self.is_slow.set()

@@ -13,7 +13,7 @@ from tests.support.stores import Place
 from toolhouse_async import SessionManager
 from toolhouse_async.stores import SessionStore
 
-from .support import AGENT, World, client_of
+from .support import AGENT, Process, World, client_of
 
 REAL_TIME = True
 
@@ -112,6 +112,28 @@ async def test_of_many_exactly_one_takes_a_job_over(place: Place) -> None:
         done = [(each.key, each.result.text) for resumed in taken for each in resumed]
         assert sorted(done) == [(f"k{number}", "[computed]2:") for number in range(5)]
         assert sorted(map(str, world.accepted)) == [""] * 5 + ["job"] * 5
+
+
+async def test_what_another_process_brings_of_a_turn_has_all_its_rounds(place: Place) -> None:
+    """Also where the first was killed behind its first job."""
+    world = World()
+    async with world.emulator.serve() as server, place.open() as store, place.open() as other_store:
+        one = Process(client_of(server), store, lease=1)
+        sending = asyncio.ensure_future(one.manager.send("k", "twice"))
+        async with client_of(server) as client, SessionManager(client, AGENT, store=other_store, lease=1) as two:
+            while not [info async for info in two.sessions() if info.pending]:
+                await asyncio.sleep(0.01)
+            world.go_on.set()
+            while len(world.accepted) < 2 or (await other_store.read(f"{AGENT}/k")).value.count(b'"JOB"') < 1:
+                await asyncio.sleep(0.01)
+            await one.stop()
+            await asyncio.gather(sending, return_exceptions=True)
+            world.go_on.set()
+            async with two.checkout("k") as session:
+                assert (await session.recover()).rounds == ("1:twice", "[computed]2:", "[computed]3:")
+            assert world.accepted == ["twice", "", ""]
+        one.store.down = False
+        await one.manager.aclose()
 
 
 async def test_a_long_turn_keeps_its_key(place: Place) -> None:

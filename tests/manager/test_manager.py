@@ -25,7 +25,7 @@ from toolhouse_async import (
     TurnTimeoutError,
     UncertainSessionError,
 )
-from toolhouse_async._keyed.checkout import House
+from toolhouse_async._keyed.house import House
 from toolhouse_async.stores import MemorySessionStore
 
 from .support import AGENT, World, client_of, processes
@@ -820,15 +820,51 @@ async def test_closing_ends_those_who_wait() -> None:
 
             waiting = [asyncio.ensure_future(each) for each in (one.manager.send("k", "x"), enter())]
             waiting.append(asyncio.ensure_future(one.manager.send("k", "y")))
+            waiting += [asyncio.ensure_future(each) for each in (one.manager.forget("k"), enter())]
             await asyncio.sleep(1)
             await one.manager.aclose()
-            for each in (waiting[0], waiting[2]):
+            for each in waiting:  # nobody waits until the other process lets the key go
                 with pytest.raises(ClosedError):
-                    await each
-        with pytest.raises(ClosedError):
-            await waiting[1]
+                    await asyncio.wait_for(each, 1)
+                assert not each.cancelled()
         assert world.accepted == []
         assert (await two.manager.send("k", "x")).text == "1:x"
+
+
+async def test_a_key_that_is_had_in_the_moment_of_closing_is_let_go() -> None:
+    class Closing(MemorySessionStore):
+        closing: asyncio.Task[None] | None = None
+
+        async def swap(self, key: str, old: bytes | None, new: bytes | None) -> bool:
+            done = await super().swap(key, old, new)
+            if self.closing is None:
+                self.closing = asyncio.create_task(manager.aclose())
+                await asyncio.sleep(0)  # it has told all who wait, and none has heard
+            return done
+
+    store = Closing()
+    async with processes() as (world, _, one), SessionManager(one.client, AGENT, store=store) as manager:
+        with pytest.raises(ClosedError):
+            await manager.checkout("k").__aenter__()
+        async with SessionManager(one.client, AGENT, store=store) as other:
+            assert (await other.send("k", "y")).text == "1:y"
+        assert world.accepted == ["y"]
+
+
+async def test_a_time_limit_of_a_stores_own_is_not_the_end_of_the_manager() -> None:
+    class Late(MemorySessionStore):
+        is_late = True
+
+        async def read(self, key: str) -> Any:
+            if self.is_late:
+                self.is_late = False
+                raise TimeoutError("the store's own")
+            return await super().read(key)
+
+    async with processes() as (_, _, one), SessionManager(one.client, AGENT, store=Late()) as manager:
+        with pytest.raises(TimeoutError, match="the store's own"):
+            await manager.send("k", "x")
+        assert (await manager.send("k", "x")).text == "1:x"
 
 
 async def test_closing_the_client_lets_keys_go() -> None:
@@ -889,6 +925,7 @@ async def test_what_goes_with_every_message() -> None:
         {"ttl": -1},
         {"ttl": float("inf")},
         {"on_missing": "ignore"},
+        {"store": "sessions.db"},
         {"run_id": "r1"},
         {"vars": 7},
     ],

@@ -9,9 +9,11 @@ import subprocess
 from pathlib import Path
 from typing import Self
 
+import psutil
 from attrs import frozen
 
 from tests.faults.support import eventually
+from tests.support.processes import children, has_ended
 
 _BACKLOG = 511
 _OPEN = ("01", "08")
@@ -110,10 +112,9 @@ class Nginx:
         return log.read_text("utf-8", "replace") if log.exists() else ""
 
     @property
-    def workers(self) -> set[int]:
+    def workers(self) -> set[psutil.Process]:
         """The processes that serve, those that are about to end included."""
-        process = self._running()
-        return set(map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()))
+        return set(children(self._running().pid))
 
     @property
     def connections(self) -> int:
@@ -162,7 +163,7 @@ class Nginx:
     async def crash(self) -> None:
         """Kill the process that serves; the one that watches it starts another."""
         (worker,) = self.workers
-        os.kill(worker, signal.SIGKILL)
+        worker.kill()
         await eventually(lambda: self.workers - {worker})
 
     async def kill(self) -> None:
@@ -170,7 +171,7 @@ class Nginx:
         process = self._running()
         workers = self.workers
         os.killpg(process.pid, signal.SIGKILL)
-        await eventually(lambda: process.poll() is not None and not any(map(_is_alive, workers)))
+        await eventually(lambda: process.poll() is not None and all(map(has_ended, workers)))
         self._process = None
 
     async def stop(self) -> None:
@@ -194,12 +195,3 @@ def _bound(port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     bound.bind(("127.0.0.1", port))
     return bound
-
-
-def _is_alive(pid: int) -> bool:
-    """Whether a process runs; one that waits to be reaped by its parent does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"

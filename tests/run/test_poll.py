@@ -66,6 +66,9 @@ async def test_one_poll_for_each_run_and_policy() -> None:
         assert poll_of(core, policy=PollingPolicy(min_interval=10, max_interval=10, jitter=0)) is poll
         assert poll_of(core, policy=PollingPolicy()) is not poll
         assert poll_of(core, run="r2") is not poll
+        own = core.poll_of(core.run_of("a", "r1").known, "a", STEADY, 0.0, "terms")
+        assert own is not poll
+        assert core.poll_of(core.run_of("a", "r1").known, "a", STEADY, 0.0, "terms") is own
         await poll.report_after(0, None)
         assert poll_of(core) is not poll  # it is over; another job has another
 

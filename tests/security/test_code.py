@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from functools import cache
 from importlib.metadata import distribution, requires
 from pathlib import Path
 
@@ -19,6 +20,7 @@ RUN = {"eval", "exec", "compile", "__import__", "breakpoint", "input"}
 SHELL = {"system", "popen", "create_subprocess_shell", "getoutput", "spawnl"}
 
 
+@cache
 def calls() -> list[tuple[str, str, ast.Call]]:
     """Every call in the package: the file, the name that is called, the call."""
     found = []

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import subprocess
+import sys
 import traceback
 import unicodedata
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.cli.support import COMMAND, environment
+from tests.cli.support import environment
 from tests.support.answers import JOB, KEY, ONCE, RUN, client_of, history
 from tests.support.raw_server import RawServer, ndjson, response
 from toolhouse_async import (
@@ -212,19 +214,42 @@ async def hostile() -> Any:
         yield server.url, list(by_agent)
 
 
+ONE_BY_ONE = """
+import json, sys
+from toolhouse_async._cli import main
+
+for arguments in json.loads(sys.argv[1]):
+    sys.argv[1:] = arguments
+    main()
+    for stream in (sys.stdout, sys.stderr):
+        print("\\0", end="", file=stream, flush=True)
+"""
+"""One process for several commands: to start one takes much longer than to run a command."""
+
+
 async def test_nothing_that_a_worker_says_is_obeyed_by_the_terminal(hostile: Any) -> None:
     url, agents = hostile
-    for agent in agents:
-        for options in ([], ["--json"]) if agent == "words" else ([],):
-            command = [*COMMAND, "run", agent, "hi", "--base-url", url, "--api-key", "", *options, "--timeout", "20"]
-            process = await asyncio.create_subprocess_exec(
-                *command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment()
-            )
-            out, errors = await process.communicate()
-            assert out + errors
-            for line in (out + errors).decode().split("\n"):
-                assert is_harmless(line.replace("\t", "")), (agent, options, ascii(line))
-            assert "Traceback" not in errors.decode()
+    calls = [(agent, options) for agent in agents for options in ([], ["--json"]) if agent == "words" or not options]
+    commands = [
+        ["run", agent, "hi", "--base-url", url, "--api-key", "", *options, "--timeout", "20"]
+        for agent, options in calls
+    ]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", ONE_BY_ONE, json.dumps(commands)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        env=environment(),
+    )
+    out, errors = await process.communicate()
+    assert process.returncode == 0
+    parts = [*zip(out.decode().split("\0"), errors.decode().split("\0"), strict=True)]
+    assert parts.pop() == ("", "")
+    for (agent, options), told in zip(calls, parts, strict=True):
+        assert any(told)
+        for line in "".join(told).split("\n"):
+            assert is_harmless(line.replace("\t", "")), (agent, options, ascii(line))
+        assert "Traceback" not in told[1]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

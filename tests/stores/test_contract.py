@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -56,17 +57,14 @@ async def test_an_entry_is_made_changed_and_taken_away(store: Any) -> None:
     assert await value(store, "k") is None
 
 
-@pytest.mark.parametrize("standing", [None, b"1", b""])
-@pytest.mark.parametrize("new", [None, b"1", b"2", b""])
-@pytest.mark.parametrize("old", [None, b"1", b"2", b""])
-async def test_only_what_stands_there_is_changed(
-    store: Any, standing: bytes | None, old: bytes | None, new: bytes | None
-) -> None:
-    if standing is not None:
-        assert await store.swap("k", None, standing)
-    done = await store.swap("k", old, new)
-    assert done is (old == standing)
-    assert await value(store, "k") == (new if done else standing)
+async def test_only_what_stands_there_is_changed(store: Any) -> None:
+    for standing, old, new in itertools.product((None, b"1", b""), (None, b"1", b"2", b""), (None, b"1", b"2", b"")):
+        key = case = repr((standing, old, new))
+        if standing is not None:
+            assert await store.swap(key, None, standing), case
+        done = await store.swap(key, old, new)
+        assert done is (old == standing), case
+        assert await value(store, key) == (new if done else standing), case
 
 
 async def test_keys_are_any_strings_and_all_different(store: Any) -> None:

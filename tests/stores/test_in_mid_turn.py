@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from tests.manager.support import AGENT, World, client_of
+from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisServer, find_redis
-from tests.support.stores import Troubled
+from tests.support.stores import Troubled, new_schema
 from toolhouse_async import JobStarted, LeaseLostError, SessionManager, StoreError, TextDelta, TurnStarted
-from toolhouse_async.stores import MemorySessionStore, RedisSessionStore, SQLiteSessionStore
+from toolhouse_async.stores import MemorySessionStore, PostgresSessionStore, RedisSessionStore, SQLiteSessionStore
 from toolhouse_async.web import failure
 
 REAL_TIME = True
@@ -76,9 +77,9 @@ class Locked:
 
 
 class Hanging:
-    """A Redis that answers nobody, within the block."""
+    """A server that answers nobody, within the block."""
 
-    def __init__(self, server: RedisServer) -> None:
+    def __init__(self, server: RedisServer | PostgresServer) -> None:
         self._server = server
 
     def __enter__(self) -> None:
@@ -116,6 +117,29 @@ async def test_words_come_while_another_program_has_locked_the_file(tmp_path: Pa
 async def test_words_come_while_redis_hangs(server: RedisServer) -> None:
     async with managed(RedisSessionStore(server.url)) as (world, manager):
         await check_words_come(world, manager, Hanging(server))
+
+
+async def test_words_come_while_postgres_hangs(postgres_server: PostgresServer) -> None:
+    async with managed(PostgresSessionStore(new_schema(postgres_server))) as (world, manager):
+        await check_words_come(world, manager, Hanging(postgres_server))
+
+
+class Restarting:
+    """A server that is killed, and back at the end of the block."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+
+    def __enter__(self) -> None:
+        self._server.stop()
+
+    def __exit__(self, *_: object) -> None:
+        self._server.start()
+
+
+async def test_words_come_while_postgres_is_restarted(postgres_server: PostgresServer) -> None:
+    async with managed(PostgresSessionStore(new_schema(postgres_server))) as (world, manager):
+        await check_words_come(world, manager, Restarting(postgres_server))
 
 
 async def test_a_job_is_shown_while_redis_hangs(server: RedisServer) -> None:

@@ -15,5 +15,5 @@ async def test_it_keeps_what_it_has_as_long_as_it_is_there() -> None:
 
 def test_the_names_of_the_stores() -> None:
     assert all(getattr(stores, name) for name in stores.__all__)
-    with pytest.raises(AttributeError, match="PostgresSessionStore"):
-        stores.PostgresSessionStore  # noqa: B018
+    with pytest.raises(AttributeError, match="MongoSessionStore"):
+        stores.MongoSessionStore  # noqa: B018

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,7 +21,7 @@ from tests.support.answers import unused_port
 from tests.support.redis_server import RedisServer, find_redis
 from toolhouse_async import ClosedError, ConfigurationError, StoreError
 from toolhouse_async.stores import RedisSessionStore
-from toolhouse_async.stores import _redis as module
+from toolhouse_async.stores import _server as module
 
 REAL_TIME = True
 
@@ -111,11 +112,86 @@ async def test_a_server_that_does_not_answer(server: RedisServer, store: RedisSe
     assert await store.swap("k", None, b"x")
 
 
+async def test_a_cancelled_call_is_cancelled_whenever_that_is(store: RedisSessionStore) -> None:
+    """A driver that sends by ``asyncio.wait_for`` loses a cancellation in the moment in which it has sent, on 3.11."""
+    await store.read("k")
+    for passes in range(40):
+
+        async def read_for_ever() -> None:
+            while True:
+                await store.read("k")
+
+        reading = asyncio.ensure_future(read_for_ever())
+        for _ in range(passes):
+            await asyncio.sleep(0)
+        reading.cancel()
+        done, _ = await asyncio.wait({reading}, timeout=10)
+        assert done, passes
+        assert reading.cancelled()
+
+
+@pytest.mark.parametrize("passes", range(0, 20, 2))
+async def test_closed_while_it_is_asked(server: RedisServer, passes: int) -> None:
+    """No connection is left."""
+    store = RedisSessionStore(server.url)
+    reading = asyncio.ensure_future(store.read("k"))
+    for _ in range(passes):
+        await asyncio.sleep(0)
+    await store.aclose()
+    with suppress(ClosedError):
+        await reading
+    with client_of(server) as client:
+        assert len(client.client_list()) == 1
+
+
+@pytest.mark.parametrize("error", [TypeError("'NoneType' object is not callable"), OSError("gone")])
+async def test_a_call_that_closing_makes_fail_says_so(store: RedisSessionStore, error: Exception) -> None:
+    async def fail() -> None:
+        await store.aclose()
+        raise error
+
+    with pytest.raises(ClosedError, match="the store is closed"):
+        await store._connections.ask(fail)
+
+
+async def test_an_error_that_is_none_of_the_server_s_is_raised_as_it_is(store: RedisSessionStore) -> None:
+    async def fail() -> None:
+        raise TypeError("a mistake")
+
+    with pytest.raises(TypeError, match="a mistake"):
+        await store._connections.ask(fail)
+
+
 async def test_more_callers_than_connections(store: RedisSessionStore) -> None:
     done = await asyncio.gather(*(store.swap(f"k{number}", None, b"x") for number in range(20 * module.CONNECTIONS)))
     assert all(done)
     clients = await store._client.client_list()
     assert len(clients) <= module.CONNECTIONS
+
+
+async def test_who_waits_for_a_connection_is_served_as_long_as_others_are(store: RedisSessionStore) -> None:
+    """However long that takes: redis-py's pool gives up by itself."""
+    store._client.connection_pool.timeout = 0.005
+    store._connections.patience = 20  # so that a busy machine is no server that is silent
+    count = 20 * module.CONNECTIONS
+    done = await asyncio.gather(*(store.swap(f"k{number}", None, b"x") for number in range(count)))
+    assert all(done)
+    assert len([key async for key, _ in store.entries("")]) == count
+
+
+async def test_who_waits_for_a_connection_to_a_server_that_hangs_is_told(
+    server: RedisServer, store: RedisSessionStore
+) -> None:
+    await store.read("k")
+    store._client.connection_pool.timeout = 0.05
+    server.pause()
+    try:
+        reads = (store.read("k") for _ in range(10 * module.CONNECTIONS))
+        told = await asyncio.wait_for(asyncio.gather(*reads, return_exceptions=True), 30)
+    finally:
+        server.go_on()
+    assert {type(each) for each in told} == {StoreError}
+    assert any("No connection available" in str(each) for each in told)
 
 
 async def test_an_entry_that_is_taken_away_while_they_are_listed(
@@ -387,7 +463,7 @@ async def test_nobody_listens() -> None:
 def test_without_its_library() -> None:
     code = "import sys; sys.modules['redis'] = None; from toolhouse_async.stores import RedisSessionStore"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "ConfigurationError: RedisSessionStore needs redis" in done.stderr
+    assert "ConfigurationError: RedisSessionStore and RedisTurnHub need redis" in done.stderr
     assert "pip install 'toolhouse-async[redis]'" in done.stderr
 
 

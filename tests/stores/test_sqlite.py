@@ -14,19 +14,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.programs import Done, run_programs
 from toolhouse_async import AsyncToolhouse, ClosedError, ConfigurationError, SessionManager, StoreError
 from toolhouse_async.stores import SQLiteSessionStore
 from toolhouse_async.stores import _sqlite as module
 
 REAL_TIME = True
 
+BEGIN = "import asyncio; from toolhouse_async.stores import SQLiteSessionStore"
 COUNT = """
-import asyncio, sys
-from toolhouse_async.stores import SQLiteSessionStore
-
 async def main():
-    async with SQLiteSessionStore(sys.argv[1]) as store:
-        for _ in range(int(sys.argv[2])):
+    async with SQLiteSessionStore({place!r}) as store:
+        for _ in range(50):
             while True:
                 value = (await store.read("count")).value
                 if await store.swap("count", value, b"%d" % (int(value or 0) + 1)):
@@ -95,11 +94,10 @@ async def test_it_writes_ahead_and_to_the_disk(path: Path) -> None:
         assert await store._execute("PRAGMA synchronous") == [(2,)]
 
 
-def test_several_processes_at_once(path: Path) -> None:
+def test_several_processes_at_once(path: Path, tmp_path: Path) -> None:
     """They make the file, and count together without losing one."""
-    command = [sys.executable, "-W", "error", "-c", COUNT, str(path), "50"]
-    processes = [subprocess.Popen(command) for _ in range(4)]
-    assert [process.wait(50) for process in processes] == [0] * 4
+    programs = [COUNT.format(place=str(path))] * 4
+    assert run_programs(BEGIN, programs, tmp_path, "-W", "error") == [Done(0, "", "")] * 4
     with sqlite3.connect(path) as db:
         assert db.execute("SELECT key, value FROM sessions").fetchall() == [(b"count", b"200")]
     db.close()
@@ -330,46 +328,43 @@ async def test_a_key_is_not_waited_for_where_that_is_in_vain(tmp_path: Path, wha
 # Programs that fork, and that end their event loop in their own way
 
 
-USE = """
+IMPORTS = """
 import asyncio, os, sys, threading
 from toolhouse_async import ConfigurationError
 from toolhouse_async.stores import SQLiteSessionStore
-
+"""
+USE = """
 store = SQLiteSessionStore({path!r})
 
 async def use(old=None, new=b"x"):
     assert await store.swap("k", old, new)
 """
+ENDS = [
+    "loop.call_soon(lambda: asyncio.ensure_future(use()).add_done_callback(lambda _: loop.stop())); "
+    "loop.run_forever(); print(store)",
+    "loop.run_until_complete(use())",
+    "loop.run_until_complete(use()); loop.close()",
+    "loop.create_task(use()); loop.call_later(0.001, loop.stop); loop.run_forever()",
+    "loop.run_until_complete(use()); sys.exit(0)",
+    "thread = threading.Thread(target=lambda: loop.run_until_complete(use())); thread.start(); thread.join()",
+]
 
 
-@pytest.mark.parametrize(
-    "end",
-    [
-        "loop.call_soon(lambda: asyncio.ensure_future(use()).add_done_callback(lambda _: loop.stop())); "
-        "loop.run_forever(); print(store)",
-        "loop.run_until_complete(use())",
-        "loop.run_until_complete(use()); loop.close()",
-        "loop.create_task(use()); loop.call_later(0.001, loop.stop); loop.run_forever()",
-        "loop.run_until_complete(use()); sys.exit(0)",
-        "thread = threading.Thread(target=lambda: loop.run_until_complete(use())); thread.start(); thread.join()",
-    ],
-)
-def test_a_program_ends_that_stops_its_event_loop(path: Path, end: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", USE.format(path=str(path)) + f"\nloop = asyncio.new_event_loop()\n{end}\n"],
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-    assert done.returncode == 0
-    assert "Error" not in done.stderr.replace("RuntimeError: Event loop is closed", "")
+def test_a_program_ends_that_stops_its_event_loop(tmp_path: Path) -> None:
+    programs = [
+        f"{USE.format(path=str(tmp_path / f'{number}.db'))}\nloop = asyncio.new_event_loop()\n{end}\n"
+        for number, end in enumerate(ENDS)
+    ]
+    for end, done in zip(ENDS, run_programs(IMPORTS, programs, tmp_path), strict=True):
+        assert done.returncode == 0, end
+        assert "Error" not in done.stderr.replace("RuntimeError: Event loop is closed", ""), end
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 def test_a_child_process_is_told(path: Path) -> None:
     code = (
-        USE.format(path=str(path))
+        IMPORTS
+        + USE.format(path=str(path))
         + """
 async def child():
     for call in (lambda: store.read("k"), lambda: store.swap("k", b"x", b"z"), lambda: anext(store.entries(""))):

@@ -9,13 +9,14 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-_DESCRIPTORS = Path("/proc/self/fd")
+_DESCRIPTORS = "/proc/self/fd"
 _SPINS = 10
 """Passes of the loop in which cancelled tasks and closed connections may finish."""
+_KEPT = 25
+"""Tests behind which what is in use still is kept out of the next looks, which would take ever longer."""
 _AFRESH = 100
 """Tests behind which all objects are looked at, whatever their age: doing so behind each takes half the time of all."""
 _tests = itertools.count(1)
@@ -25,12 +26,14 @@ _JOIN = 20.0
 
 def _open_files() -> dict[str, str]:
     """Every open file descriptor and what it refers to; empty where the system has no list of them."""
-    if not _DESCRIPTORS.exists():
+    try:
+        numbers = os.listdir(_DESCRIPTORS)
+    except FileNotFoundError:
         return {}
     found: dict[str, str] = {}
-    for number in os.listdir(_DESCRIPTORS):
+    for number in numbers:
         try:
-            found[number] = os.readlink(_DESCRIPTORS / number)
+            found[number] = os.readlink(f"{_DESCRIPTORS}/{number}")
         except FileNotFoundError:  # the descriptor that the listing itself used
             continue
     return found
@@ -55,10 +58,12 @@ def no_leftover_resources() -> Iterator[None]:
     """Fail if threads or open files are left, and finalise unreachable objects, so that they warn here."""
     files, threads = _open_files(), set(threading.enumerate())
     yield
-    if next(_tests) % _AFRESH == 0:
+    number = next(_tests)
+    if number % _AFRESH == 0:
         gc.unfreeze()
     gc.collect()
-    gc.freeze()  # what is in use still is looked at again behind some later test, and not behind each
+    if number % _KEPT == 0:
+        gc.freeze()
     started = set(threading.enumerate()) - threads
     left = [f"thread {thread.name!r}" for thread in started if not _joined(thread)]
     left += [f"{number} → {target}" for number, target in (_open_files().items() - files.items())]

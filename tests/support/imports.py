@@ -5,10 +5,14 @@ from __future__ import annotations
 import ast
 import importlib.util
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 from attrs import frozen
+
+STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
+"""Nodes that are imports or may hold some: the many others are expressions."""
 
 
 @frozen
@@ -26,6 +30,7 @@ class Import:
         return self.target.partition(".")[0]
 
 
+@cache
 def read_imports(package: Path) -> list[Import]:
     """Every import of a package's modules, those within functions and ``if TYPE_CHECKING:`` included."""
     files = {_module_name(file, package.parent): file for file in sorted(package.rglob("*.py"))}
@@ -54,8 +59,11 @@ def _module_name(file: Path, root: Path) -> str:
 
 def _walk(node: ast.AST, *, for_types_only: bool) -> Iterator[tuple[ast.AST, bool]]:
     yield node, for_types_only
+    types_only = isinstance(node, ast.If) and _is_type_checking(node.test)
     for child in ast.iter_child_nodes(node):
-        guarded = isinstance(node, ast.If) and _is_type_checking(node.test) and child in node.body
+        if not isinstance(child, STATEMENTS):
+            continue
+        guarded = types_only and child in node.body  # type: ignore[attr-defined]
         yield from _walk(child, for_types_only=for_types_only or guarded)
 
 

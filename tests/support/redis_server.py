@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Mapping
@@ -40,12 +41,12 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, and return once it serves; what it held is gone."""
-        socket, log = self._folder / "redis.sock", self._folder / "redis.log"
-        socket.unlink(missing_ok=True)
+        address, log = self._folder / "redis.sock", self._folder / "redis.log"
+        address.unlink(missing_ok=True)
         settings = {
             "port": str(self.port),
             "bind": "127.0.0.1",
-            "unixsocket": str(socket),
+            "unixsocket": str(address),
             "save": "",
             "appendonly": "no",
             "dir": str(self._folder),
@@ -59,7 +60,7 @@ class RedisServer:
             start_new_session=True,
         )
         give_up = time.monotonic() + READY
-        while not socket.exists():
+        while not _is_listening(address):
             assert self._process.poll() is None, log.read_text()
             assert time.monotonic() < give_up, log.read_text()
             time.sleep(0.01)
@@ -78,6 +79,12 @@ class RedisServer:
     def go_on(self) -> None:
         """Let it answer again."""
         self.process.send_signal(signal.SIGCONT)
+
+
+def _is_listening(address: Path) -> bool:
+    """Whether connections are taken there: a socket that is only bound is a file already, and refuses them."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(str(address)) == 0
 
 
 def find_redis(environment: Mapping[str, str] = os.environ) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,11 +14,19 @@ from uuid import uuid4
 import pytest
 
 from toolhouse_async import StoreError
-from toolhouse_async.stores import MemorySessionStore, Reading, RedisSessionStore, SessionStore, SQLiteSessionStore
+from toolhouse_async.stores import (
+    MemorySessionStore,
+    PostgresSessionStore,
+    Reading,
+    RedisSessionStore,
+    SessionStore,
+    SQLiteSessionStore,
+)
 
+from .postgres_server import PostgresServer, find_postgres
 from .redis_server import RedisServer, find_redis
 
-KINDS = ("memory", "sqlite", "redis")
+KINDS = ("memory", "sqlite", "redis", "postgres")
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +43,35 @@ def redis_server() -> Iterator[RedisServer]:
         shutil.rmtree(folder)
 
 
+@contextmanager
+def running_postgres(primary: PostgresServer | None = None) -> Iterator[PostgresServer]:
+    """A server that runs within the block, with nothing on it; or the standby of another."""
+    programs = find_postgres()
+    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    server = PostgresServer(programs, folder)
+    try:
+        server.make(primary)
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A server for all tests of this process; each uses a schema of its own."""
+    with running_postgres() as server:
+        yield server
+
+
+def new_schema(server: PostgresServer) -> str:
+    """The DSN of a schema with nothing in it."""
+    name = f"s{uuid4().hex}"
+    server.sql(f"CREATE SCHEMA {name}")
+    return f"{server.dsn} options='-c search_path={name}'"
+
+
 class Place:
     """One place where sessions are kept, which several stores can open, as several processes do."""
 
@@ -44,6 +81,7 @@ class Place:
         self._memory = MemorySessionStore()
         self._prefix = uuid4().hex
         self._url = request.getfixturevalue("redis_server").url if kind == "redis" else ""
+        self._dsn = new_schema(request.getfixturevalue("postgres_server")) if kind == "postgres" else ""
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Any]:
@@ -53,8 +91,11 @@ class Place:
         elif self.kind == "sqlite":
             async with SQLiteSessionStore(self._path) as store:
                 yield store
-        else:
+        elif self.kind == "redis":
             async with RedisSessionStore(self._url, prefix=self._prefix) as store:
+                yield store
+        else:
+            async with PostgresSessionStore(self._dsn) as store:
                 yield store
 
 

@@ -9,7 +9,6 @@ import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -59,26 +58,45 @@ def test_a_running_thread_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     thread.join()
 
 
-def test_what_was_in_use_for_some_tests_is_found_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Kept:
-        """In use first, and then garbage that refers to itself."""
+class Kept:
+    """In use first, and then garbage that refers to itself."""
 
-    kept: list[Any] = [Kept()]
-    kept[0].itself = kept[0]
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_what_was_in_use_for_some_tests_is_found_behind_the_one_that_lets_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = [Kept()]
     found = weakref.ref(kept[0])
-    monkeypatch.setattr(guards, "_tests", itertools.count(98))
+    monkeypatch.setattr(guards, "_tests", itertools.count(1))
+    for _ in range(guards._KEPT - 2):
+        with no_leftover_resources():
+            pass
+    assert found() is not None
+    with no_leftover_resources():
+        kept.clear()
+    assert found() is None
+
+
+def test_what_was_in_use_for_many_tests_is_found_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = [Kept()]
+    found = weakref.ref(kept[0])
+    monkeypatch.setattr(guards, "_tests", itertools.count(guards._AFRESH - guards._KEPT))
     with no_leftover_resources():
         pass
     kept.clear()
-    with no_leftover_resources():
-        pass
-    assert found() is not None
+    for _ in range(guards._KEPT - 1):
+        with no_leftover_resources():
+            pass
+        assert found() is not None
     with no_leftover_resources():
         pass
     assert found() is None
 
 
-def test_unreachable_objects_warn_in_the_test_that_made_them(pytester: pytest.Pytester) -> None:
+def test_unreachable_objects_warn_in_the_test_that_made_them(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     repository = Path(__file__).parents[2]
     pytester.makeconftest((repository / "tests" / "conftest.py").read_text("utf-8"))
     pytester.makepyfile(
@@ -97,7 +115,8 @@ def test_unreachable_objects_warn_in_the_test_that_made_them(pytester: pytest.Py
             await asyncio.sleep(1000)
         """
     )
-    plugins = ["-p", "no:randomly", "-p", "no:toolhouse_async"]
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # some take long to load
+    plugins = ["-p", "anyio.pytest_plugin"]
     settings = ["-W", "error", "-o", "anyio_mode=auto", "-o", f"pythonpath={repository}"]
     result = pytester.runpytest_subprocess(*plugins, *settings)
     result.assert_outcomes(passed=3, errors=2)

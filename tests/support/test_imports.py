@@ -22,6 +22,7 @@ def test_every_form_of_import_is_read(tmp_path: Path) -> None:
         init="from .a import x",
         a="import os.path\nimport json as j\nfrom . import b\nfrom .sub import c as d\nfrom pack.b import y",
         b="from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from . import a\nelse:\n    import time",
+        d="try:\n    import q\nexcept ImportError:\n    import r\nmatch 1:\n    case 1:\n        with x: import s",
         sub__c="def f():\n    from .. import b\n    from ..a import x",
     )
     assert read_imports(package) == [
@@ -34,6 +35,9 @@ def test_every_form_of_import_is_read(tmp_path: Path) -> None:
         Import("pack.b", "typing", "TYPE_CHECKING"),
         Import("pack.b", "pack.a", "a", for_types_only=True),
         Import("pack.b", "time", "time"),
+        Import("pack.d", "q", "q"),
+        Import("pack.d", "r", "r"),
+        Import("pack.d", "s", "s"),
         Import("pack.sub.c", "pack.b", "b"),
         Import("pack.sub.c", "pack.a", "x"),
     ]

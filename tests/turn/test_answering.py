@@ -224,3 +224,51 @@ def test_many_lines_that_come_alone_are_summed_up() -> None:
     events = read(one, *pieces, b'{"role": "assistant", "content": "%s"}\n' % whole)
     assert [type(event) for event in events] == [*[TextDelta] * 250, UnknownEvent]
     assert fold.round_text == whole.decode()
+
+
+def test_lines_that_come_two_by_two_are_both_read() -> None:
+    one, fold = answering()
+    assert read(one, ndjson(text("a")), ndjson(text("b"), text("c"))) == [TextDelta(c) for c in "abc"]
+    assert fold.round_text == "abc"
+
+
+def test_a_call_in_pieces_whose_last_line_is_whole_is_whole_at_the_end() -> None:
+    rest = b'{"choices": [{"delta": {"tool_calls": [{"function": {"arguments": "}"}}]}}]}\n'
+    one, _ = answering(limit=1000)
+    assert read(one, BEGUN, rest)[-1] == ToolCall("c", "f", {})
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_data_on_lines_that_are_none_together_are_given_at_the_end(cut: bool) -> None:
+    one, fold = answering(limit=1000)
+    events = read(one, b'data: {"type": "text",\n', cut=cut)
+    assert [type(event) for event in events] == ([] if cut else [MalformedLine])
+    assert one.odd_end is not cut
+    assert fold.malformed == len(events)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_data_on_several_lines_that_are_one_together_are_given_before_a_cut_too(cut: bool) -> None:
+    one, _ = answering(limit=1000)
+    events = read(one, b'data: {"type": "text",\n', b'data: "text": "b"}\n', cut=cut)
+    assert events == [UnknownEvent(None, 'data: {"type": "text",'), TextDelta("b")]
+
+
+CALL = {"type": "tool_call", "id": "1", "name": "f", "arguments": {}}
+
+
+@pytest.mark.parametrize(
+    ("pieces", "is_open"),
+    [
+        ([ndjson(text("a"), CALL)], True),
+        ([ndjson(CALL, text("a"))], False),
+        ([ndjson(CALL), ndjson(text("a"), text("b"))], False),
+        ([ndjson(CALL), ndjson(text("a"))], False),
+        ([ndjson(CALL), ndjson({"type": "error", "message": "x"})], False),
+        ([ndjson({"type": "error", "message": "x"})], False),
+    ],
+)
+def test_whether_a_call_without_a_result_came_last(pieces: list[bytes], is_open: bool) -> None:
+    one, fold = answering(limit=1000)
+    read(one, *pieces)
+    assert fold.unanswered_call is is_open

@@ -35,3 +35,17 @@ def test_a_worker_who_speaks_for_ever_is_not_waited_for_that_long() -> None:
     pauses = [several.pause(history("x" * now), now, 10) for now in range(9 + len(CONFLICT_PAUSES))]
     assert None not in pauses
     assert several.pause(history("x" * 99), 99, 10) is None
+
+
+def test_words_of_the_workers_make_up_for_one_refusal() -> None:
+    several = conflicts()
+    assert not several.grew
+    pauses = [several.pause(history("x" * many), now, None) for now, many in enumerate((1, 1, 1, 2, 2))]
+    assert pauses == [0.5, 1.0, 2.0, 2.0, 4.0]
+
+
+def test_until_when_a_worker_is_waited_for_counts_from_the_first_refusal() -> None:
+    several = conflicts()
+    for many, now in enumerate((100, 105, 109)):
+        assert several.pause(history("x" * many), now, 10) == CONFLICT_PAUSES[0]
+    assert several.pause(history("xxx"), 110, 10) == CONFLICT_PAUSES[1]

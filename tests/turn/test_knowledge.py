@@ -6,7 +6,7 @@ from toolhouse_async._turn.fold import Fold
 from toolhouse_async._turn.heard import Said
 from toolhouse_async._turn.knowledge import Run, Unfinished
 from toolhouse_async._values.options import Options
-from toolhouse_async._wire.records import Stage
+from toolhouse_async._wire.stage import Stage
 
 
 def test_a_run_that_is_yet_to_begin() -> None:

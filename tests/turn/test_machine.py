@@ -47,7 +47,7 @@ from toolhouse_async._turn.polls import Report
 from toolhouse_async._turn.progress import Progress
 from toolhouse_async._turn.table import State
 from toolhouse_async._values.options import Options
-from toolhouse_async._wire.records import Stage
+from toolhouse_async._wire.stage import Stage
 
 POLLING = PollingPolicy(min_interval=2, max_interval=2, jitter=0, deadline=100, max_rounds=2)
 RECOVERY = RecoveryPolicy(quiet=10, deadline=60, absence=30)
@@ -144,8 +144,8 @@ class Telling:
         return error
 
 
-def status(*entries: tuple[str, str], job: str | None = None) -> JobStatus:
-    return JobStatus("a", "r1", job, history=tuple(Message(role, text, {}) for role, text in entries))
+def status(*entries: tuple[str, str], job: str | None = None, asked: float | None = None) -> JobStatus:
+    return JobStatus("a", "r1", job, asked, history=tuple(Message(role, text, {}) for role, text in entries))
 
 
 ASKED, ANSWERED = ("user", "x"), ("assistant", "one")
@@ -497,6 +497,22 @@ def test_a_resume_of_unknown_fate_is_sent_again_only_where_it_did_not_arrive() -
     assert token.job_id == "j1"
 
 
+def test_a_job_that_runs_again_or_still_shows_whether_the_resume_arrived() -> None:
+    again = resumed().look(ASKED, ANSWERED, job="j1")  # it is the job before the resume, so nothing is known yet
+    assert again.turn.job is not None
+    assert again.turn.state is State.WAITING
+    assert again.turn.lost is not None
+    arrived = resumed().look(ASKED, ANSWERED, job="j2")
+    assert arrived.turn.state is State.WAITING
+    assert arrived.turn.lost is None
+
+
+def test_a_shared_resume_that_another_found_absent_is_sent_again() -> None:
+    one = resumed()
+    one.run.transcript.take_back(one.turn.known_said)
+    assert one.look(ASKED, ANSWERED).enter().todo.resumes
+
+
 def test_a_job_is_resumed_after_once() -> None:
     one = Telling().enter().answer("one", head=Answer(job_id="j1")).end()
     one.poll(ASKED, ANSWERED).enter().answer("two").end()
@@ -505,6 +521,14 @@ def test_a_job_is_resumed_after_once() -> None:
     late = Telling(one.run, state=State.WAITING).poll(ASKED, ANSWERED, ("assistant", "two")).enter()
     late.look_on(ASKED, ANSWERED, ("assistant", "two"))
     assert late.todo.result.text == "two"
+
+
+def test_a_message_to_a_run_that_is_gone_is_sent_to_a_new_one() -> None:
+    one = Telling(lost().run, "z").enter()
+    one.machine.begin_anew()
+    assert one.turn.said is None
+    one.turn.run = Run()
+    assert (one.enter().todo.run_id, one.todo.fields) == (None, {"message": "z"})
 
 
 # Stopped

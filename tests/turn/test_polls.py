@@ -60,7 +60,7 @@ def test_which_failures_leave_the_question_open(error: Any, expected: bool) -> N
 POLICY = PollingPolicy(min_interval=10, max_interval=100, growth=0.5, jitter=0, failure_budget=3, failure_window=40)
 RUNS = JobStatus("a", "r1", "j1")
 OVER = JobStatus("a", "r1", history=())
-AWAY = NotSentError("away")
+AWAY = NotSentError("away", headers={"x-a": "1"})
 
 
 def polls(
@@ -123,6 +123,7 @@ def test_contact_is_lost_when_both_budget_and_window_are_passed() -> None:
     assert error.run_id == "r1"
     assert "5 polls in a row failed over 40 s" in str(error)
     assert "away" in str(error)
+    assert error.headers["x-a"] == "1"
 
 
 @pytest.mark.parametrize("failure", [NotFoundError("x", status=404), AuthenticationError("x", status=401), TLSError()])

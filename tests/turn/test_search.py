@@ -184,3 +184,14 @@ def test_patience_is_a_matter_of_good_readings_whatever_they_show() -> None:
     assert not one.at(14, "u: x", "a: y").is_patient
     assert one.search.next_look(14, None, 0.5) == 15
     assert one.at(15, "u: x", "a: yes").is_patient
+
+
+def test_pauses_grow_from_the_searchs_own_beginning_up_to_what_is_due() -> None:
+    transcript, polling = Transcript({}), PollingPolicy(min_interval=2, max_interval=100, growth=0.5, jitter=0)
+    rules = Rules(polling, RECOVERY, EventDecoder(), 1000)
+    search = Search(transcript, transcript.say("x"), "", 100.0, rules=rules, polling=polling)
+    assert search.next_look(100.0, None, 0.5) == 102.0
+    search.take(JobStatus("a", "r1", history=chat("u: x")), 100.0)
+    assert search.next_look(106.0, None, 0.5) == 109.0
+    search.take(JobStatus("a", "r1", history=chat("u: x", "a: one")), 111.0)
+    assert search.next_look(119.0, None, 0.5) == 121.0  # when that will have rested

@@ -9,9 +9,9 @@ from toolhouse_async._turn.table import TABLE, Signal, State
 from toolhouse_async._values.options import Options
 
 RULES = Rules(PollingPolicy(), RecoveryPolicy(), EventDecoder(), 1000)
-STARTS = {State.SENDING, State.CHECKING, State.WAITING, State.FINDING}
+STARTS = {State.SENDING, State.CHECKING, State.WAITING, State.FINDING, State.RECOVERING}
 """A turn starts by sending its message, or by finding out about the one before it; one from a token by waiting for its
-job, and one without a message by finding out about the latest turn."""
+job, and one without a message by finding out about the latest turn, or by recovering one of another process."""
 
 
 def reachable(starts: set[State]) -> set[State]:
@@ -62,6 +62,7 @@ def test_a_message_is_sent_only_where_nothing_that_was_sent_before_it_is_of_unkn
         (State.SETTLING, Signal.WAITS),
         (State.HEALING, Signal.HEALED_RESUME),
         (State.RESUMING, Signal.ABSENT),
+        (State.RECOVERING, Signal.HEALED_RESUME),
     }
 
 
@@ -78,7 +79,7 @@ def test_a_message_of_unknown_fate_is_first_found_out_about() -> None:
 def test_a_running_job_is_waited_for_or_left_from_wherever_it_is_found() -> None:
     found = {before for before, signal in TABLE if signal is Signal.JOB}
     assert found == {
-        State.PROBING, State.STREAMING, State.SETTLING, State.HEALING, State.RESUMING, State.FINDING
+        State.PROBING, State.STREAMING, State.SETTLING, State.HEALING, State.RESUMING, State.FINDING, State.RECOVERING
     }  # fmt: skip
     assert {TABLE[state, Signal.JOB] for state in found} == {State.WAITING}
     assert {after for (_, signal), after in TABLE.items() if signal is Signal.LEFT} == {State.DONE}

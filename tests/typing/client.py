@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-from typing import assert_type
+from typing import Literal, assert_type
 
 from toolhouse_async import (
     AsyncToolhouse,
     BackgroundJobWaiter,
+    Batch,
+    BatchItem,
+    BatchProgress,
     Event,
     EventDecoder,
     JobStatus,
@@ -17,12 +20,17 @@ from toolhouse_async import (
     Message,
     PollingPolicy,
     Session,
+    SessionManager,
     TextDelta,
     Timeouts,
     Turn,
     TurnOptions,
     TurnResult,
 )
+from toolhouse_async.observe import Observer, TurnBegun, TurnEnded
+from toolhouse_async.otel import Tracing
+from toolhouse_async.stores import MemorySessionStore
+from toolhouse_async.tools import ConversationTool, Tool, as_tool
 
 
 async def ask() -> str:
@@ -52,6 +60,25 @@ async def turns(session: Session) -> None:
     assert_type(session.run_id, str | None)
 
 
+async def answers(session: Session) -> None:
+    assert_type(await session.ask("message", Limits), Limits)
+    assert_type(await session.ask("message", list[Limits], attempts=3, timeout=5), list[Limits])
+    await session.ask("message", Limits, attempts="3")  # type: ignore[arg-type]
+    await session.ask("message", Limits, time_out=5)  # type: ignore[call-arg]
+
+
+async def tools(toolhouse: AsyncToolhouse, manager: SessionManager, choice: bool) -> None:
+    plain = as_tool(toolhouse, "agent", name="ask", description="Answers.")
+    assert_type(plain, Tool)
+    assert_type(await plain("message"), str)
+    going_on = as_tool(manager, "agent", name="ask", description="Answers.", timeout=5, conversation=True)
+    assert_type(going_on, ConversationTool)
+    assert_type(await going_on("message", "run"), str)
+    assert_type(await going_on("message", conversation=None), str)
+    as_tool(toolhouse, "agent", name="ask", description="Answers.", conversation=choice)
+    as_tool("client", "agent", name="ask", description="Answers.")  # type: ignore[call-overload]
+
+
 def turn_options(session: Session) -> None:
     session.stream("message", format="text", background="detach", on_conflict="raise", timeout=5, settle="auto")
     session.stream("message", extra_body={"x": [1]}, recover=False, resume_message="continue", settle=True)
@@ -78,6 +105,19 @@ async def clients(toolhouse: AsyncToolhouse, session: Session, token: JobToken) 
     async for item in toolhouse.map("agent", ["a", "b"], concurrency=2, ordered=True, background="detach"):
         assert_type(item, MapItem)
         assert_type(item.result, TurnResult | None)
+    store = MemorySessionStore()
+    async with toolhouse.batch("agent", [{"a": 1}], store=store, name="b", template="{a}", timeout=5) as batch:
+        assert_type(batch, Batch)
+        async for row in batch:
+            assert_type(row, BatchItem)
+            assert_type(row.status, Literal["done", "failed", "unknown"])
+            assert_type(row.result, TurnResult | None)
+        assert_type(batch.progress, BatchProgress)
+        assert_type(await batch.read_progress(), BatchProgress)
+        assert_type(await batch.retry_failed(), int)
+    toolhouse.batch("agent", ["a"], store=store)  # type: ignore[call-arg]
+    toolhouse.batch("agent", ["a"], store=store, name="b", key=len)  # type: ignore[arg-type]
+    toolhouse.batch("agent", ["a"], store=store, name="b", format="xml")  # type: ignore[arg-type]
     waiter = toolhouse.wait_for_job(token, polling=PollingPolicy(deadline=None), timeout=5)
     assert_type(waiter, BackgroundJobWaiter)
     assert_type(await waiter, TurnResult)
@@ -93,6 +133,33 @@ def settings() -> None:
     Timeouts(idle="5")  # type: ignore[arg-type]
     Limits(max_line=None)  # type: ignore[arg-type]
     Limits().max_line = 5  # type: ignore[misc]
+
+
+class Report(Observer):
+    def turn_ended(self, record: TurnEnded, /) -> None:
+        assert_type(record.outcome, Literal["completed", "background", "absent", "failed"])
+        assert_type(record.error, str | None)
+
+
+class Transcript(Report):
+    content = True
+
+
+class Wrong(Observer):
+    def turn_ended(self, record: TurnBegun, /) -> None:  # type: ignore[override]
+        pass
+
+
+def observers() -> None:
+    AsyncToolhouse(observers=[Report(), Transcript(), Tracing(content=True)])
+    AsyncToolhouse(observers=[object()])  # type: ignore[list-item]
+    Tracing("provider")  # type: ignore[arg-type]
+
+
+async def own_requests(toolhouse: AsyncToolhouse) -> None:
+    await toolhouse.run("agent", "x", headers={"X-Request-Id": "1"}, timeouts=Timeouts(idle=5))
+    await toolhouse.run("agent", "x", headers={"X-Request-Id": 1})  # type: ignore[dict-item]
+    await toolhouse.run("agent", "x", timeouts=5)  # type: ignore[arg-type]
 
 
 def decoders() -> None:

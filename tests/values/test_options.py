@@ -7,6 +7,7 @@ import attrs
 import pytest
 
 from toolhouse_async._values.options import Options, TurnOptions, check_message, check_timeout
+from toolhouse_async._values.settings import Timeouts
 from toolhouse_async.errors import ConfigurationError
 
 
@@ -20,11 +21,14 @@ def test_defaults() -> None:
         "settle": "auto",
         "timeout": None,
         "extra_body": None,
+        "headers": None,
+        "timeouts": None,
+        "terms": None,
     }
 
 
 def test_both_forms_have_the_same_options() -> None:
-    assert get_type_hints(TurnOptions) == get_type_hints(Options)
+    assert get_type_hints(TurnOptions) == {k: v for k, v in get_type_hints(Options).items() if k != "terms"}
     assert TurnOptions.__required_keys__ == frozenset()
 
 
@@ -39,6 +43,8 @@ def test_both_forms_have_the_same_options() -> None:
         ("settle", ["auto", True, False]),
         ("timeout", [None, 0, 0.5, 60, 10**400]),
         ("extra_body", [None, {}, {"a": 1}]),
+        ("headers", [None, {}, {"X-Mine": "1", "x-other": ""}]),
+        ("timeouts", [None, Timeouts(), Timeouts(idle=5)]),
     ],
 )
 def test_what_is_accepted(name: str, values: list[Any]) -> None:
@@ -57,12 +63,30 @@ def test_what_is_accepted(name: str, values: list[Any]) -> None:
         ("settle", ["always", None, 1, 0]),
         ("timeout", [-1, -0.1, math.nan, math.inf, "5", True, [], -(10**400)]),
         ("extra_body", [[], "x", 5, [("a", 1)]]),
+        ("headers", [[("X", "1")], "X: 1", 7]),
+        ("timeouts", [5, {"idle": 5}, Timeouts]),
     ],
 )
 def test_what_is_refused_says_which_option_it_is(name: str, values: list[Any]) -> None:
     for value in values:
         with pytest.raises(ConfigurationError, match=f"^{name} must be "):
             Options(**{name: value})
+
+
+def test_headers_are_copied() -> None:
+    given = {"X-Mine": "1"}
+    options = Options(headers=given)
+    given["X-Mine"] = "2"
+    assert options.headers == {"X-Mine": "1"}
+
+
+def test_requests_of_their_own_are_compared() -> None:
+    assert Options(headers={}).terms is None
+    one, two = ({"A": "1", "B": "2"}, {"B": "2", "A": "1"})
+    assert Options(headers=one).terms == Options(headers=two).terms != Options(headers={"A": "1"}).terms
+    assert Options(timeouts=Timeouts()).terms == Options(timeouts=Timeouts()).terms
+    assert Options(timeouts=Timeouts()).terms != Options(headers=one, timeouts=Timeouts()).terms
+    hash(Options(headers=one, timeouts=Timeouts()).terms)
 
 
 def test_the_choices_are_named() -> None:

@@ -19,7 +19,8 @@ class World:
     """An emulator with a worker that says what its message asks for.
 
     ``words N`` gives so many words; ``wait`` says one word, waits for :attr:`go_on` and says another; ``job`` runs a
-    job that ends with :attr:`go_on`; ``tools`` calls a tool; ``fail`` fails after a word; anything else is said back.
+    job that ends with :attr:`go_on`; ``tools`` calls a tool, ``looks N`` so many times with words between; ``fail``
+    fails after a word; anything else is said back.
     """
 
     def __init__(self) -> None:
@@ -53,6 +54,12 @@ class World:
             yield call
             yield ctx.tool_result(call, {"seen": rest})
             yield ctx.text("I looked.")
+        elif what == "looks":
+            for number in range(int(rest)):
+                call = ctx.tool_call("look", {"at": number})
+                yield call
+                yield ctx.tool_result(call, "seen")
+                yield ctx.text(f"word{number} ")
         elif what == "fail":
             yield ctx.text("half ")
             raise RuntimeError(f"the password of 10.0.0.7 is hunter2; the key is {KEY}")

@@ -48,6 +48,13 @@ def test_what_to_do_depends_on_whether_it_is_safe() -> None:
     assert "check" not in failure(er.NotSentError())["message"]
 
 
+def test_a_worker_that_is_not_there_is_nobodys_lost_conversation() -> None:
+    error = er.NotFoundError(INSIDE, status=404)
+    assert "on our side" in failure(error)["message"]
+    error.run_id = "r1"
+    assert "conversation is not there" in failure(error)["message"]
+
+
 def shown(event: ev.Event) -> dict[str, object]:
     return json.loads(browser_json(event))
 

@@ -158,16 +158,16 @@ def test_a_line_is_counted_again_where_it_comes_again() -> None:
 
 def test_what_is_held_is_below_twice_its_bound() -> None:
     """Lines that take many times their length as Python has them, a large one that comes alone, many of one line."""
-    most = 1 << 20
-    blocks = [{"type": "x", "a": [{}, {}, {}, [], [], [1.5]]}] * 40
+    most = 1 << 18
+    blocks = [{"type": "x", "a": [{}, {}, {}, [], [], [1.5]]}] * 10
     lines = [
-        *[{"type": "x", "data": [{} for _ in range(5000)]}] * 30,
-        {"type": "x", "data": [{} for _ in range(100_000)]},
-        {"type": "x", "data": [[[1]] for _ in range(3000)]},
+        *[{"type": "x", "data": [{} for _ in range(1250)]}] * 30,
+        {"type": "x", "data": [{} for _ in range(25_000)]},
+        {"type": "x", "data": [[[1]] for _ in range(750)]},
         *[{"role": "assistant", "content": blocks}] * 20,
-        *[{"type": "text", "text": "\N{GRINNING FACE}"}] * 3_000,
+        *[{"type": "text", "text": "\N{GRINNING FACE}"}] * 750,
         {"type": "text", "text": "x" * 3 * most},
-        *[{"type": "x", "data": {str(number): number for number in range(300)}}] * 150,
+        *[{"type": "x", "data": {str(number): number for number in range(75)}}] * 150,
     ]
     events = [event for line in lines for event in EventDecoder().decode([json.dumps(line).encode()])]
     del lines, blocks

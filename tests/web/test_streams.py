@@ -17,7 +17,7 @@ from toolhouse_async import ConfigurationError, ErrorEvent, EventDecoder, Sessio
 from toolhouse_async._cli.jsonlines import event_line
 from toolhouse_async.events import Event
 from toolhouse_async.stores import MemorySessionStore
-from toolhouse_async.web import EVENT_STREAM_HEADERS, ag_ui, ndjson, sse
+from toolhouse_async.web import EVENT_STREAM_HEADERS, TurnHub, ag_ui, ndjson, sse
 
 from .support import AGENT, no_connections, read_sse, whole, words, world_and_client
 
@@ -217,6 +217,18 @@ async def test_a_heartbeat_is_a_number_of_seconds(form: Any, heartbeat: float) -
     async with world_and_client() as (_, client):
         with pytest.raises(ConfigurationError, match="heartbeat"):
             form(client.stream(AGENT, "x"), heartbeat=heartbeat)
+
+
+@pytest.mark.parametrize("form", [sse, ndjson])
+async def test_what_is_no_turn_is_refused(form: Any) -> None:
+    async with world_and_client() as (_, client), TurnHub() as hub:
+        running = hub.start("ada", client.stream(AGENT, "x"))
+        with pytest.raises(ConfigurationError, match=r"HubTurn is no stream of events.* its follow\(\)"):
+            form(running)
+        result = client.run(AGENT, "x")
+        with pytest.raises(ConfigurationError, match=r"coroutine is no stream of events.* toolhouse\.stream\("):
+            form(result)
+        result.close()
 
 
 async def test_a_cancelled_reader_of_any_iterable_closes_it() -> None:

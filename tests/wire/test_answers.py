@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
@@ -20,6 +21,7 @@ from toolhouse_async._wire.answers import (
 )
 from toolhouse_async.errors import APIStatusError, ProtocolError, UnexpectedContentError
 
+WHERE = "the worker's page at Toolhouse shows its URL, https://agents.toolhouse.ai/<agent id>"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()
 
 
@@ -215,6 +217,7 @@ def error(status: int, **changes: Any) -> APIStatusError:
         "run_id": "run",
         "retry_after": None,
         "reads_only": False,
+        "has_key": True,
     }
     return status_error(status, **fields | changes)
 
@@ -246,7 +249,40 @@ def test_every_status_has_its_error(status: int, kind: type[APIStatusError]) -> 
     assert type(made) is kind
     assert (made.status, made.body, made.retry_after, made.run_id) == (status, "why", 2.5, "run")
     assert made.headers == {"a": "b"}
-    assert str(made) == f"PUT /agent/run was answered with {status} (retry after 2.5 s): why"
+    assert (
+        re.sub(r"; (check|use) .*(?=: why)", "", str(made))
+        == f"PUT /agent/run was answered with {status} (retry after 2.5 s): why"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (401, "check the API key"),
+        (403, "use a key that may use this worker, or make the worker public"),
+        (404, f"check the run id, base_url and the agent id ({WHERE})"),
+        (302, "check base_url"),
+    ],
+)
+def test_what_to_do_is_said_before_what_the_service_says(status: int, advice: str) -> None:
+    assert str(error(status, body="why")) == f"PUT /agent/run was answered with {status}; {advice}: why"
+
+
+def test_where_there_is_no_run_none_is_to_be_checked() -> None:
+    made = error(404, what="POST /agent", run_id=None)
+    assert str(made) == f"POST /agent was answered with 404; check base_url and the agent id ({WHERE})"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_without_a_key_no_key_is_called_wrong(status: int) -> None:
+    assert str(error(status, body="why", has_key=False)) == (
+        f"PUT /agent/run was answered with {status}; no API key was sent, and this worker wants one: "
+        "set TOOLHOUSE_API_KEY or pass api_key=: why"
+    )
+
+
+def test_where_nothing_is_certain_no_advice_is_given() -> None:
+    assert str(error(500, body="why")) == "PUT /agent/run was answered with 500: why"
 
 
 def test_the_message_shows_the_beginning_of_a_long_body() -> None:

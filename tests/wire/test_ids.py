@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from toolhouse_async._wire.ids import agent_id_of, check_id, is_id
+from toolhouse_async._wire.ids import agent_id_of, check_agent_id, check_id, is_id
 from toolhouse_async.errors import ConfigurationError
 
 BASE = "https://agents.toolhouse.ai"
@@ -119,3 +119,84 @@ def test_a_worker_is_known_by_its_public_url_too() -> None:
     )
     with pytest.raises(ConfigurationError):
         agent_id_of("https://agents.example/agent-1", "http://127.0.0.1:1", "https://agents.toolhouse.ai")
+
+
+WHERE = "the worker's page at Toolhouse shows its URL, https://agents.toolhouse.ai/<agent id>"
+GUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
+
+
+@pytest.mark.parametrize("form", ["{}", "https://{}", "http://{}/", " https://{} "])
+@pytest.mark.parametrize(
+    "page",
+    [
+        f"app.toolhouse.ai/agents/{GUID}",
+        f"App.Toolhouse.AI/chat/{GUID}?tab=1",
+        f"toolhouse.app/agents/{GUID}",
+        f"www.toolhouse.ai/{GUID}",
+        f"toolhouse.ai/{GUID}",
+        "docs.toolhouse.ai/toolhouse/developers/workers-api",
+    ],
+)
+def test_another_page_of_toolhouse_says_where_the_id_is(page: str, form: str) -> None:
+    for base_url in (BASE, "http://127.0.0.1:1"):
+        with pytest.raises(ConfigurationError, match="another page of Toolhouse") as caught:
+            agent_id_of(form.format(page), base_url)
+        assert WHERE in str(caught.value)
+    with pytest.raises(ConfigurationError, match="another page of Toolhouse"):
+        check_agent_id(form.format(page))
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        (f" {GUID}", "strip"),
+        (f"{GUID}\n", "strip"),
+        ("\tagent-1 ", "strip"),
+        (f"agents.toolhouse.ai/{GUID}", "pass what follows the host"),
+        ("a/b", "pass what follows the host"),
+        (f"{BASE}/a/{GUID}", "run id, and goes to run_id="),
+        (f"{BASE}/ndjson/a/{GUID}/", "run id, and goes to run_id="),
+        (f"{BASE}/a?x=1", "leave out what follows the agent id"),
+        (f"{BASE}/a#x", "leave out what follows the agent id"),
+        (f"{BASE}/a/b/c", "leave out what follows the agent id"),
+        (f"{BASE}/a ", "leave out white space"),
+        ("https://user@agents.toolhouse.ai/a", "leave out white space, user and password"),
+        (5, "expected a string"),
+        ("not an id", WHERE),
+    ],
+)
+def test_other_slips_say_what_to_do(value: Any, advice: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        agent_id_of(value, BASE)
+    assert advice in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "th-abcdef0123456789abcdef0123456789",
+        "th_live_Abcdef0123456789Abcdef",
+        "sk-proj-abcdef0123456789abcdef",
+        "sk-abcdef0123456789abcdef0123",
+    ],
+)
+@pytest.mark.parametrize("form", ["{}", "Bearer {}", "{}=", f"{BASE}/{{}}", " {}"])
+def test_a_key_is_no_agent_id_and_is_not_shown(key: str, form: str) -> None:
+    for check in (check_agent_id, lambda value: agent_id_of(value, BASE)):
+        with pytest.raises(ConfigurationError) as caught:
+            check(form.format(key))
+        assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value", ["th-worker", "th_desk-2-of-the-customers-of-germany", f"th-{GUID}", f"sk-{GUID}", GUID]
+)
+def test_a_name_that_begins_as_keys_do_is_an_id(value: str) -> None:
+    assert check_agent_id(value) == agent_id_of(value, BASE) == value
+
+
+def test_a_url_is_not_shown_where_only_an_id_will_do() -> None:
+    with pytest.raises(ConfigurationError, match="the agent id alone") as caught:
+        check_agent_id("https://user:hunter2@example.com/a")
+    assert "hunter2" not in str(caught.value)

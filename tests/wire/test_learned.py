@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 from collections import deque
 from collections.abc import Callable
@@ -45,6 +46,19 @@ WORDS: dict[str, Callable[[Any], Any]] = {
     "SSE": lambda text: b"data: " + json.dumps({"type": "text", "text": text}).encode(),
     "SSE strings": lambda text: b"data: " + json.dumps(text).encode(),
 }
+UNKNOWN: dict[str, Callable[[Any], Any]] = {
+    "thought": lambda text: {"type": "reasoning-delta", "id": "0", "delta": text},
+    "status": lambda text: {"type": "status", "state": text, "more": {"type": "text", "text": ["a", None]}},
+    "nested": lambda text: {"type": "status", "state": {"deep": [1, text]}},
+    "type": lambda text: {"type": text, "text": "a"},
+    "field": lambda text: {"type": "status", f"{text}": "a"},
+    "error": lambda text: {"type": "status", "error": text},
+    "errorText": lambda text: {"type": "status", "id": "a", "errorText": text},
+    "number": lambda text: {"type": "status", "at": len(text), "state": "a"},
+    "two types": lambda text: b'{"type":' + json.dumps(text).encode() + b',"type":"status"}',
+}
+"""Lines of types that are not known, by what differs in them."""
+WORDS_OR_NOT = WORDS | UNKNOWN
 HARD = ["", " ", "word ", '"', "\\", "\n", "\x00", "\x7f", "é", "\u2028", "😀", '"}', ',"', "\ud800", "text", "a" * 300]
 OTHERS = [
     *(line for *_, lines, _ in EXAMPLES for line in lines),
@@ -104,25 +118,37 @@ def test_words_of_any_shape_are_read_alike_in_any_number(shape: str) -> None:
     assert in_batches(lines, [20, 3, 17]) == events
 
 
-@pytest.mark.parametrize("hard", HARD)
-@pytest.mark.parametrize("shape", WORDS)
-def test_words_that_need_care_among_others(shape: str, hard: str) -> None:
-    texts = [f"{number} " for number in range(20)] + [hard, "and", hard, hard] + [f"{number} " for number in range(20)]
-    for ascii_alone in (True, False):
+@pytest.mark.parametrize("shape", UNKNOWN)
+def test_lines_of_unknown_types_are_read_alike_in_any_number(shape: str) -> None:
+    texts = ["" if shape == "error" else "0", *(f"word {number} " for number in range(30)), "error", "text", "type"]
+    lines = lines_of(*map(UNKNOWN[shape], texts))
+    for size in (2, 17, 30):
+        same(EventDecoder(strict=True).decode(lines * 3), in_batches(lines * 3, [1] * size))
+    for event in at_once(lines):
+        assert type(event) is not UnknownEvent or (
+            event.data == event.raw == _read(event.line) and event.data is event.data
+        )
+
+
+@pytest.mark.parametrize("shape", WORDS_OR_NOT)
+def test_words_that_need_care_among_others(shape: str) -> None:
+    numbers = [f"{number} " for number in range(20)]
+    for hard, ascii_alone in itertools.product(HARD, (True, False)):
+        texts = [*numbers, hard, "and", hard, hard, *numbers]
         lines = [
             line
             if isinstance(line, bytes)
             else json.dumps(line, ensure_ascii=ascii_alone).encode(errors="surrogatepass")
-            for line in map(WORDS[shape], texts)
+            for line in map(WORDS_OR_NOT[shape], texts)
         ]
         same(at_once(lines), in_batches(lines, [1] * len(lines)))
 
 
 @given(st.data())
 def test_any_lines_in_any_batches_give_the_same_events(data: st.DataObject) -> None:
-    shapes = data.draw(st.lists(st.sampled_from(sorted(WORDS)), min_size=1, max_size=3))
+    shapes = data.draw(st.lists(st.sampled_from(sorted(WORDS_OR_NOT)), min_size=1, max_size=3))
     texts = st.sampled_from(HARD) | st.integers(0, 99).map(str)
-    words = st.builds(lambda shape, text: lines_of(WORDS[shape](text))[0], st.sampled_from(shapes), texts)
+    words = st.builds(lambda shape, text: lines_of(WORDS_OR_NOT[shape](text))[0], st.sampled_from(shapes), texts)
     drawn = data.draw(st.lists(words | words | words | words | st.sampled_from(OTHERS), max_size=60))
     lines = [line for part in drawn for line in [part] * data.draw(st.sampled_from([1, 1, 1, 2, 25]))]
     expected = in_batches(lines, [1] * len(lines))
@@ -153,6 +179,25 @@ def test_any_chunks_of_bytes_give_the_same_result(data: st.DataObject) -> None:
         assert again.result("a", "r") == results[-1][1]
         assert again.unanswered_call == fold.unanswered_call
     assert results[0] == results[1] == results[2]
+
+
+def test_what_was_said_is_known_however_tools_came_between() -> None:
+    call = {"type": "tool-call", "toolCallId": "c", "toolName": "f", "args": {"a": 1}}
+    result = {"type": "tool-result", "toolCallId": "c", "toolName": "f", "result": [1]}
+    piece, whole = WORDS["AI SDK 4"], WORDS["entry"]
+    pieces = [piece("a"), call, result, piece("b"), call, piece("c"), piece("d"), result, piece("e")]
+    for said in ("e", "cde", "cd", "bcde", "abcde", "new"):
+        lines = lines_of(*pieces, whole(said), call, whole(said))
+        results = []
+        for size in (1, len(lines)):
+            fold, events = Fold(), deque[Event]()
+            one = Answering("ndjson", EventDecoder(), 1 << 20, fold)
+            for at in range(0, len(lines), size):
+                one.feed(b"".join(line + b"\n" for line in lines[at : at + size]), events)
+            one.end(events)
+            results.append((list(events), fold.result("a", "r")))
+        assert results[0] == results[1]
+        assert results[0][1].text == "abcde" + ("" if said in ("e", "abcde") else said * 2)
 
 
 VALUES = st.none() | st.booleans() | st.integers() | st.text() | json_values
@@ -205,6 +250,33 @@ def test_a_form_is_learned(shape: str) -> None:
     assert form.is_whole is (shape in ("entry", "message"))
 
 
+@pytest.mark.parametrize("shape", UNKNOWN)
+def test_a_form_of_an_unknown_type_is_learned_where_nothing_depends_on_what_differs(shape: str) -> None:
+    form = stream_of(lines_of(*map(UNKNOWN[shape], map(str, range(20))))).form
+    kind = {"thought": "reasoning-delta"}.get(shape, "status")
+    learned = None if form is None else (form.unknown, form.is_whole)
+    assert learned == ((kind, False) if shape in ("thought", "status", "nested", "two types") else None)
+
+
+def test_words_behind_lines_of_an_unknown_type_find_their_own_form() -> None:
+    thoughts, words = (lines_of(*map(shape, map(str, range(100)))) for shape in (UNKNOWN["thought"], WORDS["text"]))
+    decoder, stream, forms = EventDecoder(), Stream(), []
+    for lines in (thoughts, words, words, words):
+        decoder.extend([], lines, 1, stream)
+        forms.append(stream.form and stream.form.unknown)
+    assert forms == ["reasoning-delta", None, None, None]
+    assert stream.form is not None
+
+
+def test_other_lines_among_those_of_an_unknown_type_are_read_by_themselves() -> None:
+    thoughts, chunks = (lines_of(*map(WORDS_OR_NOT[shape], map(str, range(30)))) for shape in ("thought", "chunks"))
+    decoder, stream, events = EventDecoder(), Stream(), list[Event]()
+    decoder.extend(events, thoughts, 1, stream)
+    decoder.extend(events, [*chunks[:5], *thoughts[:5]], 31, stream)
+    same(events, in_batches([*thoughts, *chunks[:5], *thoughts[:5]], [1] * 40))
+    assert [type(event) for event in events] == [UnknownEvent] * 30 + [TextDelta] * 5 + [UnknownEvent] * 5
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -234,9 +306,13 @@ def test_a_form_is_looked_for_later_and_later() -> None:
 
 
 def test_a_form_that_fits_few_lines_is_not_used_for_all() -> None:
-    words, call = lines_of({"type": "text", "text": "a"}, {"type": "tool_call", "id": "c", "name": "f"})
-    stream = stream_of([words, words, call, call] * 10)
+    words, call = lines_of({"type": "text", "text": "a"}, {"type": "tool_call", "id": "c", "name": "f", "args": {}})
+    decoder, stream, tried = EventDecoder(), Stream(), []
+    for _ in range(10):
+        decoder.extend([], [words, words, call, call] * 10, 1, stream)
+        tried.append(stream._pause)
     assert stream.form is not None
+    assert tried == [1, 0, 3, 2, 1, 0, 7, 6, 5, 4]  # nor compared with all: that is dear, too
 
 
 def test_a_form_does_not_outlast_what_it_depends_on() -> None:

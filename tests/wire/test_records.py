@@ -10,7 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from toolhouse_async import JobToken, StoreError
 from toolhouse_async._wire import records
-from toolhouse_async._wire.records import MOST_HEARD, MOST_SAID, VERSION, Record, Stage, Unsettled, Waiter
+from toolhouse_async._wire.records import MOST_HEARD, MOST_SAID, VERSION, Record, Unsettled, Waiter
+from toolhouse_async._wire.stage import Stage
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 IDS = st.from_regex(r"[A-Za-z0-9_-]{1,128}", fullmatch=True)

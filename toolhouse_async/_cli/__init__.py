@@ -1,4 +1,4 @@
-"""The command line ``toolhouse-async``: ``demo``, ``run`` and ``emulator``; the extra ``[cli]``."""
+"""The command line ``toolhouse-async``: its commands stand in ``app``; the extra ``[cli]``."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ def main() -> int:
 def _run() -> int:
     try:
         from .app import run_command_line  # here, since it imports what only the extra installs
+
+        return run_command_line()
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in ("click", "rich"):
+        if error.name is None or error.name.partition(".")[0] not in ("click", "prompt_toolkit", "rich"):
             raise
         print(
             f"The command line needs {error.name}, which the extra [cli] installs:\n"
@@ -37,4 +39,3 @@ def _run() -> int:
             file=sys.stderr,
         )
         return Status.USAGE
-    return run_command_line()

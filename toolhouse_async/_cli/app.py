@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import click
 
 from ..errors import ConfigurationError, ToolhouseError
 from .analysis import PENGUINS
-from .statuses import MEANINGS, Status
-from .terminal import described, fail
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
+from .batch.commands import batch_command
+from .completion import PROGRAM, completed, completion_command
+from .conversation.command import chat_command
+from .invocation import complete, service_options, text_argument
+from .runs.commands import history_command, reconcile_command, status_command, wait_command
+from .sessions.commands import sessions_command
+from .statuses import MEANINGS, Status, status_of
 
 __all__ = ["run_command_line"]
 
@@ -36,19 +36,23 @@ def run_command_line() -> int:
         KeyboardInterrupt: Ctrl-C.
         OutputError: Stdout cannot be written to.
     """
+    if (status := completed(commands)) is not None:
+        return status
     try:
-        status = commands.main(standalone_mode=False)
+        status = commands.main(prog_name=PROGRAM, standalone_mode=False)
     except click.Abort:
         raise KeyboardInterrupt from None
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except ConfigurationError as error:
-        fail(str(error))
+        _fail(str(error))
         return Status.USAGE
     except ToolhouseError as error:
-        fail(described(error))
-        return Status.FAILED
+        from .terminal import described
+
+        _fail(described(error))
+        return status_of(error)
     except asyncio.CancelledError:
         return Status.TERMINATED
     return status if isinstance(status, int) else 0
@@ -77,15 +81,13 @@ def demo_command(csv: Path, column: str | None, *, web: bool, port: int) -> int:
         return asyncio.run(demo_web(port, _absolute(csv)))
     from .demo import demo
 
-    return _complete(demo(_absolute(csv), column))
+    return complete(demo(_absolute(csv), column))
 
 
 @commands.command("run")
 @click.argument("agent_id")
 @click.argument("message", required=False)
-@click.option("--base-url", help="The Workers API (default: $TOOLHOUSE_BASE_URL or Toolhouse's own).")
-@click.option("--api-key", help="The key; better set $TOOLHOUSE_API_KEY. Empty for a public worker.")
-@click.option("--allow-insecure", is_flag=True, help="Allow http:// to other machines than this one.")
+@service_options
 @click.option(
     "--format", type=click.Choice(["ndjson", "text"]), default="ndjson", show_default=True, help="The endpoint family."
 )
@@ -110,21 +112,22 @@ def run_command(
 
     MESSAGE comes from stdin where it is not given and stdin is not a terminal. Notices go to stderr.
     """
+    from .keyfile import find_key
     from .run import Request, run
 
     request = Request(
         agent_id=agent_id,
-        message=_from_stdin() if message is None else _argument(message),
+        message=_from_stdin() if message is None else text_argument(message),
         vars=None if variables is None else _object(variables),
         base_url=base_url,
-        api_key=api_key,
+        api_key=find_key(api_key, base_url),
         allow_insecure=allow_insecure,
         format=format,
         run_id=run_id,
         timeout=timeout,
         json=as_json,
     )
-    return _complete(run(request))
+    return complete(run(request))
 
 
 @commands.command("emulator")
@@ -139,19 +142,140 @@ def emulator_command(port: int, host: str, api_key: str | None) -> int:
     return asyncio.run(serve(host, port, api_key))
 
 
-def _complete(work: Coroutine[Any, Any, int]) -> int:
-    """Run work to its end; SIGTERM cancels it, so that it cleans up as after Ctrl-C."""
+@commands.command("serve-openai")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    required=True,
+    metavar="NAME=AGENT_ID",
+    help="A model and the worker that it is; once for each.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port (default: any free one).")
+@click.option(
+    "--client-key",
+    envvar="TOOLHOUSE_CLIENT_KEY",
+    help="The key that clients must send; better set $TOOLHOUSE_CLIENT_KEY (default: none is asked for).",
+)
+@click.option("--base-url", help="The Workers API (default: $TOOLHOUSE_BASE_URL or Toolhouse's own).")
+@click.option(
+    "--api-key", help="Your own key (default: $TOOLHOUSE_API_KEY, or the one of 'th login'). Empty for public workers."
+)
+@click.option("--allow-insecure", is_flag=True, help="Allow http:// to another Workers API than this machine's.")
+def serve_openai_command(
+    *,
+    models: tuple[str, ...],
+    host: str,
+    port: int,
+    client_key: str | None,
+    base_url: str | None,
+    api_key: str | None,
+    allow_insecure: bool,
+) -> int:
+    """Serve workers as the models of OpenAI's APIs, Responses and Chat Completions, until Ctrl-C.
 
-    async def cancellable() -> int:
-        task = asyncio.current_task()
-        with suppress(NotImplementedError):  # an event loop of Windows
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # type: ignore[union-attr]
-        return await work
+    Any client of OpenAI's can talk to them: its base URL is the address that is printed.
+    """
+    from .keyfile import find_key
+    from .serve_openai import Service, serve_openai
+
+    service = Service(
+        models=_models(models),
+        host=host,
+        port=port,
+        client_key=client_key or None,
+        base_url=base_url,
+        api_key=find_key(api_key, base_url),
+        allow_insecure=allow_insecure,
+    )
+    return asyncio.run(serve_openai(service))
+
+
+def _models(given: tuple[str, ...]) -> dict[str, str]:
+    """The workers by the names of their models."""
+    models: dict[str, str] = {}
+    for each in given:
+        name, _, agent_id = each.partition("=")
+        if not name or not agent_id:
+            raise click.BadParameter(f"{each!r:.200} is not NAME=AGENT_ID", param_hint="--model")
+        if name in models:
+            raise click.BadParameter(f"{name!r:.200} is given twice", param_hint="--model")
+        models[name] = agent_id
+    return models
+
+
+@commands.command("mcp")
+@click.option(
+    "--worker",
+    "workers",
+    multiple=True,
+    required=True,
+    metavar="NAME=AGENT_ID=DESCRIPTION",
+    help="A worker to offer: the tool's name, the worker's id or URL, and what it can do. Once for each.",
+)
+@service_options
+@click.option("--http", is_flag=True, help="Serve streamable HTTP, and print the address.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="With --http: the address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="With --http: the port (default: any free one).")
+@click.option(
+    "--token",
+    envvar="TOOLHOUSE_MCP_TOKEN",
+    help="With --http: the bearer token that requests must carry (default: none is asked for); "
+    "better set $TOOLHOUSE_MCP_TOKEN.",
+)
+def mcp_command(
+    *,
+    workers: tuple[str, ...],
+    base_url: str | None,
+    api_key: str | None,
+    allow_insecure: bool,
+    http: bool,
+    host: str,
+    port: int,
+    token: str | None,
+) -> int:
+    """Offer workers as tools to programs that speak the Model Context Protocol.
+
+    It speaks on stdin and stdout, until stdin ends; with --http on a port, until Ctrl-C. Notices go to stderr.
+    """
+    from .keyfile import find_key
+    from .mcp_server.workers import read_workers
 
     try:
-        return asyncio.run(cancellable())
-    except KeyboardInterrupt:  # click would print a blank line
-        return Status.INTERRUPTED
+        offered = read_workers(map(text_argument, workers))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--worker") from error
+    try:
+        from .mcp_server.serving import Service, serve
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "mcp":
+            raise
+        _fail("the server needs mcp, which the extra [mcp] installs: pip install 'toolhouse-async[mcp]'")
+        return Status.USAGE
+    service = Service(
+        workers=offered,
+        base_url=base_url,
+        api_key=find_key(api_key, base_url),
+        allow_insecure=allow_insecure,
+        http=http,
+        host=host,
+        port=port,
+        token=token or None,
+    )
+    return asyncio.run(serve(service))
+
+
+for each in (chat_command, history_command, status_command, wait_command, reconcile_command, sessions_command):
+    commands.add_command(each)
+commands.add_command(batch_command)
+commands.add_command(completion_command)
+
+
+def _fail(message: str) -> None:
+    from .terminal import fail  # here, since rich takes longer to load than the help to print
+
+    fail(message)
 
 
 def _absolute(path: Path) -> Path:
@@ -170,12 +294,6 @@ def _from_stdin() -> str | None:
         raise click.UsageError("the message on stdin is not UTF-8 text") from error
     except OSError as error:
         raise click.UsageError(f"stdin cannot be read: {error.strerror or error}") from error
-
-
-def _argument(text: str) -> str:
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise click.UsageError("the message is not text in this terminal's encoding")
-    return text
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from ..events import ToolCall
 from .analysis import PENGUINS
 from .analysis.dialect import Dialect, detect_dialect
 from .analysis.encoding import CSVError
-from .findings import findings, overview
+from .findings import findings, outliers, overview
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -45,6 +45,8 @@ class _Finished(TypedDict):
 
 async def csv_analyst(context: WorkerContext) -> AsyncIterator[WorkerEvent]:
     """Answer any message with an analysis of a CSV file; the headers of an answer name the job that it begins.
+
+    A message that asks for JSON behind such an analysis is answered with its outliers, without a further job.
 
     ``vars["csv_path"]`` names the file (without it: the penguins), ``vars["column"]`` the histogram's
     column. The first background job profiles the file, the second resamples its measurements.
@@ -86,6 +88,11 @@ async def _begin(
     context: WorkerContext, called: asyncio.Event, *, announced: bool
 ) -> AsyncGenerator[WorkerEvent | str]:
     """The answer to a message, with sentences in place of their words."""
+    if "json" in (context.message or "").lower() and (profile := _profiled(context.history)) is not None:
+        found = outliers(profile)
+        yield f"{'These values lie' if found else 'No value lies'} far outside the middle half of a column:"
+        yield f"\n```json\n{json.dumps(found, indent=2)}\n```"
+        return
     path, column = str(context.vars.get("csv_path") or PENGUINS), context.vars.get("column")
     call = _code_call(context, path, *(["--column", str(column)] if column else []))
     dialect: Dialect | None = None
@@ -135,6 +142,16 @@ async def _go_on(
             yield next_call
             if not announced:
                 yield context.background(_work, next_call, called)
+
+
+def _profiled(history: list[dict[str, Any]]) -> Profile | None:
+    """What the last job that profiled a file in this conversation left in its history."""
+    for entry in reversed(history):
+        if entry["role"] == "tool" and '"columns"' in entry["content"]:
+            content = json.loads(entry["content"]).get("content", {})
+            if "columns" in content and "rows" in content:
+                return cast("Profile", content)
+    return None
 
 
 def _preview(dialect: Dialect) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import logging
 import shlex
 import sys
 from contextlib import aclosing
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -15,6 +14,7 @@ from attrs import evolve
 
 from ..testing import WorkersEmulator
 from ..testing.workers import echo
+from .addresses import is_loopback
 from .csv_analyst import csv_analyst, csv_analyst_midstream
 from .stopping import stopped_by_signal
 from .terminal import fail, warn
@@ -41,7 +41,7 @@ async def serve(host: str, port: int, api_key: str | None) -> int:
     folder = Path.cwd().resolve()
     emulator.worker("csv-analyst")(_within(folder, csv_analyst))
     emulator.worker("csv-analyst-midstream")(_within(folder, csv_analyst_midstream))
-    if not _is_loopback(host):
+    if not is_loopback(host):
         who = "who has the key" if api_key else "without a key (--api-key asks for one)"
         warn(
             f"{host} is not this machine alone: everybody on its networks {who} can talk to the workers, "
@@ -59,13 +59,6 @@ async def serve(host: str, port: int, api_key: str | None) -> int:
         fail(f"cannot listen on {host}:{port}: {error.strerror or error}")
         return 1
     return 0
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _within(folder: Path, analyst: Worker) -> Worker:

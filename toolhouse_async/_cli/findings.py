@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .figures import figure
 
 if TYPE_CHECKING:
     from .analysis.report import ColumnReport, Intervals, Profile
 
-__all__ = ["findings", "overview"]
+__all__ = ["findings", "outliers", "overview"]
 
 _FALLBACKS = {"cp1252": "Windows-1252", "latin-1": "Latin-1"}
 """Encodings that a file is taken to have where its bytes say of none."""
@@ -34,6 +34,15 @@ def overview(profile: Profile) -> str:
     else:
         sentences.append(_shape(next(c for c in columns if c["name"] == histogram["column"])))
     return " ".join(sentences)
+
+
+def outliers(profile: Profile) -> list[dict[str, Any]]:
+    """Give the values that stand out in each column of numbers; none where nothing does."""
+    return [
+        {"column": column["name"], "values": column.get("outliers", []), "count": count}
+        for column in profile["columns"]
+        if (count := column.get("outlier_count", 0))
+    ]
 
 
 def _oddities(profile: Profile) -> list[str]:

@@ -7,19 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from .._values.eventjson import event_json
+from .._values.eventjson import event_json, json_text
 from ..errors import APIStatusError, JobError, ToolhouseError, TurnTimeoutError
 from .terminal import HARMFUL
 
 if TYPE_CHECKING:
     from ..events import Event
 
-__all__ = ["event_line", "failure_line"]
+__all__ = ["document_line", "event_line", "failure_line"]
 
 
 def event_line(event: Event) -> str:
     """Write an event as a line of JSON; what a terminal would obey is written as JSON's own escapes."""
     return _line(event_json(event))
+
+
+def document_line(value: Any) -> str:
+    """Write a value as a line of JSON, in the same way."""
+    return _line(json_text(value).encode())
 
 
 def failure_line(error: ToolhouseError | asyncio.CancelledError, run_id: str | None) -> str:

@@ -12,9 +12,10 @@ import attrs
 from .. import AsyncToolhouse, Turn
 from .. import events as ev
 from ..errors import ConfigurationError, ResumeUncertainError, ToolhouseError
-from .jsonlines import event_line, failure_line
 from .streams import OutputError
-from .terminal import described, fail, harmless, one_line
+from .telling import show_failure, show_json
+from .terminal import harmless
+from .words import Words
 
 __all__ = ["Request", "run"]
 
@@ -49,7 +50,7 @@ async def run(request: Request) -> int:
 
     Cancelling ends the turn.
     """
-    show = _show_json if request.json else _Words()
+    show = show_json if request.json else Words()
     async with (
         AsyncToolhouse(request.api_key, base_url=request.base_url, allow_insecure=request.allow_insecure) as toolhouse,
         toolhouse.session(request.agent_id, run_id=request.run_id, vars=request.vars) as session,
@@ -63,7 +64,7 @@ async def run(request: Request) -> int:
                         begun = begun or isinstance(event, ev.TurnStarted)
                         show(event)
             finally:
-                if isinstance(show, _Words):
+                if isinstance(show, Words):
                     show.end_line()
         except ConfigurationError:
             raise
@@ -81,11 +82,7 @@ async def run(request: Request) -> int:
 
 def _tell(error: ToolhouseError | asyncio.CancelledError, request: Request, turn: Turn, *, begun: bool) -> None:
     """Say that a turn ended before its time, and, where its run is known, how to go on."""
-    if request.json:
-        sys.stdout.write(failure_line(error, turn.run_id))
-        sys.stdout.flush()
-    if isinstance(error, ToolhouseError):
-        fail(described(error))
+    show_failure(error, turn.run_id, as_json=request.json)
     if turn.run_id is not None and (begun or turn.job_id is not None):
         job_runs = turn.job_id is not None and not isinstance(error, ResumeUncertainError)
         print(_way_on(request, turn.run_id, job_runs=job_runs), file=sys.stderr, flush=True)
@@ -111,49 +108,3 @@ def _way_on(request: Request, run_id: str, *, job_runs: bool) -> str:
     command = shlex.join(["toolhouse-async", "run", *options, "--", request.agent_id, "" if job_runs else "MESSAGE"])
     what = "has a background job; wait for it" if job_runs else "can be continued"
     return harmless(f"Run {run_id} {what} with: {command}")
-
-
-def _show_json(event: ev.Event) -> None:
-    sys.stdout.write(event_line(event))
-    sys.stdout.flush()
-
-
-class _Words:
-    """The worker's words on stdout, everything else as notices on stderr."""
-
-    def __init__(self) -> None:
-        self._open = False
-
-    def __call__(self, event: ev.Event) -> None:
-        match event:
-            case ev.TextDelta(text):
-                sys.stdout.write(harmless(text))
-                sys.stdout.flush()
-                self._open = not text.endswith("\n")
-            case ev.ToolCall(name=name):
-                self._notice(f"tool call: {name}")
-            case ev.JobStarted(job_id):
-                self._notice(f"job {job_id} runs in the background")
-            case ev.JobProgress(elapsed=elapsed, polls=polls, next_poll=next_poll):
-                self._notice(f"still running after {elapsed:.1f} s, poll {polls}, next in {next_poll:.1f} s")
-            case ev.JobFinished(elapsed=elapsed):
-                self._notice(f"job over after {elapsed:.1f} s")
-            case ev.TurnResumed():
-                self._notice("resumed")
-            case ev.TurnCompleted(result):
-                self._notice(f"run id: {result.run_id}")
-            case _:
-                pass
-
-    def end_line(self) -> None:
-        """Begin what comes next on a line of its own."""
-        if self._open:
-            sys.stdout.write("\n")
-            sys.stdout.flush()
-            self._open = False
-
-    def _notice(self, text: str) -> None:
-        if sys.stdout.isatty():
-            self.end_line()
-        sys.stderr.write(f"[{one_line(text, 200)}]\n")
-        sys.stderr.flush()

@@ -36,6 +36,7 @@ class TurnView:
         self._marks = make_marks(console)
         self._column = 0
         self._live: tuple[Live, _Waiting] | None = None
+        self._round: list[str] = []  # the words since the last resume
 
     def __enter__(self) -> Self:
         return self
@@ -51,13 +52,16 @@ class TurnView:
         marks = self._marks
         match event:
             case ev.TextDelta(text):
+                self._round.append(text)
                 self._words(text)
             case ev.ToolCall(name=name, arguments=arguments):
                 self._line(marks.call, "yellow", f"{name} {_brief(arguments)}")
             case ev.ToolResult(name=name, content=content, is_error=is_error):
                 mark, style = (marks.failed, "red") if is_error else (marks.done, "green")
                 self._line(mark, style, f"{name or 'result'}: {_brief(content)}")
-            case ev.ErrorEvent() | ev.UnknownEvent() | ev.MalformedLine() | ev.StreamRecovered():
+            case ev.StreamRecovered(text, missing):
+                self._recovered(text, missing)
+            case ev.ErrorEvent() | ev.UnknownEvent() | ev.MalformedLine():
                 self._line(marks.failed, "red", repr(event))
             case _:
                 self._show_job(event)
@@ -74,9 +78,16 @@ class TurnView:
                 self._end_live()
                 self._line(marks.done, "green", f"job over after {elapsed:.1f} s and {_polls(polls)}")
             case ev.TurnResumed(round=number):
+                self._round.clear()
                 self._line(marks.resumed, "magenta", f"resumed (round {number})")
             case _:  # the beginning and the end of the turn, which the caller shows
                 pass
+
+    def _recovered(self, text: str, missing: str) -> None:
+        """Say that the history has healed the answer; what is missing follows, else all that it has in its place."""
+        self._line(self._marks.resumed, "magenta", "the connection was cut; the answer is completed from the history")
+        if not missing and "".join(self._round) != text:
+            self._words(text)
 
     def _words(self, text: str) -> None:
         """Print words as they come, broken between words at the edge of the screen."""

@@ -23,6 +23,7 @@ class AiohttpAnswer:
         status: The HTTP status.
         lookup: The headers, as aiohttp has them.
         framed: Whether the end of the body will be proven by its framing.
+        idle: Seconds that may pass between its bytes; who reads it sees to that.
         run_id: The run id in its headers, once it is identified.
         job_id: The job in its headers, once it is identified.
         received: Bytes of the body read so far.
@@ -48,6 +49,7 @@ class AiohttpAnswer:
         on_close: Callable[[], None] | None,
         *,
         framed: bool,
+        idle: float | None,
     ) -> None:
         self._response = response
         self._content = response.content
@@ -57,6 +59,7 @@ class AiohttpAnswer:
         self.status: int = response.status
         self.lookup: HeaderLookup = response.headers
         self.framed: bool = framed
+        self.idle: float | None = idle
         connection = response.connection
         if connection is not None:  # else the whole answer is here already
             self._watch(connection)

@@ -82,6 +82,8 @@ class Secret:
                 "the API key holds spaces, line breaks or characters that no key has (it is not shown here); "
                 "copy it again, without quotes or a trailing newline"
             )
+        if self.__value and "://" in self.__value:
+            raise ConfigurationError("the API key is a URL (not shown here): a worker's URL or id goes to agent_id")
         return self
 
     def header(self) -> Mapping[str, str]:
@@ -116,6 +118,10 @@ class Secret:
         text = text.lower()
         return any(spelling.lower() in text for spelling in spellings)
 
+    def equals(self, text: str) -> bool:
+        """Whether a text is the key; never where that is a short placeholder."""
+        return text == self.__value and len(text) >= _SECRET_LENGTH
+
     def redact(self, text: str) -> str:
         """Black the key out of a text from outside, which may be JSON, HTML or a URL, and cut within the key.
 
@@ -138,9 +144,13 @@ def sealed(api_key: ApiKey | Secret | None) -> Secret | KeyFunction | None:
 
 
 class Credentials:
-    """Where the key comes from: a string, or a callable that is asked before each request."""
+    """Where the key comes from: a string, or a callable that is asked before each request.
 
-    __slots__ = ("_ask", "_fixed")
+    Attributes:
+        fixed: The key, where it is a string; ``None`` where a callable is asked.
+    """
+
+    __slots__ = ("_ask", "fixed")
 
     def __init__(self, api_key: ApiKey | Secret | None) -> None:
         key = sealed(api_key)
@@ -152,17 +162,29 @@ class Credentials:
                     "no API key: set the environment variable TOOLHOUSE_API_KEY or pass api_key= "
                     '("" in either place for a public worker, which takes none)'
                 )
-        self._fixed: Secret | None = None
+        self.fixed: Secret | None = None
         self._ask: KeyFunction | None = None
         if isinstance(key, Secret):
-            self._fixed = key.check()
+            self.fixed = key.check()
         else:
             self._ask = key
 
+    def refuse(self, agent_id: str) -> None:
+        """Refuse the key as an agent id, and an agent id as the key, where the key is known.
+
+        Raises:
+            ConfigurationError: They are the same.
+        """
+        if self.fixed is not None and self.fixed.equals(agent_id):
+            raise ConfigurationError(
+                "the agent id and the API key are the same (not shown here): "
+                "the id is on the worker's page, the key on the page of API keys"
+            )
+
     async def secret(self) -> Secret:
         """The key for the next request. What the user's callable raises passes through."""
-        if self._fixed is not None:
-            return self._fixed
+        if self.fixed is not None:
+            return self.fixed
         assert self._ask is not None  # noqa: S101 - set wherever _fixed is not
         value = self._ask()
         secret = Secret(await value if inspect.isawaitable(value) else value)

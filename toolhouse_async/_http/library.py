@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from .._values.settings import Timeouts
 from .._wire.answers import HeaderLookup, Headers
 from .._wire.requests import Request
 from .port import Answer, Dispatch
@@ -54,16 +55,18 @@ class Transport(Protocol):
     async def send(
         self,
         request: Request,
-        authorization: Mapping[str, str],
+        headers: Mapping[str, str],
         *,
         dispatch: Dispatch | None = None,
+        timeouts: Timeouts | None = None,
     ) -> Response:
         """Send a request once and return the answer as soon as its headers are there.
 
         Args:
             request: What to send.
-            authorization: The headers that carry the key.
+            headers: The key's, and those that this request has beside what all have.
             dispatch: Where to note how far it has come.
+            timeouts: Times to wait; ``None`` for those of all requests.
 
         Raises:
             NotSentError: It provably was not sent.

@@ -8,6 +8,7 @@ from random import Random
 from typing import Protocol
 
 from .._values.results import JobStatus, Message
+from .._values.settings import Timeouts
 from .._wire.answers import HeaderLookup
 from .._wire.requests import Request
 
@@ -52,6 +53,11 @@ class Answer(Protocol):
     @property
     def framed(self) -> bool:
         """Whether the end of the body will be proven by its framing."""
+        ...
+
+    @property
+    def idle(self) -> float | None:
+        """Seconds that may pass between its bytes: ``Timeouts.idle`` of the request that it answers."""
         ...
 
     @property
@@ -103,6 +109,18 @@ class Service(Protocol):
 
     def within(self, seconds: float | None, /) -> AbstractAsyncContextManager[None]:
         """Bound what is awaited in a block."""
+        ...
+
+    def for_turn(
+        self, headers: Mapping[str, str] | None, timeouts: Timeouts | None, number: int | None = None
+    ) -> Service:
+        """The same service, as one turn uses it.
+
+        Args:
+            headers: Sent with its requests too.
+            timeouts: The times that it waits; ``None`` for the same.
+            number: By which observers know the turn, where there are any.
+        """
         ...
 
     async def send(self, request: Request, deadline: float | None = None, dispatch: Dispatch | None = None) -> Answer:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
-from logging import DEBUG
-from typing import Final
+from copy import copy
+from typing import TYPE_CHECKING, Final
 
 from .._log import log
 from .._values.results import JobStatus, Message
@@ -43,7 +43,11 @@ from ..errors import (
 )
 from .credentials import Credentials, Secret
 from .library import Response, Transport
+from .own import Own
 from .port import Cut, Dispatch
+
+if TYPE_CHECKING:
+    from .observed import ObservedRequests
 
 SMALL_BODY: Final = 64 * 1024
 """Bytes of a body that are read only to keep the connection; a larger one is dropped with it."""
@@ -57,7 +61,6 @@ POLL_TIMEOUT: Final = 30.0
 """Seconds that one poll may take, its body included: a hung one must not keep a job waiting, nor others from theirs."""
 BODY_TIMEOUT: Final = 600.0
 """Seconds that the body of any other reading of a run may take: one that drips might else never end."""
-_tells = log.isEnabledFor  # asked before each request, so that nothing is made that nobody reads
 
 
 def may_retry(error: ToolhouseError, *, reads_only: bool) -> bool:
@@ -92,6 +95,9 @@ class HTTPService:
         randomness: Where what is left to chance comes from.
     """
 
+    _own: Own | None = None
+    """What the requests of one turn, or those that are observed, have of their own."""
+
     def __init__(
         self,
         transport: Transport,
@@ -101,6 +107,7 @@ class HTTPService:
         timeouts: Timeouts,
         limits: Limits,
         randomness: random.Random,
+        observed: ObservedRequests | None = None,
     ) -> None:
         self._transport = transport
         self._credentials = credentials
@@ -109,6 +116,18 @@ class HTTPService:
         self._limits = limits
         self.within: Callable[[float | None], AbstractAsyncContextManager[None]] = transport.within
         self.randomness: random.Random = randomness
+        if observed is not None:
+            self._own = Own({}, None, observed)
+
+    def for_turn(
+        self, headers: Mapping[str, str] | None, timeouts: Timeouts | None, number: int | None = None
+    ) -> HTTPService:
+        """The same service as one turn uses it: ``port.Service.for_turn``."""
+        service = copy(self)
+        service._timeouts = timeouts or self._timeouts  # noqa: SLF001 - of a copy
+        observed = self._own and self._own.observed
+        service._own = Own(headers or {}, timeouts, observed and observed.of_turn(number))  # noqa: SLF001
+        return service
 
     async def send(
         self,
@@ -120,7 +139,7 @@ class HTTPService:
         number = 1
         while True:
             try:
-                return await self._send_once(request, dispatch=dispatch)
+                return await self._send_once(request, number, dispatch=dispatch)
             except ToolhouseError as error:
                 failure = error
             await self._before_retry(failure, number, request, deadline, dispatch)
@@ -129,13 +148,16 @@ class HTTPService:
     async def _send_once(
         self,
         request: Request,
+        attempt: int,
         *,
         dispatch: Dispatch | None = None,
     ) -> Response:
-        secret = await self._credentials.secret()
-        began = _begin_to_tell(request) if _tells(DEBUG) else 0.0
+        secret = self._credentials.fixed or await self._credentials.secret()
         try:
-            answer = await self._transport.send(request, secret.header(), dispatch=dispatch)
+            if self._own is None:
+                answer = await self._transport.send(request, secret.header(), dispatch=dispatch)
+            else:
+                answer = await self._own.send(self._transport, request, secret, attempt, dispatch)
             try:
                 if answer.status // 100 != 2:
                     raise await self._refused(request, answer, secret)  # noqa: TRY301 - and the answer closed
@@ -146,15 +168,11 @@ class HTTPService:
         except ToolhouseError as error:
             # It may quote what the server said: blacked out first, then cut, since half a key is not found any more.
             error.args = tuple(secret.redact(str(part))[:LONGEST] for part in error.args)
-            if began:
-                _tell(request, type(error).__name__, began)
             raise
         except asyncio.CancelledError:
             if dispatch is not None and dispatch.head is not None and _names(dispatch.head, secret):
                 dispatch.head = None
             raise
-        if began:
-            _tell(request, f"answered with {answer.status}, run {answer.run_id}, job {answer.job_id}", began)
         return answer
 
     @staticmethod
@@ -191,6 +209,7 @@ class HTTPService:
             run_id=request.run_id,
             retry_after=retry_after_of(answer.lookup, time.time()),
             reads_only=request.method == "GET",
+            has_key=bool(secret.header()),
         )
 
     async def read(
@@ -217,7 +236,7 @@ class HTTPService:
         number = 1
         while True:
             try:
-                return await self._read_once(agent_id, run_id, limit, whole=whole, only_200=only_200)
+                return await self._read_once(agent_id, run_id, limit, number, whole=whole, only_200=only_200)
             except ToolhouseError as error:
                 failure = error
             await self._before_retry(failure, number, requests.read(agent_id, run_id), deadline)
@@ -247,6 +266,7 @@ class HTTPService:
         agent_id: str,
         run_id: str,
         limit: float | None,
+        attempt: int = 1,
         *,
         whole: bool = False,
         only_200: bool = True,
@@ -254,7 +274,7 @@ class HTTPService:
         request = requests.read(agent_id, run_id)
         try:
             async with self.within(limit):
-                return await self._read_answer(request, agent_id, run_id, whole=whole, only_200=only_200)
+                return await self._read_answer(request, agent_id, run_id, attempt, whole=whole, only_200=only_200)
         except ToolhouseError:  # of which some are a TimeoutError
             raise
         except TimeoutError:
@@ -264,9 +284,9 @@ class HTTPService:
         raise error
 
     async def _read_answer(
-        self, request: Request, agent_id: str, run_id: str, *, whole: bool, only_200: bool
+        self, request: Request, agent_id: str, run_id: str, attempt: int, *, whole: bool, only_200: bool
     ) -> JobStatus:
-        answer = await self._send_once(request)
+        answer = await self._send_once(request, attempt)
         try:
             job_id = answer.job_id
             history: tuple[Message, ...] | None = None
@@ -343,12 +363,3 @@ class HTTPService:
             raise error
         log.info("%s: attempt %d failed (%s); again in %.2f s", request, number, type(error).__name__, pause)
         await asyncio.sleep(pause)
-
-
-def _begin_to_tell(request: Request) -> float:
-    log.debug("%s: sending %d bytes", request, len(request.body or b""))
-    return asyncio.get_running_loop().time()
-
-
-def _tell(request: Request, what: str, began: float) -> None:
-    log.debug("%s: %s after %.3f s", request, what, asyncio.get_running_loop().time() - began)

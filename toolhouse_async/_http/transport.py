@@ -8,7 +8,6 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import ContextVar
-from functools import partial
 from typing import Any, Final
 
 import aiohttp
@@ -44,8 +43,8 @@ _NO_CONTENT_TYPE: Final = (hdrs.CONTENT_TYPE,)
 """What aiohttp is not to add where there is no body."""
 
 
-_REQUEST: Final[ContextVar[tuple[Dispatch, Watch, float | None] | None]] = ContextVar("toolhouse_async.request")
-"""The request under way, and the seconds that its answer may take: what aiohttp does not hand on to the answer."""
+_REQUEST: Final[ContextVar[tuple[Dispatch, Watch, Timeouts] | None]] = ContextVar("toolhouse_async.request")
+"""The request under way, and the times that it may take: what aiohttp does not hand on to connection and answer."""
 
 
 class _Response(aiohttp.ClientResponse):
@@ -63,7 +62,8 @@ class _Response(aiohttp.ClientResponse):
     async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
         under_way = _REQUEST.get()
         assert under_way is not None  # noqa: S101 - a request is being made
-        dispatch, watch, limit = under_way
+        dispatch, watch, timeouts = under_way
+        limit = timeouts.response
         if _speaks_http_2(connection):
             raise _SpeaksHTTP2
         dispatch.in_flight = True
@@ -126,14 +126,13 @@ def _received_head(connection: aiohttp.connector.Connection) -> HeaderLookup | N
 class _Connector(aiohttp.TCPConnector):
     """Makes connections within a limit of time of ours, which counts only time in which the loop could read."""
 
-    def __init__(self, within: Callable[[], AbstractAsyncContextManager[None]], **options: Any) -> None:
-        super().__init__(**options)
-        self._within = within
-
     async def _create_connection(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> ResponseHandler:
-        async with self._within():
+        under_way = _REQUEST.get()
+        assert under_way is not None  # noqa: S101 - a request is being made
+        _, watch, timeouts = under_way
+        async with watch.within(timeouts.connect):
             return await super()._create_connection(req, traces, timeout)
 
 
@@ -196,7 +195,6 @@ class AiohttpTransport:
         if session is None:
             session = self._sessions[reads] = aiohttp.ClientSession(
                 connector=_Connector(
-                    partial(self.within, self._timeouts.connect),
                     limit=0,
                     keepalive_timeout=READS_IDLE if reads else MESSAGES_IDLE,
                     ssl=self._ssl,
@@ -214,22 +212,26 @@ class AiohttpTransport:
     async def send(
         self,
         request: Request,
-        authorization: Mapping[str, str],
+        headers: Mapping[str, str],
         *,
         dispatch: Dispatch | None = None,
+        timeouts: Timeouts | None = None,
     ) -> AiohttpAnswer:
         """Send a request once: ``library.Transport.send``."""
+        timeouts = timeouts or self._timeouts
         release = None
         if request.method != "GET":
-            if self._free.locked():
-                await self._wait_for_place()
+            if timeouts.pool is not None and self._free.locked():
+                await self._wait_for_place(timeouts.pool)
             else:
                 await self._free.acquire()
             release = self._free.release
         dispatch = dispatch or Dispatch()
         try:
-            response = await self._request(request, authorization, dispatch)
-            answer = AiohttpAnswer(response, self._limits.max_body, self._watch.time, release, framed=response.framed)
+            response = await self._request(request, headers, dispatch, timeouts)
+            answer = AiohttpAnswer(
+                response, self._limits.max_body, self._watch.time, release, framed=response.framed, idle=timeouts.idle
+            )
         except BaseException:
             if release is not None:
                 release()
@@ -239,20 +241,20 @@ class AiohttpTransport:
             raise response.fault
         return answer
 
-    async def _wait_for_place(self) -> None:
+    async def _wait_for_place(self, limit: float) -> None:
         try:
-            async with self.within(self._timeouts.pool):
+            async with self.within(limit):
                 await self._free.acquire()
         except TimeoutError:
             raise ConnectTimeoutError(
-                f"none of {self._limits.max_connections} connections became free "
-                f"within Timeouts.pool ({self._timeouts.pool:g} s)"
+                f"none of {self._limits.max_connections} connections became free within Timeouts.pool ({limit:g} s)"
             ) from None
 
-    async def _request(self, request: Request, authorization: Mapping[str, str], dispatch: Dispatch) -> _Response:
+    async def _request(
+        self, request: Request, headers: Mapping[str, str], dispatch: Dispatch, timeouts: Timeouts
+    ) -> _Response:
         error: ToolhouseError
-        limit = self._timeouts.response
-        headers = dict(authorization)
+        headers = dict(headers)
         data: bytes | AsyncIterator[bytes] | None = request.body
         if request.body is not None:
             headers[hdrs.CONTENT_TYPE] = "application/json"
@@ -260,7 +262,7 @@ class AiohttpTransport:
                 headers[hdrs.CONTENT_LENGTH] = str(len(request.body))
                 data = _sliced(request.body)
         loop = asyncio.get_running_loop()
-        _REQUEST.set((dispatch, self._watch, limit))
+        _REQUEST.set((dispatch, self._watch, timeouts))
         try:
             return await self._session(reads=request.method == "GET").request(  # type: ignore[return-value] # its class
                 request.method,
@@ -274,7 +276,9 @@ class AiohttpTransport:
         except aiohttp.ConnectionTimeoutError:
             error = ConnectTimeoutError(f"{request}: no connection within Timeouts.connect", run_id=request.run_id)
         except TimeoutError:
-            error = ResponseTimeoutError(f"{request}: sent, and no answer within {limit:g} s", run_id=request.run_id)
+            error = ResponseTimeoutError(
+                f"{request}: sent, and no answer within {timeouts.response:g} s", run_id=request.run_id
+            )
         except _SpeaksHTTP2:
             error = ProtocolError(
                 f"{request}: the server speaks HTTP/2 here, and this client HTTP/1.1: "
@@ -316,7 +320,7 @@ def _explained(failure: Exception, *, sent: bool, request: Request) -> Toolhouse
     if isinstance(failure, aiohttp.ClientSSLError | ssl.SSLError):
         cause = getattr(failure, "os_error", failure)
         if not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-            return TLSError(f"{request}: TLS failed: {failure}", run_id=run_id)
+            return TLSError(f"{request}: TLS failed: {failure}; check base_url, proxy and ssl_context", run_id=run_id)
     if isinstance(failure, aiohttp.ClientHttpProxyError):
         return NotSentError(f"{request}: the proxy refused to connect: {failure.status}", run_id=run_id)
     if isinstance(failure, aiohttp.ClientResponseError):
@@ -341,9 +345,12 @@ def _unconnected(failure: aiohttp.ClientConnectorError) -> str:
     """Why there is no connection, as a person would say it."""
     cause, where = failure.os_error, f"{failure.host}:{failure.port}"
     if isinstance(failure, aiohttp.ClientConnectorDNSError):
-        return f"the address of {failure.host} cannot be found ({cause.strerror or cause})"
+        return (
+            f"the address of {failure.host} cannot be found ({cause.strerror or cause}); check base_url and the network"
+        )
     what = "proxy" if isinstance(failure, aiohttp.ClientProxyConnectionError) else "server"
     if isinstance(cause, ssl.SSLError):
         return f"the {what} at {where} ended the connection in the middle of the TLS handshake"
     why = os.strerror(cause.errno) if cause.errno else str(cause) or "the connection was lost"
-    return f"the {what} at {where} cannot be reached ({why})"
+    check = "proxy" if what == "proxy" else "base_url"
+    return f"the {what} at {where} cannot be reached ({why}); check {check} and the network"

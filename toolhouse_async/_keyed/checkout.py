@@ -4,88 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import define, field
-
 from .._log import log
-from .._turn.fold import Fold
-from .._turn.heard import NOTHING_HEARD, Heard, key_of
-from .._turn.knowledge import NEVER, Unfinished
-from .._turn.transcript import Transcript
-from .._values.options import Options
-from .._wire.records import Record, Stage, Unsettled
-from ..errors import ClosedError, LeaseLostError, StoreError
-from .gates import Gates, Owner
-from .lease import PATIENCE, Lease
+from .._turn import kept
+from ..errors import LeaseLostError, StoreError
+from .lease import Lease
 
 if TYPE_CHECKING:
     from .._run.conversation import Conversation
     from .._turn.heard import Said
     from .._turn.knowledge import Run
     from .._values.results import JobToken
-    from ..stores import SessionStore
+    from .._wire.records import Record, Row, Unsettled
+    from .gates import Owner
+    from .house import House
 
 
 SOON: Final = 0.25
 """Seconds that an answer waits for its run id, or its job, to be written down."""
-
-
-@define(eq=False)
-class House:
-    """What all uses of one manager's keys share.
-
-    Attributes:
-        agent_id: The worker.
-        store: Where keys are kept.
-        ttl: Seconds of silence after which a conversation starts afresh.
-        restarts: Whether a conversation begins anew that the service does not know.
-        length: Seconds of a lease.
-        gates: The order of this process's tasks.
-        live: The uses under way.
-        tasks: What goes on in the background.
-        is_closed: Whether no more may begin.
-    """
-
-    agent_id: str
-    store: SessionStore
-    ttl: float | None
-    restarts: bool
-    length: float
-    gates: Gates = field(factory=Gates)
-    live: set[Checkout] = field(factory=set["Checkout"])
-    tasks: set[asyncio.Task[Any]] = field(factory=set["asyncio.Task[Any]"])
-    is_closed: bool = False
-
-    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Run something in the background, which :meth:`settle` waits for."""
-        try:
-            task = asyncio.get_running_loop().create_task(coroutine)
-        except RuntimeError:
-            coroutine.close()  # the event loop is gone, and nothing can be waited for any more
-            raise
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-        return task
-
-    def name(self, key: str) -> str:
-        """The name of a key in the store: workers may share one."""
-        return f"{self.agent_id}/{key}"
-
-    def check_open(self) -> None:
-        """Check that the manager is open.
-
-        Raises:
-            ClosedError: It was closed.
-        """
-        if self.is_closed:
-            raise ClosedError("the session manager is closed")
-
-    async def settle(self) -> None:
-        """Wait until nothing goes on in the background."""
-        while self.tasks:
-            await asyncio.wait(self.tasks)
 
 
 class Checkout:
@@ -94,17 +33,25 @@ class Checkout:
     Attributes:
         key: The key, as the user has it.
         conversation: The conversation; where it stands is known once the key is ours.
-        keeps_token: Whether a job that is over counts as open until its answer was delivered.
+        keeps_token: Whether what is over counts as open until its answer was delivered.
+        on_answered: Called when the service has accepted a message.
     """
 
     def __init__(self, house: House, key: str, conversation: Conversation) -> None:
         self.key = key
         self.conversation = conversation
         self.keeps_token: bool = False
+        self.on_answered: Callable[[], None] = _nothing
         self._house = house
-        self._lease = Lease(house.store, house.name(key), house.length, spawn=house.spawn, on_lost=self._on_lost)
+        self._lease = Lease(
+            house.store,
+            house.name(key),
+            house.length,
+            patience=house.patience,
+            spawn=house.spawn,
+            on_lost=self._on_lost,
+        )
         self._leaving: asyncio.Task[StoreError | None] | None = None
-        self._is_sent = False  # whether a message of the user's is on its way
         self._said: Said | None = None  # the latest message that was sent
         self._gone: dict[str, Any] = {}  # what was known of the run that the service does not know
         conversation.journal = self
@@ -127,6 +74,38 @@ class Checkout:
 
         A cancelled call gives up its place.
         """
+        async with self._house.until_closed():
+            return await self._enter(owner, partial(self._lease.acquire, unless_alive=unless_alive))
+
+    async def look(self) -> Record:
+        """Read what the store says of the key, and take nothing.
+
+        Raises:
+            StoreError: The store failed.
+        """
+        return await self._lease.look()
+
+    @property
+    def found(self) -> Record:
+        """What the last look has found."""
+        return self._lease.found
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody had the key at the last look, or whoever has it has failed."""
+        return self._lease.is_free
+
+    async def take(self, owner: Owner, *, writes: bool) -> bool:
+        """Have the key if nobody has it and nothing has changed since the last look, and load its conversation.
+
+        Args:
+            owner: As for :meth:`enter`, which says what is returned and raised too; others are not waited for.
+            writes: Whether it is written at once who has the key. Else the first note does so, before a message is
+                sent; it raises ``LeaseLostError`` if somebody else was quicker.
+        """
+        return await self._enter(owner, partial(self._lease.claim, writes=writes))
+
+    async def _enter(self, owner: Owner, acquire: Callable[[], Awaitable[bool]]) -> bool:
         house = self._house
         house.check_open()
         self.conversation.core.check_usable()
@@ -138,7 +117,7 @@ class Checkout:
             raise
         is_ours = False
         try:
-            is_ours = await self._lease.acquire(unless_alive=unless_alive)
+            is_ours = await acquire()
         except StoreError as error:
             error.safe_to_retry = True
             raise
@@ -168,43 +147,14 @@ class Checkout:
         run = conversation.run
         run.is_nameless = record.nameless and not house.restarts
         run.job, run.ended = record.token, None  # what an earlier use of the key has brought was told then
-        if not _is_known(run, record):
+        if not kept.is_known(run, record):
             self._restore(run, record)
 
     def _restore(self, run: Run, record: Record) -> None:
         """Take up what another process, or an earlier use of the key, has left."""
-        unsettled = record.unsettled
-        run.transcript, run.resumed, run.unfinished, run.ended = _transcript(record), {}, None, None
-        run.begun = NEVER if record.said is not None else None
-        if unsettled is None:
-            return
-        stage, token = unsettled.stage, record.token
-        if stage is Stage.JOB and token is None:
-            stage = Stage.ANSWER  # the job will be seen, or what came after it
-        accepted = _is_accepted(stage)
-        said = run.transcript.latest if accepted else None
-        if said is None:
-            said = run.transcript.say(unsettled.words)
-            said.is_certain = accepted
-        is_resume = unsettled.resumes and stage in (Stage.RESUME, Stage.ANSWER)
-        if is_resume and token is not None:
-            run.resumed[token.job_id] = said  # so nobody does once more what was done, or may have been
-        # The message may have been sent at any time until the lease ended.
+        age = 0.0 if record.token is None else max(0.0, time.time() - record.token.started)
         now = asyncio.get_running_loop().time()
-        self._said = said
-        run.unfinished = Unfinished(
-            stage,
-            said,
-            unsettled.words,
-            now - self._lease.idle,
-            Fold(),
-            Options(format=token.format if token else "ndjson"),
-            round=(token.round if token else 0) + (is_resume and accepted),
-            has_job=stage is Stage.JOB,
-            job=None if token is None else (token.job_id, now - max(0.0, time.time() - token.started)),
-            bars=unsettled.bars,
-            told=unsettled.told,
-        )
+        self._said = kept.take_up(run, record, now, idle=self._lease.idle, job_age=age)
 
     @property
     def pending(self) -> JobToken | None:
@@ -215,6 +165,12 @@ class Checkout:
     def unsettled(self) -> Unsettled | None:
         """The message whose answer nobody may have seen."""
         return self._lease.record.unsettled
+
+    def goes_on_from_job(self) -> None:
+        """What came before the job counts as told: it is not looked up."""
+        unfinished = self.conversation.run.unfinished
+        assert unfinished is not None  # noqa: S101 - the store has one, or this process knows of it
+        unfinished.others = None
 
     def _on_lost(self, error: LeaseLostError) -> None:
         for turn in list(self.conversation.open_turns):
@@ -227,35 +183,36 @@ class Checkout:
     async def sending(self, said: Said, words: str | None, *, resumes: bool) -> None:
         """Note what is about to be sent; without that nothing is."""
         self._said = said
-        stage = Stage.RESUME if resumes else Stage.MESSAGE
-        self._note(unsettled=Unsettled(words, bars=not resumes, told=resumes, resumes=resumes, stage=stage))
+        self._note(**kept.sending(words, resumes=resumes))
         try:
-            await self._lease.save(patience=min(self._house.length, PATIENCE))
+            await self._lease.save(patience=self._house.patience)
         except StoreError as error:
             error.safe_to_retry = True
             raise
-        self._is_sent = not resumes
 
-    async def answered(self) -> None:
-        """Note the run id."""
-        unsettled = self._lease.record.unsettled
-        token = None if self._is_sent else self._lease.record.token
-        self._is_sent = False
-        self._note(unsettled=unsettled and _at(Stage.ANSWER, unsettled), token=token)
+    async def answered(self, token: JobToken | None) -> None:
+        """Note the run id, and the job that the answer tells of."""
+        self._note(**kept.answered(self._lease.record, token))
+        self.on_answered()
         await self._save_soon()
 
-    async def waiting(self, token: JobToken) -> None:
+    def arrived(self) -> None:
+        """Note that what was sent has arrived; the next note takes it along."""
+        self._note(**kept.answered(self._lease.record, None))
+
+    async def waiting(self, token: JobToken, *, refused: bool) -> None:
         """Note the job."""
-        unsettled = None if self._is_sent else self._lease.record.unsettled  # what was sent was refused for it
-        unsettled = unsettled and _at(Stage.JOB, unsettled)
-        self._is_sent = False
-        self._note(unsettled=unsettled, token=token)
+        self._note(**kept.waiting(self._lease.record, token, refused=refused))
         await self._save_soon()
 
     def completed(self) -> None:
         """Note that nothing is left open; the next note takes it along."""
         if not self.keeps_token:
             self._note(unsettled=None, token=None)
+
+    def write(self, row: Row) -> None:
+        """Note what is known of the key's row of a batch; the next note takes it along."""
+        self._lease.change(row=row)
 
     def delivered(self) -> None:
         """Note that the answer to a job is where it belongs: what came before the job counts as told."""
@@ -275,18 +232,8 @@ class Checkout:
         return True
 
     def _note(self, **fields: Any) -> None:
-        run = self.conversation.run
-        said = run.transcript.counts
         is_open = fields.get("unsettled", self._lease.record.unsettled) is not None
-        tail = run.transcript.heard_before(self._said if is_open else None)
-        if run.run_id is None:
-            said, tail = {}, NOTHING_HEARD
-        standing = {
-            "run_id": run.run_id,
-            "nameless": run.is_nameless,
-            "said": None if said is None else dict(said),
-            "heard": None if tail is None or not tail.whole else tail.pieces,
-        }
+        standing = kept.standing(self.conversation.run, self._said if is_open else None)
         self._lease.change(**{**standing, **fields})
 
     async def _save_soon(self) -> None:
@@ -335,18 +282,10 @@ class Checkout:
     def _left_open(self) -> dict[str, Any]:
         """What the conversation leaves open, in the end."""
         unfinished, record = self.conversation.run.unfinished, self._lease.record
-        if unfinished is not None:
-            unsettled = Unsettled(
-                unfinished.words,
-                bars=unfinished.bars,
-                told=unfinished.told,
-                resumes=unfinished.round > 0 or unfinished.stage is Stage.RESUME,
-                stage=unfinished.stage,
-            )
-            return {"unsettled": unsettled}
-        if self.keeps_token and record.token is not None and record.unsettled is not None and record.unsettled.resumes:
+        has_resumed = record.token is not None and record.unsettled is not None and record.unsettled.resumes
+        if self.keeps_token and has_resumed and (unfinished is None or unfinished.said is not self._said):
             return {"heard": record.heard}  # the answer to a resume is looked up again until it was delivered
-        return {"unsettled": None}
+        return {"unsettled": None if unfinished is None else kept.left(unfinished)}
 
     async def forget(self) -> None:
         """Take the entry away, and let the key go.
@@ -363,36 +302,5 @@ class Checkout:
         self._house.gates.leave(self.key)
 
 
-def _is_known(run: Run, record: Record) -> bool:
-    """Whether this process knows of a run all that the store has: nobody else has used the key since."""
-    unfinished, unsettled = run.unfinished, record.unsettled
-    if run.transcript.counts is None or run.transcript.counts != record.said:
-        return False
-    if unfinished is None or unsettled is None:
-        return unfinished is None and unsettled is None
-    return (unfinished.words, unfinished.stage) == (unsettled.words, unsettled.stage)
-
-
-def _transcript(record: Record) -> Transcript:
-    """What is known of a run by what a store keeps: of an accepted message that is open, not where its answer ends."""
-    said, unsettled = record.said, record.unsettled
-    heard = None if record.heard is None else Heard(record.heard, whole=True)
-    if said is None or unsettled is None or not _is_accepted(unsettled.stage):
-        return Transcript(said, heard)
-    before = dict(said)
-    key = key_of(unsettled.words)
-    if before.get(key, 0) < 1:
-        return Transcript(said, None)
-    before[key] -= 1
-    transcript = Transcript({each: times for each, times in before.items() if times}, heard)
-    transcript.say(unsettled.words).is_certain = True
-    return transcript
-
-
-def _is_accepted(stage: Stage) -> bool:
-    return stage not in (Stage.MESSAGE, Stage.RESUME)
-
-
-def _at(stage: Stage, unsettled: Unsettled) -> Unsettled:
-    """The same of a message that was accepted."""
-    return unsettled._replace(bars=False, told=True, stage=stage)
+def _nothing() -> None:
+    """Nobody wants to know."""

@@ -64,6 +64,7 @@ class Lease:
     """One claim to one key. Its number is what fences: every change needs the entry to bear it.
 
     Attributes:
+        found: The entry, as it was read last by somebody who does not have the key.
         record: Where the conversation stands, as this process knows it; written by :meth:`save`.
         idle: Seconds for which the key had been free when it was taken.
         error: Why it was lost, if it was.
@@ -76,6 +77,7 @@ class Lease:
         key: str,
         length: float,
         *,
+        patience: float,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         on_lost: Callable[[LeaseLostError], None],
     ) -> None:
@@ -85,22 +87,25 @@ class Lease:
             store: Where its entry stands.
             key: Its whole name there.
             length: Seconds for which the lease lasts unless it is renewed.
+            patience: Seconds for which a store that fails is asked again.
             spawn: Runs a task in the background.
             on_lost: Called once if it is lost.
         """
         self._store = store
         self._key = key
         self._length = length
-        self._patience = min(length, PATIENCE)
+        self._patience = patience
         self._spawn = spawn
         self._on_lost = on_lost
         self._number = uuid4().hex
         self._known: bytes | None = None  # the entry as it stands, for all that is known
+        self._sight: tuple[str, float] | None = None  # who had the key then, and until when
+        self._since = 0.0  # since when that has not changed
         self._ahead = 0.0  # by how much the store's clock is ahead of the loop's
         self._renewed_at = 0.0
         self._writing = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
-        self.record = self._saved = Record()
+        self.record = self._saved = self.found = Record()
         self.idle = 0.0
         self.error: LeaseLostError | None = None
         self.is_saved = False
@@ -126,33 +131,92 @@ class Lease:
             raise
 
     async def _acquire(self, *, unless_alive: bool) -> bool:
-        loop = asyncio.get_running_loop()
-        seen: tuple[str, float] | None = None
-        since, pause = loop.time(), LOOK
+        pause = LOOK
         while True:
-            reading = await patiently(self._read, self._patience)
-            found = records.loads(reading)
-            now = self._now()
-            sight = (found.holder, found.until)
-            if sight != seen:
-                is_alive = seen is not None and found.holder == seen[0] != ""
-                if unless_alive and is_alive:
-                    await self._abandon()
-                    return False
-                seen, since = sight, loop.time()
-            # Whoever has not renewed for the length of their lease has failed, whatever has become of the clock.
-            is_stale = loop.time() - since > found.length
-            claimed = records.claimed(found, self._number, now, who=_who(), length=self._length, is_stale=is_stale)
-            is_ours = claimed.holder == self._number
-            if (is_ours or self._keeps_place(found, now)) and not await self._put(reading, claimed):
-                continue  # somebody else was quicker: look again at once
+            before = self._sight
+            found = await self.look()
+            is_alive = self._sight != before and before is not None and found.holder == before[0] != ""
+            if unless_alive and is_alive:
+                await self._abandon()
+                return False
+            is_ours = await self._claim_or_queue()
             if is_ours:
-                self.record = self._saved = claimed
-                self.idle = max(0.0, now - claimed.idle_since)
-                self._arm()
                 return True
+            if is_ours is None:
+                continue  # somebody else was quicker: look again at once
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads the looks, nothing secret
             pause = min(pause * 1.5, LAZY_LOOK, self._length / 10)
+
+    async def look(self) -> Record:
+        """Read the entry, and take nothing.
+
+        Raises:
+            StoreError: The store failed for longer than it was given.
+        """
+        self._known = await patiently(self._read, self._patience)
+        found = self.found = records.loads(self._known)
+        sight = (found.holder, found.until)
+        if sight != self._sight:
+            self._sight, self._since = sight, asyncio.get_running_loop().time()
+        return found
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody had the key at the last look, or whoever has it has failed."""
+        return records.is_free(self.found, self._now(), is_stale=self._is_stale)
+
+    @property
+    def _is_stale(self) -> bool:
+        """Whoever has not renewed for the length of their lease has failed, whatever has become of the clock."""
+        return asyncio.get_running_loop().time() - self._since > self.found.length
+
+    async def claim(self, *, writes: bool) -> bool:
+        """Take the key if nobody has it, and its entry still is what the last look has found.
+
+        Args:
+            writes: Whether that is written at once. Else the first save does so, which raises ``LeaseLostError`` if
+                somebody else was quicker.
+
+        Returns:
+            Whether it is ours.
+
+        Raises:
+            StoreError: The store failed for longer than it was given.
+
+        A cancelled call gives it up, in the background.
+        """
+        claimed = self._claimed()
+        if claimed.holder != self._number:
+            return False
+        try:
+            if writes and not await self._put(self._known, claimed):
+                return False
+        except BaseException:
+            self._spawn(self._abandon())
+            raise
+        self._hold(claimed)
+        return True
+
+    async def _claim_or_queue(self) -> bool | None:
+        """Take the key, or where somebody has it a place in its queue; ``None`` if the entry has changed."""
+        claimed = self._claimed()
+        is_ours = claimed.holder == self._number
+        if (is_ours or self._keeps_place(self.found, self._now())) and not await self._put(self._known, claimed):
+            return None
+        if is_ours:
+            self._hold(claimed)
+        return is_ours
+
+    def _claimed(self) -> Record:
+        """What the last look has found, once the key or a place in its queue was asked for."""
+        length, is_stale = self._length, self._is_stale
+        return records.claimed(self.found, self._number, self._now(), who=_who(), length=length, is_stale=is_stale)
+
+    def _hold(self, claimed: Record) -> None:
+        self.record = self._saved = claimed
+        self.idle = max(0.0, claimed.until - claimed.length - claimed.idle_since)
+        self._renewed_at = asyncio.get_running_loop().time()
+        self._arm()
 
     def _keeps_place(self, found: Record, now: float) -> bool:
         """Whether a place in the queue is to be taken or kept."""

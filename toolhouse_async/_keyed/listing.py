@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from .._wire.ids import is_id
 from .._wire.records import Record
 
 
@@ -46,3 +47,9 @@ def info_of(key: str, record: Record, now: float) -> SessionInfo:
         record.token is not None,
         unsettled is not None and unsettled.bars and not is_held,
     )
+
+
+def key_named(name: str) -> tuple[str, str] | None:
+    """The worker and the key that a store's entry is of, by its name; ``None`` for what is no key's entry."""
+    agent_id, slash, key = name.partition("/")
+    return (agent_id, key) if slash and is_id(agent_id) else None

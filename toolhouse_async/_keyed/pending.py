@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from .._wire.stage import Stage
 from ..errors import LeaseLostError, OutcomeUnknownError
 
 if TYPE_CHECKING:
     from .._session import Session
     from .._values.results import TurnResult
     from .._values.settings import PollingPolicy
-    from .checkout import Checkout, House
+    from .checkout import Checkout
+    from .house import House
 
 
 async def finish(
@@ -61,8 +63,7 @@ async def _answer(
             "a process ended while it was sending a message of this conversation, and nobody knows whether it was "
             "accepted: session.reconcile() of a checkout finds out"
         )
-    if unsettled is not None and unsettled.resumes:
-        found = await session.reconcile()  # the resume may have been sent already
-        assert found is not None  # noqa: S101 - one that had not arrived was sent again
-        return found
+    if unsettled is not None and unsettled.resumes and unsettled.stage is not Stage.JOB:
+        checkout.goes_on_from_job()  # the resume may have been sent already
+        return await session.recover(resume_message=resume_message, timeout=timeout)
     return await session.wait_for_job(resume_message=resume_message, polling=polling, timeout=timeout)

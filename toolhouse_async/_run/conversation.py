@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, Protocol
 
 from .._core import Core, Live
@@ -22,9 +23,13 @@ from .shared import SharedRun
 
 
 class Extras:
-    """What goes with every message of the user's, never with an automatic resume."""
+    """What goes with every message of the user's, never with an automatic resume.
 
-    __slots__ = ("_given",)
+    Attributes:
+        fields: Makes fields of the body of those that are set.
+    """
+
+    __slots__ = ("fields",)
 
     def __init__(
         self,
@@ -38,15 +43,14 @@ class Extras:
         if vars is not None and not isinstance(vars, Mapping):
             raise ConfigurationError(f"vars must be a mapping, not {vars!r:.80}")
         fields = {"toolhouse_id": toolhouse_id, "vars": vars, "bundle": bundle}
-        self._given = {name: value for name, value in fields.items() if value is not None}
-        for name, given in self._given.items():
-            check_json(name, given)
+        given = {name: value for name, value in fields.items() if value is not None}
+        for name, field in given.items():
+            check_json(name, field)
+        self.fields: Callable[[], dict[str, Any]] = partial(_written, given) if given else dict
 
-    def fields(self) -> dict[str, Any]:
-        """Those that are set, as fields of the body."""
-        if not self._given:
-            return self._given
-        return {name: dict(value) if isinstance(value, Mapping) else value for name, value in self._given.items()}
+
+def _written(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in given.items()}
 
 
 NO_EXTRAS: Final = Extras()
@@ -62,12 +66,20 @@ class Journal(Protocol):
         """A message is about to be sent, the user's or a resume."""
         ...
 
-    async def answered(self) -> None:
-        """The service has accepted a message or a resume; the conversation's run id is known."""
+    async def answered(self, token: JobToken | None) -> None:
+        """The service has accepted a message or a resume; the conversation's run id is known.
+
+        Args:
+            token: The job that the answer tells of before its body, if it does.
+        """
         ...
 
-    async def waiting(self, token: JobToken) -> None:
-        """A background job is running."""
+    def arrived(self) -> None:
+        """The history shows that the service has accepted a message or a resume."""
+        ...
+
+    async def waiting(self, token: JobToken, *, refused: bool) -> None:
+        """A background job is running; ``refused`` if a message of the user's was refused for it."""
         ...
 
     def completed(self) -> None:
@@ -150,12 +162,15 @@ class Conversation:
         while notes:
             note, token = notes.pop(0), turn.token
             if note is Note.ANSWERED:
-                await journal.answered()
+                turn.drift = self.core.drift()
+                await journal.answered(turn.announced(self.core.time()))
+            elif note is Note.ARRIVED:
+                journal.arrived()
             elif note is Note.COMPLETED:
                 journal.completed()
             else:
                 assert token is not None  # noqa: S101 - the job and its run are known
-                await journal.waiting(token)
+                await journal.waiting(token, refused=turn.is_unsent)
 
     def begin_anew(self) -> None:
         """Go on with a new run."""

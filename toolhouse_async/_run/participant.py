@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from .._core import Core
-from .._http.port import Answer, Dispatch
+from .._http.port import Answer, Dispatch, Service
 from .._turn.commands import Send
 from .._turn.job import Job
 from .._turn.polls import Report
 from .._turn.progress import Progress
+from .._turn.table import State
+from .._values.results import JobStatus
 from .._wire import requests
 from .conversation import Conversation
 from .poll import RunPoll
@@ -35,13 +37,25 @@ class Participant:
     """The job that it polls for."""
     _seen: int = 0
     """The last report that it has seen."""
+    _service: Service | None = None
+    """What makes its requests, where that is not the client's service as it is."""
 
     def __init__(self, conversation: Conversation, turn: Progress) -> None:
         self.dispatch: Dispatch = Dispatch()
         self._conversation = conversation
-        self._core: Core = conversation.core
         self._turn = turn
         self._shared: SharedRun = conversation.shared
+        if turn.options.terms is not None:
+            self.make_own_requests()
+
+    def make_own_requests(self, number: int | None = None) -> None:
+        """Make requests with the turn's own headers and times, and have them told of by the turn's ``number``."""
+        options = self._turn.options
+        self._service = self._core.service.for_turn(options.headers, options.timeouts, number)
+
+    @property
+    def _core(self) -> Core:
+        return self._conversation.core
 
     # The run
 
@@ -58,7 +72,7 @@ class Participant:
 
     def name_run(self, run_id: str) -> None:
         """Make the run known by the id that an answer brought."""
-        self._core.name_run(self._shared, self._turn.agent_id, run_id)
+        self._conversation.core.name_run(self._shared, self._turn.agent_id, run_id)
 
     # Waiting
 
@@ -85,11 +99,11 @@ class Participant:
         if self._poll is None or self._polled is not job:
             self._polled = job
             elapsed = self._core.time() - job.started
-            self._poll = self._core.poll_of(turn.run, turn.agent_id, turn.polling, elapsed)
+            self._poll = self._core.poll_of(turn.run, turn.agent_id, turn.polling, elapsed, turn.options.terms)
             self._seen = self._poll.number
         self._look_for_others()
         if self._tap is None:
-            report = await self._poll.report_after(self._seen, until)
+            report = await self._poll.report_after(self._seen, until, self._service)
             self._seen = report.number
             return self._resume or report
         return self._tap.shared
@@ -137,7 +151,7 @@ class Participant:
             if conversation.journal is not None:
                 await conversation.journal.sending(todo.said, todo.fields.get("message"), resumes=todo.resumes)
             request = requests.send(turn.agent_id, todo.run_id, turn.format, todo.fields)
-            send = self._core.service.send(request, deadline, self.dispatch)
+            send = (self._service or conversation.core.service).send(request, deadline, self.dispatch)
             if turn.job is None and not todo.resumes:
                 return await send
             shared = SharedResume(send, self.dispatch, format=turn.format, said=todo.said)
@@ -151,6 +165,23 @@ class Participant:
     def in_flight(self) -> bool:
         """Whether a message was sent, by itself or by others for it, and its fate is not known."""
         return self.dispatch.in_flight if self._tap is None else self._tap.shared.dispatch.in_flight
+
+    # Reading the run
+
+    async def look(self, run_id: str, deadline: float | None) -> JobStatus:
+        """Read the run once.
+
+        Args:
+            run_id: The run.
+            deadline: The loop's time after which no retry begins.
+
+        Raises:
+            ToolhouseError: It cannot be read.
+        """
+        turn, service = self._turn, self._service or self._core.service
+        if turn.state is State.PROBING:
+            return await service.probe(turn.agent_id, run_id, deadline)
+        return await service.poll(turn.agent_id, run_id, whole=True)
 
     # Leaving
 

@@ -6,7 +6,6 @@ import asyncio
 from typing import Final
 
 from .._http.port import Service
-from .._log import log
 from .._turn.polls import Polls, Report
 from ..errors import ToolhouseError
 
@@ -40,7 +39,7 @@ class RunPoll:
         """The number of the last report."""
         return self._polls.latest.number
 
-    async def report_after(self, number: int, deadline: float | None) -> Report:
+    async def report_after(self, number: int, deadline: float | None, service: Service | None = None) -> Report:
         """Return the first report later than ``number``, or at ``deadline`` what a last poll finds.
 
         Where that one has not come to its end a while later, which a service can do by an answer that drips, or others
@@ -49,6 +48,7 @@ class RunPoll:
         Args:
             number: The last report the caller has seen, 0 for none.
             deadline: The loop's time at which the caller gives up.
+            service: What the caller polls by, if it is the one who does; ``None`` for the client's.
 
         Cancelling one caller does not disturb the others.
         """
@@ -67,7 +67,7 @@ class RunPoll:
                         continue
                     self._driven = True
                     try:
-                        await self._poll()
+                        await self._poll(service or self._service)
                     finally:
                         self._driven = False
                         if self._news is not None:
@@ -82,7 +82,7 @@ class RunPoll:
         self._polls.advance(asyncio.get_running_loop().time())
         _wake(self._alarm)
 
-    async def _poll(self) -> None:
+    async def _poll(self, service: Service) -> None:
         loop, polls = asyncio.get_running_loop(), self._polls
         while (pause := polls.next_at - loop.time()) > 0:
             self._alarm = loop.create_future()
@@ -95,15 +95,11 @@ class RunPoll:
         draw = self._service.randomness.random
         try:
             async with self._slots:
-                status = await self._service.poll(*self._ids)
+                status = await service.poll(*self._ids)
         except ToolhouseError as failure:
-            log.info("poll of run %s failed: %s", self._ids[1], type(failure).__name__)
             polls.failed(failure, loop.time(), draw())
         else:
             polls.polled(status, loop.time(), draw())
-            number, _, pause, _ = polls.latest
-            what = "no job is running" if status.job_id is None else f"job {status.job_id} is running"
-            log.debug("run %s: poll %d: %s; the next in %.1f s, if any", self._ids[1], number, what, pause)
 
 
 def _wake(future: asyncio.Future[None] | None) -> None:

@@ -178,6 +178,11 @@ class Tap:
         return self.shared.current.framed
 
     @property
+    def idle(self) -> float | None:
+        """Seconds that may pass between its bytes: for all alike, as the one who has sent the resume has it."""
+        return self.shared.current.idle
+
+    @property
     def waiting_since(self) -> float | None:
         """Since when bytes have been waited for."""
         return self.shared.current.waiting_since

@@ -62,7 +62,7 @@ class Answering:
             if type(event) is TextDelta:
                 self._fold.say(event.text)
             else:
-                self._fold.take([], (event,), ends_in_words=False)
+                self._fold.add(event)
             events.append(event)
         elif lines:
             self._add_lines(lines, splitter, events)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._wire.records import Stage
+from .._wire.stage import Stage
 from ..errors import ToolhouseError, UncertainSessionError
 from . import sending
 from .polls import asked_for, tolerated

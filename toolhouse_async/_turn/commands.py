@@ -94,5 +94,6 @@ class Note(Enum):
     """What a journal is to write down before the turn goes on."""
 
     ANSWERED = "a message was accepted"
+    ARRIVED = "the history shows that a message was accepted"
     WAITING = "a background job is running"
     COMPLETED = "the turn is over, and nothing is left open"

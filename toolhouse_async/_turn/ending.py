@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._wire.records import Stage
+from .._wire.stage import Stage
 from ..errors import JobError, OutcomeUnknownError, ProtocolError, ToolhouseError, WorkerError
 from .commands import Over, Send
 from .knowledge import Unfinished
@@ -79,6 +79,7 @@ def _leave_open(turn: Progress, error: ToolhouseError, now: float, *, is_unknown
         bars=stage is Stage.MESSAGE and isinstance(error, OutcomeUnknownError | ProtocolError),
         before=turn.before,
         missed=turn.missed,
+        others=turn.others,
     )
 
 

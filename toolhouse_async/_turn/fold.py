@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Final
 
 from .._values.results import JobRecord, TurnResult
 from ..events import ErrorEvent, Event, MalformedLine, ToolCall, ToolResult, UnknownEvent
 from .calls import Calls
 
+_TOOLS: Final = (ToolCall, ToolResult)  # a union would be made anew for each event
 _MOST_PARTS: Final = 1000
 """Small strings kept apart: each takes tens of bytes beside its words."""
 
@@ -49,7 +50,7 @@ class Fold:
             self._join()
         self._ends_in_call = False
 
-    def take(self, texts: list[str], others: Iterable[Event], *, ends_in_words: bool) -> None:
+    def take(self, texts: list[str], others: Sequence[Event], *, ends_in_words: bool) -> None:
         """Take the next events of the stream: their words, and those that are none.
 
         Args:
@@ -60,22 +61,21 @@ class Fold:
         self._parts += texts
         if len(self._parts) > _MOST_PARTS:
             self._join()
-        for event in others:
-            if type(event) is UnknownEvent:  # there may be as many as there are words
-                self.unknown += 1
-                self._ends_in_call = False
-            else:
-                self._add_other(event)
+        if [*map(type, others)].count(UnknownEvent) == len(others) > 0:  # there may be as many as there are words
+            self.unknown += len(others)
+            self._ends_in_call = False
+        else:
+            for event in others:
+                self.add(event)
         if ends_in_words:
             self._ends_in_call = False
 
-    def _join(self) -> None:
-        self._joined.append("".join(self._parts))
-        self._parts = []
-
-    def _add_other(self, event: Event) -> None:
+    def add(self, event: Event) -> None:
+        """Take an event that comes next and has no words."""
         self._ends_in_call = False
-        if isinstance(event, ToolCall | ToolResult):
+        if type(event) is UnknownEvent:
+            self.unknown += 1
+        elif isinstance(event, _TOOLS):
             if self._calls is None:
                 self._calls = Calls()
             self._ends_in_call = self._calls.add(event)
@@ -83,6 +83,10 @@ class Fold:
             self.error = self.error or event
         elif isinstance(event, MalformedLine):
             self.malformed += 1
+
+    def _join(self) -> None:
+        self._joined.append("".join(self._parts))
+        self._parts = []
 
     @property
     def round_text(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import sending, waiting
-from .commands import Over
+from .commands import Note, Over
 from .heard import is_same_text
 from .polls import asked_for, tolerated
 from .reading import Sight
@@ -25,6 +25,7 @@ def looked(turn: Progress, status: JobStatus, now: float, draw: float) -> None:
         _absent(turn, now, draw)  # another who had sent it with us has found that out
         return
     search.take(status, now)
+    _catch_up(turn, status)
     if status.job_id is None:
         _judge(turn, now, status.retry_after, draw)
         return
@@ -71,18 +72,38 @@ def _judge(turn: Progress, now: float, asked: float | None, draw: float) -> None
         turn.look_again(now, asked, draw)
 
 
+def _catch_up(turn: Progress, status: JobStatus) -> None:
+    """Let what the history has of the turn's earlier rounds be what was received, where another process has heard it.
+
+    The store says how far the turn has come, and not what it has brought.
+    """
+    search, others = turn.seeking, turn.others
+    if others is None or status.history is None:
+        return
+    if search.reply is None and (turn.state is not State.RESUMING or search.sight is not Sight.ABSENT):
+        return  # the reading may lag, and show an earlier turn
+    found = others.turn_in(status.history)
+    if found is None or not found.is_last:
+        return
+    fold = found.fold_before("" if search.reply is None else search.reply.text, turn.rules.decoder)
+    if fold is not None:
+        fold.jobs = turn.fold.jobs
+        turn.fold = fold
+
+
 def _arrive(turn: Progress) -> None:
     """What was said last has arrived; its answer is still to be healed."""
     turn.accept()
     turn.cut = "the message had arrived, and the history does not show the whole of its answer"
     turn.go(Signal.ARRIVED)
+    turn.note(Note.ARRIVED)
 
 
 def _absent(turn: Progress, now: float, draw: float) -> None:
     """What was said last has not arrived: the resume is sent again, a message is left to the user."""
     turn.take_back()
     why, is_resume = turn.cut, turn.state is State.RESUMING
-    turn.lost, turn.since, turn.cut, turn.search = None, None, None, None
+    turn.lost, turn.since, turn.cut, turn.search, turn.others = None, None, None, None, None
     turn.go(Signal.ABSENT)
     if is_resume:
         sending.resume_later(turn, why, now, None, draw)
@@ -98,7 +119,7 @@ def _heal(turn: Progress, search: Search) -> None:
         is_trimmed = is_same_text(reply, partial) and not reply.startswith(partial)
         turn.take_over(partial if is_trimmed else reply, partial)
     turn.cut, turn.search, turn.is_idle, turn.lost, turn.since = None, None, False, None, None
-    turn.is_whole = True
+    turn.is_whole, turn.others = True, None
     if turn.has_job:
         turn.has_job = False
         turn.go(Signal.HEALED_RESUME)

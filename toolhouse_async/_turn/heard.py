@@ -17,6 +17,15 @@ def squeezed(text: str) -> str:
     return "".join(text.split())
 
 
+def first_of(text: str, size: int) -> str:
+    """So many characters of a text, and the white space among them."""
+    index = 0
+    while size:
+        size -= not text[index].isspace()
+        index += 1
+    return text[:index]
+
+
 def goes_on_from(text: str, partial: str) -> bool:
     """Whether a text is what was received and more, or the same, whatever white space it is stored with."""
     return text.startswith(partial) or squeezed(text).startswith(squeezed(partial))
@@ -29,7 +38,7 @@ def is_same_text(one: str, other: str) -> bool:
 
 def is_shorter(text: str, partial: str) -> bool:
     """Whether a text is too short to be all that was received, white space left aside."""
-    return len(text) < len(partial) and len(squeezed(text)) < len(squeezed(partial))
+    return len(squeezed(text)) < len(squeezed(partial))
 
 
 EMPTY: Final = key_of("")

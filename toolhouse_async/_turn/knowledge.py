@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from attrs import define, field
 
-from .._wire.records import Stage
+from .._wire.stage import Stage
 from .transcript import Transcript
 
 if TYPE_CHECKING:
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from ..errors import WorkerError
     from .fold import Fold
     from .heard import Said
+    from .others import Others
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Rules:
     """What all turns of a client go by.
 
@@ -56,7 +57,7 @@ class Head(Protocol):
         ...
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Unfinished:
     """The latest turn of a run, where it has brought no result: enough to go on with it.
 
@@ -76,6 +77,7 @@ class Unfinished:
         told: Whether anybody was told; not where the process died that was sending it.
         before: What another turn has brought of the same message, which was left to its job.
         missed: What was said before a job that was over before anybody looked, after which the run is to be resumed.
+        others: What to look for in the history, where another process has heard what the turn has brought so far.
     """
 
     stage: Stage
@@ -92,6 +94,7 @@ class Unfinished:
     told: bool = True
     before: TurnResult | None = None
     missed: Said | None = None
+    others: Others | None = None
 
     @property
     def is_uncertain(self) -> bool:
@@ -106,7 +109,7 @@ class Unfinished:
 NEVER: Final = float("-inf")
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Run:
     """What a client knows of one run; all its sessions on the run share it.
 

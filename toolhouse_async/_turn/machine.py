@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from .._wire.records import Stage
-from . import checking, ending, healing, sending, settling, streaming, waiting
+from .._wire.stage import Stage
+from . import checking, ending, healing, recovering, sending, settling, streaming, waiting
 from .commands import ENTER, Poll
 from .job import Job
 from .progress import Progress
@@ -61,7 +61,7 @@ class TurnMachine:
         turn.fold, turn.format = left.fold, left.options.format
         turn.said, turn.words, turn.since = left.said, left.words, left.since
         turn.head, turn.before = left.head, left.before
-        turn.round, turn.has_job, turn.missed = left.round, left.has_job, left.missed
+        turn.round, turn.has_job, turn.missed, turn.others = left.round, left.has_job, left.missed, left.others
         turn.is_accepted = not left.is_uncertain
         if left.job is not None:
             turn.job = Job(turn.polling, left.job[0], left.job[1], until=None)
@@ -72,6 +72,8 @@ class TurnMachine:
                 turn.state, turn.cut = State.HEALING, "its turn was ended before the answer was"
             case Stage.JOB:
                 turn.state = State.WAITING
+            case Stage.RESUME_DUE if turn.others is not None:  # the history says what it was that is to be resumed
+                turn.state, turn.said, turn.words, turn.has_job = State.RECOVERING, None, None, True
             case Stage.RESUME_DUE:
                 turn.state = State.SENDING
             case _:  # a resume of unknown fate
@@ -94,6 +96,12 @@ class TurnMachine:
             case State.WAITING:
                 assert turn.job is not None  # noqa: S101 - the turn was left with it
                 turn.todo = Poll(turn.job.deadline)
+            case State.RECOVERING if turn.run.unfinished is None or turn.others is not None:
+                recovering.begin(turn, now)
+            case State.RECOVERING:  # this client itself has left the run's latest turn
+                turn.began = turn.state = State.FINDING
+                self._go_on()
+                self.entered(now)
             case _:
                 turn.look_for_last(now)
 
@@ -163,6 +171,8 @@ class TurnMachine:
                 checking.looked(turn, status, now, draw)
             case State.SETTLING:
                 settling.looked(turn, status, now, draw)
+            case State.RECOVERING:
+                recovering.looked(turn, status, now, draw)
             case _:
                 healing.looked(turn, status, now, draw)
 
@@ -176,6 +186,8 @@ class TurnMachine:
                 checking.blind(turn, error, now, draw)
             case State.SETTLING:
                 settling.blind(turn, error, now, draw)
+            case State.RECOVERING:
+                recovering.blind(turn, error, now, draw)
             case _:
                 healing.blind(turn, error, now, draw)
 

@@ -6,10 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from attrs import evolve
-
 from .._values.results import JobToken, TurnResult
-from .._wire.records import Stage
+from .._wire.stage import Stage
 from ..errors import (
     IdleTimeoutError,
     OutcomeUnknownError,
@@ -17,11 +15,13 @@ from ..errors import (
     ResumeUncertainError,
     StreamInterruptedError,
     ToolhouseError,
+    TurnTimeoutError,
     WorkerError,
 )
 from ..events import ErrorEvent, Event, StreamRecovered, TextDelta, TurnCompleted, TurnResumed, TurnStarted
 from .commands import ENTER, Command, Look, Note, Over
 from .fold import Fold
+from .joining import brought, joined
 from .search import Search
 from .table import TABLE, Signal, State
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .heard import Said
     from .job import Job
     from .knowledge import Head, Rules, Run
+    from .others import Others
     from .polls import Patience
 
 
@@ -76,6 +77,7 @@ class Progress:
         jobs: How many jobs there were.
         has_job: Whether a job has followed an answer that is still to be healed.
         missed: What was said before a job that was over before anybody looked.
+        others: What to look for in the history, while what the turn has brought so far is known there alone.
         conflicts: The refusals with 409 of what is to be said next, since something was accepted.
         patience: With what else fails before that.
         not_before: The time before which it is not sent.
@@ -84,8 +86,8 @@ class Progress:
     __slots__ = (
         "agent_id", "answering", "before", "began", "conflicts", "cut", "drift", "events", "fields", "fold", "format",
         "has_job", "head", "is_accepted", "is_idle", "is_unsent", "is_whole", "job", "jobs", "left", "lost", "missed",
-        "not_before", "notes", "only_waits", "options", "patience", "polling", "round", "rules", "run", "said",
-        "search", "since", "state", "status", "todo", "words",
+        "not_before", "notes", "only_waits", "options", "others", "patience", "polling", "round", "rules", "run",
+        "said", "search", "since", "state", "status", "todo", "words",
     )  # fmt: skip
 
     def __init__(
@@ -107,10 +109,10 @@ class Progress:
             run: What the client knows of the conversation.
             rules: What the client's turns go by.
             options: The turn's options.
-            state: ``SENDING`` the message; or no message, but ``WAITING`` for the run's job, or ``FINDING`` out what
-                became of its latest turn.
+            state: ``SENDING`` the message; or nothing new, but ``WAITING`` for the run's job, ``FINDING`` out what
+                became of its latest turn, or ``RECOVERING`` the answer to what another process has said.
             polling: How to poll; default as the client does.
-            message: The user's message.
+            message: The user's message, or the one that another process has sent; ``None`` for whichever was the last.
             fields: What goes with it in its body.
         """
         self.agent_id: str = agent_id
@@ -134,7 +136,7 @@ class Progress:
         self.left: JobToken | None = None
         self.round: int = 0
         if state is State.WAITING:
-            self.before, self.left = _brought(agent_id, run), run.job
+            self.before, self.left = brought(agent_id, run), run.job
             self.round = self.left.round if self.left else 0
         self.is_unsent: bool = state is State.SENDING
         self.is_accepted: bool = False
@@ -151,6 +153,7 @@ class Progress:
         self.jobs: int = 0
         self.has_job: bool = False
         self.missed: Said | None = None
+        self.others: Others | None = None
         self.conflicts: Conflicts | None = None
         self.patience: Patience | None = None
         self.not_before: float = 0.0
@@ -169,11 +172,19 @@ class Progress:
     @property
     def token(self) -> JobToken | None:
         """What waits for the job under way, if one is."""
-        job, run_id = self.job, self.run.run_id
-        if job is None or job.job_id is None or run_id is None:
-            return self.left
-        started = max(0.0, job.started + self.drift)
-        return JobToken(self.agent_id, run_id, job.job_id, started, self.options.format, self.round)
+        job = self.job
+        token = None if job is None else self._token_of(job.job_id, job.started)
+        return self.left if token is None else token
+
+    def announced(self, now: float) -> JobToken | None:
+        """What waits for the job that the answer has told of before its body, if it has."""
+        return self._token_of(self.known_head.job_id, now)
+
+    def _token_of(self, job_id: str | None, started: float) -> JobToken | None:
+        run_id = self.run.run_id
+        if job_id is None or run_id is None:
+            return None
+        return JobToken(self.agent_id, run_id, job_id, max(0.0, started + self.drift), self.options.format, self.round)
 
     @property
     def job_id(self) -> str | None:
@@ -317,7 +328,7 @@ class Progress:
         if self.began is State.SENDING:
             run.unfinished, run.ended = None, result
         else:
-            whole = result if self.before is None else _joined(self.before, result)
+            whole = result if self.before is None else joined(self.before, result)
             if not self.leaves_more_open:
                 run.unfinished, run.ended = None, whole
             if self.began is State.FINDING:
@@ -342,6 +353,14 @@ class Progress:
         kind = IdleTimeoutError if self.is_idle else StreamInterruptedError
         return kind(f"the answer was cut: {self.cut}"[:1000], partial=partial or self.partial)
 
+    def too_late(self, timeout: float | None) -> TurnTimeoutError:
+        """The error for a turn that takes longer than its own timeout."""
+        goes_on = "; a job is running, and the token waits for it" if self.state is State.WAITING else ""
+        return TurnTimeoutError(
+            f"the turn took longer than its timeout of {timeout:g} s, while {self.state.value}{goes_on}",
+            partial=self.partial,
+        )
+
     def unhealed(self, why: str, partial: TurnResult | None = None) -> ToolhouseError:
         """The error for what could not be found in the history."""
         if self.state is State.FINDING:
@@ -353,28 +372,3 @@ class Progress:
 def nameless() -> ProtocolError:
     """The error where a run id is needed that no answer has brought."""
     return ProtocolError("the answer has no X-Toolhouse-Run-ID, so the conversation cannot be read or continued")
-
-
-def _brought(agent_id: str, run: Run) -> TurnResult | None:
-    """What the turn of the message has brought whose job is waited for, where that is known and whole."""
-    left = run.unfinished
-    if left is None:
-        return run.ended if isinstance(run.ended, TurnResult) and run.ended.status == "background" else None
-    if left.is_uncertain or left.has_job:
-        return None
-    result = left.fold.result(agent_id, run.run_id, status="completed", token=None)
-    return result if left.before is None else _joined(left.before, result)
-
-
-def _joined(first: TurnResult, second: TurnResult) -> TurnResult:
-    """What two turns have brought of one message."""
-    return evolve(
-        second,
-        text=first.text + second.text,
-        tool_calls=(*first.tool_calls, *second.tool_calls),
-        jobs=(*first.jobs, *second.jobs),
-        recovered=first.recovered + second.recovered,
-        unknown=first.unknown + second.unknown,
-        malformed=first.malformed + second.malformed,
-        rounds=(*first.rounds, *second.rounds),
-    )

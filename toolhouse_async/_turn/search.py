@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, Protocol
 
 from .._wire.entries import End
 from .._wire.pauses import next_poll
@@ -15,10 +16,17 @@ if TYPE_CHECKING:
     from .._values.settings import PollingPolicy
     from .heard import Said
     from .knowledge import Rules
-from .transcript import Transcript
 
 _ROUNDING: Final = 1e-6
 """Seconds by which times may differ that are the same."""
+
+
+class Finder(Protocol):
+    """Who knows what to look for: the transcript of what this client has said, or words that another process sent."""
+
+    def find(self, history: Sequence[Message], said: Said, partial: str) -> Found:
+        """Say what a reading shows of a message and of its answer."""
+        ...
 
 
 class Search:
@@ -34,13 +42,13 @@ class Search:
     """
 
     __slots__ = (
-        "_began", "_first_read_at", "_has_job", "_partial", "_polling", "_read_at", "_rules", "_shown",
-        "_since", "_transcript", "_unknown_since", "job_id", "reply", "said", "sight",
+        "_began", "_finder", "_first_read_at", "_has_job", "_partial", "_polling", "_read_at", "_rules", "_shown",
+        "_since", "_unknown_since", "job_id", "reply", "said", "sight",
     )  # fmt: skip
 
     def __init__(
         self,
-        transcript: Transcript,
+        finder: Finder,
         said: Said,
         partial: str,
         now: float,
@@ -53,7 +61,7 @@ class Search:
         """Prepare to look.
 
         Args:
-            transcript: What was said and heard on the run.
+            finder: Who knows what to look for.
             said: The message.
             partial: What was received of its answer.
             now: The time.
@@ -62,7 +70,7 @@ class Search:
             has_job: Whether a job has followed the answer, so that it need not end in the worker's words.
             since: The time from which the message's absence counts.
         """
-        self._transcript = transcript
+        self._finder = finder
         self.said: Said = said
         self._partial = partial
         self._rules = rules
@@ -86,7 +94,7 @@ class Search:
         self._read_at = now
         if self._first_read_at is None:
             self._first_read_at = now
-        before, found = self.reply, self._transcript.find(history, self.said, self._partial)
+        before, found = self.reply, self._finder.find(history, self.said, self._partial)
         self.sight, self.reply = found
         if before is not None and found.reply is not None and _grows(before.text, found.reply.text):
             self._rules.shows_messages_early = True
@@ -177,8 +185,13 @@ class Search:
     @property
     def is_absent(self) -> bool:
         """Whether the message has had long enough to appear, and is not there."""
+        return self.sight is Sight.ABSENT and self.is_past_absence
+
+    @property
+    def is_past_absence(self) -> bool:
+        """Whether a message that had been sent before the search would stand there by now."""
         due = self._absent_at
-        return self.sight is Sight.ABSENT and due is not None and self._read_at >= due - _ROUNDING
+        return due is not None and self._read_at >= due - _ROUNDING
 
     @property
     def is_odd(self) -> bool:

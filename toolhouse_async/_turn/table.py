@@ -24,6 +24,7 @@ class State(StrEnum):
     HEALING = "healing a cut answer from the history"
     RESUMING = "finding out about a lost resume"
     FINDING = "finding out about a message"
+    RECOVERING = "recovering a turn of another process"
     DONE = "done"
 
 
@@ -45,6 +46,7 @@ class Signal(StrEnum):
     OVER_CUT = "job over, an answer was cut"
     OVER_LOST = "job over, a message is of unknown fate"
     OVER_UNSURE = "job over, a resume is of unknown fate"
+    OVER_OTHERS = "job over, another process has sent the message"
     RESUMED = "this client has resumed the run"
     SAME = "history agrees"
     DIFFERS = "history differs"
@@ -83,9 +85,14 @@ TABLE: Final[Mapping[tuple[State, Signal], State]] = {
     (State.FINDING, Signal.JOB): State.WAITING,
     (State.FINDING, Signal.ARRIVED): State.HEALING,
     (State.FINDING, Signal.ABSENT): State.DONE,
+    (State.RECOVERING, Signal.JOB): State.WAITING,
+    (State.RECOVERING, Signal.LEFT): State.DONE,
+    (State.RECOVERING, Signal.HEALED): State.DONE,
+    (State.RECOVERING, Signal.HEALED_RESUME): State.SENDING,
     (State.WAITING, Signal.OVER): State.SENDING,
     (State.WAITING, Signal.OVER_CUT): State.HEALING,
     (State.WAITING, Signal.OVER_LOST): State.FINDING,
     (State.WAITING, Signal.OVER_UNSURE): State.RESUMING,
+    (State.WAITING, Signal.OVER_OTHERS): State.RECOVERING,
 }
 """Where each happening leads. Errors are not in it: from any state they end the turn."""

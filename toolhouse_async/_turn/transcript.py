@@ -185,6 +185,38 @@ class Transcript:
             said: The message.
             partial: What was received of its answer.
         """
+        segments, groups, number, sight, place = self._locate(history, said)
+        if sight is Sight.ABSENT and not self._shows_what_was_heard(segments, groups[:number]):
+            sight = Sight.ODD  # it may lag behind the answer that is not known, and then behind this message too
+        if sight is Sight.ODD:
+            found = self._resembling(segments, groups, number, said, partial)
+            return Found(sight, None if found is None else self._reply(segments, *found))
+        if place is None:
+            return Found(sight, None)
+        before = self._before(said)
+        skips = before is not None and before.begins(segments[place].text)
+        return Found(sight, self._reply(segments, place, before.size if before is not None and skips else 0))
+
+    def ends(self, history: Sequence[Message]) -> bool:
+        """Whether what was said last stands last in a reading."""
+        if not self._entries:
+            return False
+        segments, _, _, sight, place = self._locate(history, self._entries[-1])
+        return sight is Sight.ARRIVED and place == len(segments) - 1
+
+    @classmethod
+    def of_last(cls, history: Sequence[Message]) -> Transcript:
+        """Go by a reading that has rested: what stands last in it was said last, whoever has said it."""
+        transcript, last = cls(None, NOTHING_HEARD), segments_of(history)[-1]
+        before = len(history) - len(last.entries) - (last.message is not None)
+        transcript._base = (before, fingerprint(history[:before]))
+        transcript.say(None if last.message is None else last.message.text).is_certain = True
+        return transcript
+
+    def _locate(
+        self, history: Sequence[Message], said: Said
+    ) -> tuple[list[Segment], list[_Group], int, Sight, int | None]:
+        """A reading's segments, what was said by groups, the number of a message's; its sight, and where it stands."""
         self._settle()
         segments = segments_of(history)
         groups = list(self._groups())
@@ -197,16 +229,7 @@ class Transcript:
             for start, sight in self._begin(history, segments, groups, number):
                 sights.update([(sight, None)] if start is None else self._align(segments, start, groups, number, said))
         sight, place = sights.pop() if len(sights) == 1 else (Sight.ODD, None)
-        if sight is Sight.ABSENT and not self._shows_what_was_heard(segments, groups[:number]):
-            sight = Sight.ODD  # it may lag behind the answer that is not known, and then behind this message too
-        if sight is Sight.ODD:
-            found = self._resembling(segments, groups, number, said, partial)
-            return Found(sight, None if found is None else self._reply(segments, *found))
-        if place is None:
-            return Found(sight, None)
-        before = self._before(said)
-        skips = before is not None and before.begins(segments[place].text)
-        return Found(sight, self._reply(segments, place, before.size if before is not None and skips else 0))
+        return segments, groups, number, sight, place
 
     def _shows_what_was_heard(self, segments: list[Segment], groups: list[_Group]) -> bool:
         """Whether a reading that ends before a message would lag if it lacked an answer; else whether it has one there.

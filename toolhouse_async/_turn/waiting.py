@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .commands import ENTER, Note, Over, Poll
+from .commands import ENTER, Look, Note, Over, Poll
 from .heard import goes_on_from, is_same_text
 from .job import Job, too_many_jobs
 from .progress import nameless
@@ -79,6 +79,9 @@ def polled(turn: Progress, report: Report, now: float) -> None:
     turn.status = status
     if turn.only_waits:
         turn.todo = Over()
+    elif turn.lost is State.RECOVERING:
+        turn.go(Signal.OVER_OTHERS)
+        turn.todo = Look(now)
     elif turn.lost is not None:
         turn.go(Signal.OVER_LOST if turn.lost is State.FINDING else Signal.OVER_UNSURE)
         turn.look_for_last(now)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Hashable, Mapping
 from typing import Any, Literal, TypedDict
 
-from attrs import frozen
+from attrs import field, frozen
 
 from .._wire.writing import dumps
 from ..errors import ConfigurationError
+from .headers import check_headers
+from .settings import Timeouts
 
 
 class TurnOptions(TypedDict, total=False):
@@ -28,6 +30,12 @@ class TurnOptions(TypedDict, total=False):
             a tool was called, or the format is text.
         timeout: Seconds for the whole turn, waiting included; default ``None``, for ever.
         extra_body: More fields for the body of the user's own POST or PUT.
+        headers: More headers for this turn's requests, its polls and readings of the history included; in place of the
+            client's of the same name. What the client sets itself is refused, as there.
+        timeouts: Times to wait in this turn's requests, in place of the client's :class:`~toolhouse_async.Timeouts`.
+
+    Turns that wait for the same job share its polls only where their ``headers`` and ``timeouts`` are equal too. They
+    always share its resume, which has those of the turn that sends it.
     """
 
     format: Literal["ndjson", "text"]
@@ -38,11 +46,17 @@ class TurnOptions(TypedDict, total=False):
     settle: Literal["auto"] | bool
     timeout: float | None
     extra_body: Mapping[str, Any] | None
+    headers: Mapping[str, str] | None
+    timeouts: Timeouts | None
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Options:
-    """The same, complete and checked."""
+    """The same, complete and checked.
+
+    Attributes:
+        terms: What the turn's requests have of their own, to compare that with others'; ``None`` where it is nothing.
+    """
 
     format: Literal["ndjson", "text"] = "ndjson"
     background: Literal["resume", "detach"] = "resume"
@@ -52,6 +66,9 @@ class Options:
     settle: Literal["auto"] | bool = "auto"
     timeout: float | None = None
     extra_body: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] | None = None
+    timeouts: Timeouts | None = None
+    terms: Hashable = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         for name, allowed in _ALLOWED.items():
@@ -68,6 +85,12 @@ class Options:
             check_json("resume_message", self.resume_message)
         if self.extra_body:
             check_json("extra_body", self.extra_body)
+        if self.headers is not None:
+            object.__setattr__(self, "headers", check_headers(self.headers))  # a copy, which nobody changes
+        if self.timeouts is not None and not isinstance(self.timeouts, Timeouts):
+            raise ConfigurationError(f"timeouts must be Timeouts or None, not {self.timeouts!r:.80}")
+        if self.headers or self.timeouts is not None:
+            object.__setattr__(self, "terms", (frozenset((self.headers or {}).items()), self.timeouts))
 
 
 _ALLOWED: Mapping[str, tuple[object, ...]] = {
@@ -79,6 +102,21 @@ _ALLOWED: Mapping[str, tuple[object, ...]] = {
 }
 
 
+def check_known(options: Collection[str]) -> None:
+    """Refuse what is no option of a turn.
+
+    Raises:
+        ConfigurationError: It is none; the message says which there are.
+    """
+    known = TurnOptions.__annotations__
+    unknown = sorted(set(options).difference(known))
+    if unknown:
+        hint = f"there are {', '.join(sorted(known))}"
+        if {"vars", "toolhouse_id", "bundle"}.issuperset(unknown):
+            hint = "these are a session's: toolhouse.session(agent_id, vars=…)"
+        raise ConfigurationError(f"unknown turn options: {', '.join(unknown)} ({hint})")
+
+
 def check_timeout(timeout: object) -> None:
     """Refuse what is not a number of seconds or ``None``.
 
@@ -88,6 +126,26 @@ def check_timeout(timeout: object) -> None:
     number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
     if timeout is not None and not (number and 0 <= timeout < math.inf):  # type: ignore[operator]
         raise ConfigurationError(f"timeout must be seconds or None, not {timeout!r:.80}")
+
+
+def check_count(value: object, what: str) -> None:
+    """Refuse what is no number of at least one.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    if type(value) is not int or value < 1:
+        raise ConfigurationError(f"{what} must be at least 1, not {value!r:.80}")
+
+
+def check_seconds(value: object, what: str) -> None:
+    """Refuse what is no number of seconds above zero.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+        raise ConfigurationError(f"{what} must be seconds above zero, not {value!r:.80}")
 
 
 def check_message(message: object) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import orjson
 from attrs import field, frozen
 
-from .._wire.ids import check_id
+from .._wire.ids import check_agent_id, check_id
 from .._wire.prose import find_json
 from .._wire.words import entry_text
 from ..errors import ConfigurationError
@@ -106,7 +106,7 @@ class JobToken:
         round: Resumes that the turn had sent before.
     """
 
-    agent_id: str = field(converter=check_id)
+    agent_id: str = field(converter=check_agent_id)
     run_id: str = field(converter=check_id)
     job_id: str
     started: float

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from attrs import Attribute, field, frozen
+from attrs import Attribute, AttrsInstance, field, fields, frozen
 
 from ..errors import ConfigurationError
 
-__all__ = ["Limits", "PollingPolicy", "RecoveryPolicy", "RetryPolicy", "Timeouts"]
+__all__ = ["Limits", "PollingPolicy", "RecoveryPolicy", "RetryPolicy", "Timeouts", "check_setting"]
 
 MIB: Final = 1024 * 1024
 
@@ -148,3 +148,14 @@ class Limits:
     max_line: int = field(default=16 * MIB, validator=_check(least=1, whole=True))
     max_body: int | None = field(default=None, validator=_check(least=1, whole=True, optional=True))
     max_error_body: int = field(default=64 * 1024, validator=_check(whole=True))
+
+
+def check_setting(name: str, value: object, kind: type[AttrsInstance]) -> None:
+    """Refuse what is none of the classes above, such as a number in place of :class:`Timeouts`.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if not isinstance(value, kind):
+        example = f"{name}={kind.__name__}({fields(kind)[0].name}=…)"
+        raise ConfigurationError(f"{name} must be {kind.__name__}, as in {example}, not {type(value).__name__}")

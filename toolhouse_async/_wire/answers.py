@@ -23,7 +23,7 @@ from ..errors import (
     UnexpectedContentError,
     UnprocessableEntityError,
 )
-from .ids import is_id
+from .ids import WHERE, is_id
 
 RUN_ID: Final = "X-Toolhouse-Run-ID"
 JOB_ID: Final = "x-toolhouse-job-id"
@@ -188,7 +188,25 @@ def check_content(headers: HeaderLookup, run_id: str | None) -> None:
             f"the answer is {encodings[0]!r}-encoded although only identity was accepted", run_id=run_id
         )
     if run_id is None and any("html" in v.lower() for v in headers.getall("Content-Type", [])):
-        raise UnexpectedContentError("the answer is a web page, not the service's (a captive portal or a proxy?)")
+        raise UnexpectedContentError(
+            "the answer is a web page, not the service's (a captive portal or a proxy?): check the network and base_url"
+        )
+
+
+_ADVICE: Final[dict[int, str]] = {
+    401: "; check the API key",
+    403: "; use a key that may use this worker, or make the worker public",
+}
+_NO_KEY: Final = "; no API key was sent, and this worker wants one: set TOOLHOUSE_API_KEY or pass api_key="
+
+
+def _advice(status: int, *, in_run: bool, has_key: bool) -> str:
+    """What to do next, where that is certain."""
+    if status in (401, 403) and not has_key:
+        return _NO_KEY
+    if status == 404:
+        return f"; check {'the run id, ' if in_run else ''}base_url and the agent id ({WHERE})"
+    return _ADVICE.get(status, "; check base_url" if 300 <= status < 400 else "")
 
 
 def status_error(
@@ -200,6 +218,7 @@ def status_error(
     run_id: str | None,
     retry_after: float | None,
     reads_only: bool,
+    has_key: bool,
 ) -> APIStatusError:
     """Make the error for a status that is not a success.
 
@@ -211,14 +230,16 @@ def status_error(
         run_id: The conversation, where known.
         retry_after: Seconds the service asks to wait.
         reads_only: Whether the request was a GET, which may always be sent again.
+        has_key: Whether a key went with the request.
     """
     kind = _BY_STATUS.get(status)
     if kind is None:
         kind = RedirectError if 300 <= status < 400 else ServerError if status >= 500 else APIStatusError
     wait = "" if retry_after is None else f" (retry after {retry_after:g} s)"
     said = f": {body[:300]}" if body else ""
+    advice = _advice(status, in_run=run_id is not None, has_key=has_key)
     return kind(
-        f"{what} was answered with {status}{wait}{said}",
+        f"{what} was answered with {status}{wait}{advice}{said}",
         run_id=run_id,
         headers=headers,
         # After 408 and 5xx nobody knows whether a message was accepted.

@@ -16,7 +16,7 @@ from ..errors import ConfigurationError, MalformedEventError
 from ..events import Event, MalformedLine, TextDelta, ToolCall, UnknownEvent
 from .fields import error, text
 from .jsontext import loads, parse_line
-from .learned import Form, Stream, are_words, deltas
+from .learned import Form, Stream, are_words
 from .objects import ObjectReader, kind_of
 from .shapes import PARTS, SHAPES, Shape
 from .words import normal
@@ -107,14 +107,14 @@ class EventDecoder(ObjectReader):
             return
         at = 0
         while len(lines) - at >= _MANY and stream.is_plain:
-            form = stream.form or stream.learn(lines[at:] if at else lines, self._read_apart)
+            form = stream.learn(lines[at:] if at else lines, self._read_apart, self._unknown)
             if form is None:
                 break
             at += self._by_form(form, events, lines[at:] if at else lines, first + at, stream)
         if at < len(lines):
             self._one_by_one(events, lines[at:] if at else lines, first + at, stream)
 
-    def read_alone(self, line: bytes, stream: Stream) -> TextDelta | UnknownEvent | None:
+    def read_alone(self, line: bytes, stream: Stream) -> Event | None:
         """The event of a line that came alone, if it is as plain as most are; else nothing has been done.
 
         All that was read of the stream before must have been given out; so is this event then.
@@ -131,7 +131,13 @@ class EventDecoder(ObjectReader):
         if stream.pending:
             return None
         if words is None:
-            if kind not in self._unknown or "error" in obj or "errorText" in obj:
+            if kind not in self._unknown:
+                plan = self._plans.get(kind)
+                tool = None if plan is None or stream.begun else plan(obj, line)
+                if tool is not None:
+                    stream.give_tool(tool)
+                return tool
+            if "error" in obj or "errorText" in obj:
                 return None
             other = _new(UnknownEvent)
             other.type = kind
@@ -164,23 +170,20 @@ class EventDecoder(ObjectReader):
         except UnicodeDecodeError:
             parts = []
         if len(parts) < len(lines) // 2 or not stream.holds(form):
-            if len(parts) < len(lines) // 8 or not stream.holds(form):
-                stream.missed()
+            stream.missed(keeps=len(parts) >= len(lines) // 8 and stream.holds(form))
             self._one_by_one(events, lines, first, stream)
             return len(lines)
         stream.fitted()
         words = parts[1:-1]
         if len(words) == len(lines) and are_words(words):
-            events += deltas(words, lines)
-            stream.say(words, is_whole=form.is_whole)
+            stream.add(form, words, lines, events)
             return len(lines)
         at = 0
         for words, others in form.runs(parts):
             if words:
                 behind = at + len(words)
                 if are_words(words):
-                    events += deltas(words, lines[at:behind])
-                    stream.say(words, is_whole=form.is_whole)
+                    stream.add(form, words, lines[at:behind], events)
                 else:
                     self._one_by_one(events, lines[at:behind], first + at, stream)
                 at = behind

@@ -1,17 +1,19 @@
 """What a stream's lines have in common, learned as it goes, so that most of them are read at the same low price.
 
 Lines of words differ in their words alone, most of the time. What stands before and behind the words is then the same
-text on every line, and words between them that need no escape in JSON are what a parser would find.
+text on every line, and words between them that need no escape in JSON are what a parser would find. The same holds for
+lines of a type that is not known, such as a worker's thoughts: nothing depends on what they say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import repeat
+from collections.abc import Callable, Container, Iterator, Sequence
+from itertools import pairwise, repeat
 from json.encoder import encode_basestring as quoted
 from typing import Any, Final, NamedTuple
 
-from ..events import Event, TextDelta
+from ..events import Event, TextDelta, UnknownEvent
+from .jsontext import parse_line
 from .streamed import Streamed
 
 _SAMPLE: Final = "some words"
@@ -30,14 +32,18 @@ class Form(NamedTuple):
         before: What stands before them, with the quote.
         after: What stands behind them.
         is_whole: Whether the words are a whole message.
+        unknown: The type that is not known of which the lines are; ``None`` where the words are the worker's.
     """
 
     before: str
     after: str
     is_whole: bool
+    unknown: str | None = None
 
     def words_in(self, line: bytes) -> str:
-        """The words of a line of the form that is JSON; ``""`` for any other."""
+        """The worker's words on a line of the form that is JSON; ``""`` for any other."""
+        if self.unknown is not None:
+            return ""
         before, after = self.before.encode(), self.after.encode()
         if not (line.startswith(before) and line.endswith(after)):
             return ""
@@ -93,6 +99,30 @@ def deltas(words: Sequence[str], lines: Sequence[bytes]) -> list[Event]:
     return made
 
 
+def unknowns(kind: str, lines: Sequence[bytes]) -> list[Event]:
+    """The events of lines of a type that is not known; each parses its data when they are asked for."""
+    made: list[Any] = list(map(object.__new__, repeat(UnknownEvent, len(lines))))
+    for event, event.type, event.line in zip(made, repeat(kind), lines):  # type: ignore[has-type]  # noqa: B007
+        pass
+    return made
+
+
+def _form_of_unknown(kind: str | None, line: str, following: str) -> Form | None:
+    """The form of two lines of a type that is not known, which differ in one of their texts.
+
+    What stands for the text in the form is within a text, or the sample would not be JSON; it is the name of no field,
+    nor the type, nor what makes an error of a line.
+    """
+    same = next((at for at, (one, other) in enumerate(zip(line, following, strict=False)) if one != other), len(line))
+    begin, end = line.rfind('"', 0, same) + 1, line.find('"', same)
+    before, after = line[:begin], line[end:]
+    if end < 0 or kind is None or after[1:].lstrip().startswith(":"):
+        return None
+    sample = parse_line(f"{before}{_SAMPLE}{after}".encode())
+    is_sure = type(sample) is dict and sample.get("type") == kind and not ("error" in sample or "errorText" in sample)
+    return Form(before, after, is_whole=False, unknown=kind) if is_sure else None
+
+
 class Stream(Streamed):
     """What is known of one stream: what it has said and begun, and what its lines look like.
 
@@ -126,26 +156,32 @@ class Stream(Streamed):
             self.count()
         return self.form is form and self.is_plain and not (form.is_whole and self.in_pieces)
 
-    def learn(self, lines: Sequence[bytes], read: Callable[[bytes, Stream], list[Event]]) -> Form | None:
-        """Learn the form of lines of words; ``None`` if the first ones have none that is sure.
+    def learn(
+        self, lines: Sequence[bytes], read: Callable[[bytes, Stream], list[Event]], unknown: Container[str | None]
+    ) -> Form | None:
+        """The form of lines, learned from the first ones; ``None`` if they have none that is sure, or few lines fit it.
 
         Args:
             lines: The lines.
             read: What reads a line as one of another stream.
+            unknown: Types that are met and not known: nothing depends on the rest of their lines.
         """
         if self._pause:
             self._pause -= 1
             return None
-        for line in lines[:_TRIES]:
-            self.form = self._form_of(line, read)
+        if self.form is not None:
+            return self.form
+        for line, following in pairwise(lines[: _TRIES + 1]):
+            self.form = self._form_of(line, following, read, unknown)
             if self.form is not None:
                 return self.form
         self.missed()
         return None
 
-    def missed(self) -> None:
-        """Note that the form does not fit: the next is looked for later and later."""
-        self.form = None
+    def missed(self, *, keeps: bool = False) -> None:
+        """Note that the form fits no line, or (``keeps``) few: lines are compared with one later and later."""
+        if not keeps:
+            self.form = None
         self._misses = min(self._misses * 2 + 1, _LONGEST_PAUSE)
         self._pause = self._misses
 
@@ -153,10 +189,18 @@ class Stream(Streamed):
         """Note that the form fits."""
         self._misses = 0
 
-    def _form_of(self, line: bytes, read: Callable[[bytes, Stream], list[Event]]) -> Form | None:
+    def _form_of(
+        self,
+        line: bytes,
+        following: bytes,
+        read: Callable[[bytes, Stream], list[Event]],
+        unknown: Container[str | None],
+    ) -> Form | None:
         other = Stream()
         other.has_deltas, other.version = self.has_deltas, self.version
         made = read(line, other)
+        if len(made) == 1 and type(made[0]) is UnknownEvent and made[0].type in unknown:
+            return _form_of_unknown(made[0].type, line.decode(errors="replace"), following.decode(errors="replace"))
         other.count()
         if self.of_others or len(made) != 1 or type(made[0]) is not TextDelta or not other.is_plain or other.begun:
             return None
@@ -174,6 +218,16 @@ class Stream(Streamed):
     def is_plain(self) -> bool:
         """Whether a line of words is read by itself."""
         return not (self.event or self.pending or self.of_others)
+
+    def add(self, form: Form, words: list[str], lines: Sequence[bytes], events: list[Event]) -> None:
+        """Add the events of lines of a form, whose words JSON writes as they are, and note them."""
+        if form.unknown is None:
+            events += deltas(words, lines)
+            self.say(words, is_whole=form.is_whole)
+        else:
+            made = unknowns(form.unknown, lines)
+            events += made
+            self.others.extend(made)
 
     def say(self, words: list[str], *, is_whole: bool) -> None:
         """Note words that follow one another: pieces, or whole messages."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, get_args
 
-from ..events import ErrorEvent, Event, TextDelta, UnknownEvent
+from ..events import ErrorEvent, Event, TextDelta, ToolCall, ToolResult, UnknownEvent
 from . import plans
 from .blocks import is_result, of_tools
 from .fields import Json, error, is_error, text, tool_call, tool_result
@@ -173,6 +173,13 @@ class ObjectReader:
         return stream.fresh(made) if obj.get("done") else self._in_pieces(made, stream)
 
     # Whole messages
+
+    def tools_in(self, entry: Any) -> list[ToolCall | ToolResult]:
+        """The tool calls and results in an entry of a history, in order."""
+        if type(entry) is not dict:
+            return []
+        made = self._entry(entry, b"", Stream()) if "role" in entry else of_tools(entry, b"")
+        return [event for event in made if isinstance(event, ToolCall | ToolResult)]
 
     def _whole(self, shape: Whole, obj: Json, line: bytes, stream: Stream) -> Sequence[Event] | None:
         """Messages, calls and results, as far as they are new."""

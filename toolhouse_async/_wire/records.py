@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum, unique
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -12,6 +11,7 @@ import orjson
 from .._values.results import JobToken
 from ..errors import StoreError
 from .ids import check_id
+from .stage import Stage
 
 T = TypeVar("T")
 
@@ -22,17 +22,6 @@ MOST_HEARD: Final = 100
 """How many rounds of one message are kept; beyond it nobody knows what was heard."""
 LATEST: Final = 1e12
 _NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
-
-
-@unique
-class Stage(Enum):
-    """How far a turn has come that has brought no result."""
-
-    MESSAGE = "its message was sent, and nobody knows whether it was accepted"
-    ANSWER = "an answer was being read, or compared with the history"
-    JOB = "a job was being waited for"
-    RESUME_DUE = "the resume was still to be sent"
-    RESUME = "the resume was sent, and nobody knows whether it was accepted"
 
 
 class Unsettled(NamedTuple):
@@ -60,6 +49,20 @@ class Waiter(NamedTuple):
     until: float
 
 
+class Row(NamedTuple):
+    """What is known of a row of a batch, where the key is one.
+
+    Attributes:
+        digest: What stands for its message.
+        status: ``"open"``, or what it came to: ``"done"``, ``"failed"`` or ``"unknown"``.
+        outcome: The result or the error, as :mod:`.outcomes` writes it; empty while the row is open.
+    """
+
+    digest: str
+    status: str
+    outcome: str
+
+
 class Record(NamedTuple):
     """All that a store keeps of one key.
 
@@ -77,6 +80,7 @@ class Record(NamedTuple):
         length: The length of their lease, in seconds.
         idle_since: When the key was last let go before them.
         queue: Who waits, in order.
+        row: The row of a batch that the key is, if it is one.
     """
 
     run_id: str | None = None
@@ -91,6 +95,7 @@ class Record(NamedTuple):
     length: float = 0.0
     idle_since: float = 0.0
     queue: tuple[Waiter, ...] = ()
+    row: Row | None = None
 
     def begun_anew(self) -> Record:
         """The same key with no conversation."""
@@ -101,7 +106,7 @@ class Record(NamedTuple):
         return all(getattr(self, name) == getattr(other, name) for name in _CONVERSATION)
 
 
-_CONVERSATION: Final = ("run_id", "nameless", "token", "unsettled", "said", "heard")
+_CONVERSATION: Final = ("run_id", "nameless", "token", "unsettled", "said", "heard", "row")
 
 
 def claimed(record: Record, number: str, now: float, *, who: str, length: float, is_stale: bool = False) -> Record:
@@ -117,10 +122,9 @@ def claimed(record: Record, number: str, now: float, *, who: str, length: float,
     """
     # A place that is kept for too long was written before the clock was set back.
     queue = [each for each in record.queue if now < each.until <= now + length or each.number == number]
-    is_free = not record.holder or record.until <= now or is_stale
     if record.holder == number:
         return record._replace(until=now + length, length=length, queue=tuple(queue))
-    if is_free and (not queue or queue[0].number == number):
+    if is_free(record, now, is_stale=is_stale) and (not queue or queue[0].number == number):
         return record._replace(
             holder=number,
             who=who,
@@ -136,6 +140,11 @@ def claimed(record: Record, number: str, now: float, *, who: str, length: float,
     else:
         queue.append(place)
     return record._replace(queue=tuple(queue))
+
+
+def is_free(record: Record, now: float, *, is_stale: bool) -> bool:
+    """Whether nobody has the key, or whoever has it has failed, as :func:`claimed` takes it."""
+    return not record.holder or record.until <= now or is_stale
 
 
 def renewed(record: Record, now: float) -> Record:
@@ -180,6 +189,8 @@ def dumps(record: Record) -> bytes:
         "idle_since": record.idle_since,
         "queue": [list(waiter) for waiter in record.queue],
     }
+    if record.row is not None:
+        written["row"] = list(record.row)
     return orjson.dumps(written)
 
 
@@ -216,6 +227,7 @@ def _record(
     length: object,
     idle_since: object,
     queue: object,
+    row: object = None,
 ) -> Record:
     return Record(
         None if run_id is None else check_id(_as(run_id, str), "run id"),
@@ -230,6 +242,7 @@ def _record(
         _time(length),
         _time(idle_since),
         tuple(_waiter(*_as(each, list)) for each in _as(queue, list)),
+        None if row is None else _row(*_as(row, list)),
     )
 
 
@@ -241,6 +254,10 @@ def _unsettled(words: object, bars: object, told: object, resumes: object, stage
         _as(resumes, bool),
         Stage[_as(stage, str)],
     )
+
+
+def _row(digest: object, status: object, outcome: object) -> Row:
+    return Row(_as(digest, str), _as(status, str), _as(outcome, str))
 
 
 def _piece(size: object, key: object) -> tuple[int, str]:

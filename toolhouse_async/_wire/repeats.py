@@ -122,6 +122,13 @@ class Repeats:
         if len(backlog) > _FEW:
             self.count()
 
+    def give_tool(self, event: Event) -> None:
+        """Note a tool's event that is given out at once, all before it having been."""
+        self.mark = 0
+        if type(event) is ToolCall:
+            self.note(event.id)
+        self.count()
+
     def fresh(self, events: Sequence[Event]) -> Sequence[Event]:
         """What is new in a whole message: nothing of it, if its words have just been said in pieces."""
         self.count()

@@ -1,4 +1,4 @@
-"""Where keyed sessions are kept: in memory, in a file, on a Redis server, or wherever you write a store for.
+"""Where keyed sessions are kept: in memory, in a file, on a Redis or a PostgreSQL server, or in a store that you write.
 
 The stores are loaded on first use, since each may need a library of its own.
 """
@@ -12,12 +12,25 @@ from ._protocol import Reading, SessionStore
 
 if TYPE_CHECKING:
     from ._memory import MemorySessionStore
+    from ._postgres import PostgresSessionStore
     from ._redis import RedisSessionStore
     from ._sqlite import SQLiteSessionStore
 
-__all__ = ["MemorySessionStore", "Reading", "RedisSessionStore", "SQLiteSessionStore", "SessionStore"]
+__all__ = [
+    "MemorySessionStore",
+    "PostgresSessionStore",
+    "Reading",
+    "RedisSessionStore",
+    "SQLiteSessionStore",
+    "SessionStore",
+]
 
-_HOMES = {"MemorySessionStore": "_memory", "RedisSessionStore": "_redis", "SQLiteSessionStore": "_sqlite"}
+_HOMES = {
+    "MemorySessionStore": "_memory",
+    "PostgresSessionStore": "_postgres",
+    "RedisSessionStore": "_redis",
+    "SQLiteSessionStore": "_sqlite",
+}
 
 
 def __getattr__(name: str) -> Any:

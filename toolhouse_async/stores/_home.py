@@ -1,4 +1,4 @@
-"""Where a store was opened."""
+"""Where a store, or what else has connections, was opened."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ class Home:
     """The process, and the event loop, that a store belongs to once it was used.
 
     A fork copies connections whose threads and event loops stay behind: a child that used them would wait for ever.
+
+    Args:
+        what: What is at home there, in the words of errors.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "store") -> None:
+        self._what = what
         self._process: int | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -36,8 +40,8 @@ class Home:
         """
         if self.is_elsewhere:
             raise ConfigurationError(
-                "the store was opened before this process was made by fork, and is of no use here: make a store in "
-                "each process, after the fork"
+                f"the {self._what} was opened before this process was made by fork, and is of no use here: make a "
+                f"{self._what} in each process, after the fork"
             )
         self._process = os.getpid()
 
@@ -50,5 +54,5 @@ class Home:
         self.check_process()
         loop = asyncio.get_running_loop()
         if self._loop not in (None, loop):
-            raise ConfigurationError("one event loop uses a store: make another one for this event loop")
+            raise ConfigurationError(f"one event loop uses a {self._what}: make another one for this event loop")
         self._loop = loop

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import NamedTuple, Protocol
 
+from ..errors import ConfigurationError
+
 
 class Reading(NamedTuple):
     """What stands in a store under a key.
@@ -22,9 +24,10 @@ class Reading(NamedTuple):
 class SessionStore(Protocol):
     """A map from strings to bytes that changes an entry only for whoever knows what stands there.
 
-    All that :class:`~toolhouse_async.SessionManager` needs of a store: locks, leases and queues are entries too, and
-    a change by a process that has lost its lease fails, since the entry is not the one it knew. Keys are any strings:
-    of any length, with any characters, lone surrogates and NUL included. Entries are some hundred bytes.
+    All that :class:`~toolhouse_async.SessionManager` and batches need of a store: locks, leases and queues are entries
+    too, and a change by a process that has lost its lease fails, since the entry is not the one it knew. Keys are any
+    strings: of any length, with any characters, lone surrogates and NUL included. Entries are some hundred bytes; those
+    of a :class:`~toolhouse_async.Batch` hold whole results, and may have any size.
 
     Each method may be called from many tasks at once, and may be cancelled; what it was doing is done then, or not.
 
@@ -53,3 +56,14 @@ class SessionStore(Protocol):
     async def aclose(self) -> None:
         """Let go of connections and files. Idempotent; what was kept stays."""
         ...
+
+
+def check_store(store: object) -> None:
+    """Refuse what is no store: a path, or the class of one.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if isinstance(store, type) or not (hasattr(store, "read") and hasattr(store, "swap")):
+        given = f"the class {store.__name__}" if isinstance(store, type) else type(store).__name__
+        raise ConfigurationError(f"store must be a SessionStore, such as SQLiteSessionStore(…), not {given}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from attrs import define
 
-from .._wire.ids import check_id
+from .._wire.ids import check_agent_id
 from ..errors import ConfigurationError
 from ._context import Worker
 from ._server import EmulatorServer, serve
@@ -103,7 +103,7 @@ class WorkersEmulator(EmulatorState):
         Raises:
             ConfigurationError: The id is none, or the function is not an async generator function.
         """
-        check_id(agent_id, "agent id")
+        check_agent_id(agent_id)
 
         def register(function: W) -> W:
             candidate: object = function

@@ -47,6 +47,7 @@ _UNKNOWN: Final = {
 _VANISHED: Final = (
     "What was remembered of this conversation is gone, and this answer is all that came. Please begin a new one."
 )
+_NOT_SENT: Final = "Your message was not sent, since this conversation cannot be kept at the moment. Please try again."
 _LARGEST: Final = 1 << 53
 """Beyond it a browser's numbers are not exact, and JSON libraries refuse some."""
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
@@ -80,6 +81,10 @@ def _words(error: er.ToolhouseError, retry_after: float | None) -> str:
         return BUSY.format(max(1, round(retry_after or 60)))
     if isinstance(error, er.LeaseLostError) and error.has_vanished:
         return _VANISHED
+    if isinstance(error, er.StoreError) and error.safe_to_retry:
+        return _NOT_SENT
+    if isinstance(error, er.NotFoundError) and error.run_id is None:
+        return _OURS  # there is no such worker
     for kind in type(error).__mro__:
         if kind in _WORDS:
             return _WORDS[kind]

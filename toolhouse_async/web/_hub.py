@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from copy import copy
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 from uuid import uuid4
 
 from .._held import EventReader, Turn
@@ -17,13 +16,9 @@ from .._values.nested import half_made
 from .._values.results import TurnResult
 from ..errors import ClosedError, ConfigurationError, EventsDroppedError, SessionBusyError, ToolhouseError
 from ..events import Event
-from ._replay import Replay
+from ._live import BehindError, HubReader, Live, had_of
 
-__all__ = ["HubReader", "HubTurn", "TurnHub"]
-
-PASSES: Final = 3
-"""Passes of the event loop in which those who follow may take what came before an event that cannot be kept."""
-_NUMBER: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
+__all__ = ["HubTurn", "TurnHub", "check_numbers", "check_start", "dropped", "new_id"]
 
 
 class TurnHub:
@@ -33,7 +28,8 @@ class TurnHub:
     were; when it is over it can be read for a while longer. Used as an async context manager, or closed by
     :meth:`aclose`, which stops what is running.
 
-    One process serves a turn's readers: where there are several, see to it that a browser comes back to the same.
+    One process serves a turn's readers. Where there are several, take a :class:`RedisTurnHub`, or see to it that a
+    browser comes back to the same.
 
     Args:
         keep: Seconds for which a turn can be read when it is over.
@@ -49,9 +45,7 @@ class TurnHub:
     """
 
     def __init__(self, *, keep: float = 300, max_bytes: int = 4 << 20, max_turns: int = 1000) -> None:
-        for name, value in (("keep", keep), ("max_bytes", max_bytes), ("max_turns", max_turns)):
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-                raise ConfigurationError(f"{name} must be a number above 0, not {value!r:.80}")
+        check_numbers(keep=keep, max_bytes=max_bytes, max_turns=max_turns)
         self._keep = keep
         self._max_bytes = int(max_bytes)
         self._max_turns = int(max_turns)
@@ -74,12 +68,13 @@ class TurnHub:
         """The names of the turns that it holds, running or over."""
         return iter(list(self._turns))
 
-    def start(self, name: str, turn: Turn | BackgroundJobWaiter) -> HubTurn:
+    def start(self, name: str, turn: Turn | BackgroundJobWaiter, *, note: str = "") -> HubTurn:
         """Run a turn, in a task of the hub.
 
         Args:
             name: What it can be found by: a conversation, a user. A turn of that name that is over is forgotten.
             turn: A turn that nobody reads yet.
+            note: Whatever text whoever finds it is to have with it (:attr:`HubTurn.note`), such as the message.
 
         Returns:
             The running turn.
@@ -87,15 +82,14 @@ class TurnHub:
         Raises:
             SessionBusyError: A turn of that name is running, or the hub is full of running ones. Nothing was sent.
             ClosedError: The hub is closed.
-            ConfigurationError: ``turn`` is none.
+            ConfigurationError: ``name`` is no string, or ``turn`` no turn.
         """
         if self._is_closed:
             raise ClosedError("the hub is closed", safe_to_retry=True)
-        if not isinstance(turn, EventReader):
-            raise ConfigurationError(f"a hub runs turns and waiters, not {type(turn).__name__}")
+        check_start(name, turn)
         self.forget(name)
         self._make_room()
-        made = self._turns[name] = HubTurn(name, turn, self._max_bytes)
+        made = self._turns[name] = HubTurn(name, turn, self._max_bytes, note=note)
         made.task.add_done_callback(lambda _: self._expire_later(made))
         return made
 
@@ -145,65 +139,99 @@ class TurnHub:
             self._forget(turn)
 
 
+def check_numbers(**numbers: object) -> None:
+    """Refuse settings that are no numbers above 0."""
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+            raise ConfigurationError(f"{name} must be a number above 0, not {value!r:.80}")
+
+
+def check_start(name: object, turn: object) -> None:
+    """Refuse a name that is none, which all who have none would share, and what is no turn."""
+    if not isinstance(name, str):
+        raise ConfigurationError(f"a turn's name must be a string, not {type(name).__name__}")
+    if not isinstance(turn, EventReader):
+        raise ConfigurationError(
+            f"a hub runs turns, as toolhouse.stream(…) makes them, and waiters, not {type(turn).__name__}"
+        )
+
+
 class HubTurn:
-    """A turn in a :class:`TurnHub`.
+    """A turn in a hub, in the process that runs it.
 
     Attributes:
         name: What it can be found by.
         id: What names it among all turns, also those of the same name before and after it; part of its events' ids.
-        turn: The turn itself, which the hub reads. Its ``run_id`` and ``job_id`` say how it stands.
+        note: What :meth:`TurnHub.start` was given with it.
+        turn: The turn itself, which the hub reads. Its ``job_id`` says how it stands.
         error: Why it ended, if it failed.
     """
 
-    def __init__(self, name: str, turn: Turn | BackgroundJobWaiter, max_bytes: int) -> None:
-        """Run a turn; made by :meth:`TurnHub.start`."""
+    def __init__(
+        self,
+        name: str,
+        turn: Turn | BackgroundJobWaiter,
+        max_bytes: int,
+        *,
+        note: str = "",
+        turn_id: str | None = None,
+        before: Callable[[Event], Awaitable[None]] | None = None,
+    ) -> None:
+        """Run a turn; made by the ``start`` of a hub.
+
+        Args:
+            name: See above.
+            turn: Likewise.
+            max_bytes: How many bytes of memory its events may take.
+            note: See above.
+            turn_id: Its id; default a new one.
+            before: What to wait for before each event is given to those who follow.
+        """
         self.name: str = name
-        self.id: str = uuid4().hex[:16]
+        self.id: str = turn_id or new_id()
+        self.note: str = note
         self.turn: Turn | BackgroundJobWaiter = turn
         self.error: Exception | None = None
-        self._replay = Replay(max_bytes)
-        self._waiting: set[asyncio.Future[Event | None]] = set()
+        self.live: Live = Live(max_bytes)
+        self._before = before
+        self._reason: Exception | None = None
         self.task: asyncio.Task[None] = asyncio.ensure_future(self._run())
 
     @half_made
     def __repr__(self) -> str:
-        return f"<HubTurn {self.name!r:.80}, {self._replay.count} events: {'over' if self.is_over else 'running'}>"
+        doing = "over" if self.is_over else "running"
+        return f"<HubTurn {self.name!r:.80}, {self.live.replay.count} events: {doing}>"
 
     @property
     def is_over(self) -> bool:
         """Whether it has ended, well or not."""
         return self.task.done()
 
+    @property
+    def agent_id(self) -> str:
+        """The worker."""
+        return self.turn._driver.conversation.agent_id  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+    @property
+    def run_id(self) -> str | None:
+        """The conversation; ``None`` before the first answer."""
+        return self.turn._driver.conversation.run_id  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
     async def _run(self) -> None:
         try:
             async for event in self.turn:
-                if self._replay.can_hold(event):
-                    self._replay.add(event)
-                    self._wake()
-                else:
-                    await self._pass_on(event)
+                if self._before is not None:
+                    await self._before(event)
+                await self.live.add(event)
         except asyncio.CancelledError:
             self.error = ClosedError("the event loop was stopped")
             raise
         except Exception as error:  # noqa: BLE001 - its readers are told
-            self.error = error
+            self.error = self._reason or error
             if not isinstance(error, ToolhouseError):
                 log.exception("a turn in a hub failed")
         finally:
-            asyncio.get_running_loop().call_soon(self._wake)  # when the task is done
-
-    async def _pass_on(self, event: Event) -> None:
-        """Give an event that cannot be held to those who have had all before it."""
-        for _ in range(PASSES):
-            await asyncio.sleep(0)
-        self._replay.add(event)
-        self._wake(event)
-
-    def _wake(self, event: Event | None = None) -> None:
-        for waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_result(event)
-        self._waiting.clear()
+            asyncio.get_running_loop().call_soon(self.live.end, self.error)  # when the task is done
 
     def follow(self, after: str | None = None) -> HubReader:
         """Read the turn's events from the start, or from where a reader was.
@@ -215,9 +243,14 @@ class HubTurn:
         Returns:
             A reader for one; any number may read at once.
         """
-        turn, _, number = (after or "").rpartition("-")
-        had = int(number) if turn == self.id and _NUMBER.fullmatch(number) else 0
-        return HubReader(self, min(had, self._replay.count))
+        return HubReader(self, self.id, min(had_of(after, self.id), self.live.replay.count))
+
+    async def next(self, had: int) -> tuple[int, Event]:
+        """What follows an event; for its readers."""
+        try:
+            return await self.live.next(had)
+        except BehindError:
+            raise dropped() from None
 
     async def result(self) -> TurnResult:
         """Wait for the end, and return the result.
@@ -228,81 +261,31 @@ class HubTurn:
         Cancelling leaves the turn running.
         """
         await asyncio.wait({self.task})
-        self._raise_error()
+        if self.error is not None:
+            raise copy(self.error)
         return await self.turn.result()
 
-    async def stop(self) -> None:
-        """Stop it, and wait until it has ended; its readers get what was said, then ``ClosedError``. Idempotent.
+    async def stop(self, reason: ToolhouseError | None = None) -> None:
+        """Stop it, and wait until it has ended. Idempotent.
 
         The service may go on with the run, and surely does with a background job.
+
+        Args:
+            reason: What its readers get behind what was said; default ``ClosedError``.
         """
         if not self.task.done():
+            self._reason = reason
             await self.turn.aclose()
             await asyncio.wait({self.task})
 
-    def _raise_error(self) -> None:
-        if self.error is not None:
-            raise copy(self.error)  # each reader gets one of their own: a traceback belongs to one of them
 
-    async def _next(self, had: int) -> tuple[int, Event]:
-        while had == self._replay.count:
-            if self.is_over:
-                self._raise_error()
-                raise StopAsyncIteration
-            waiter: asyncio.Future[Event | None] = asyncio.get_running_loop().create_future()
-            self._waiting.add(waiter)
-            try:
-                event = await waiter
-            finally:
-                self._waiting.discard(waiter)
-            if event is not None:
-                return had + 1, event
-        try:
-            return self._replay.after(had)
-        except LookupError:
-            raise EventsDroppedError(
-                "the hub has dropped what this reader missed; the history has it once the turn is over",
-                safe_to_retry=False,
-            ) from None
+def new_id() -> str:
+    """What names a turn among all."""
+    return uuid4().hex[:16]
 
 
-class HubReader:
-    """An async iterator of the events of a :class:`HubTurn`: what was missed first, words together, then as they come.
-
-    Leaving it does nothing to the turn. Where what was missed has been dropped it raises
-    :class:`~toolhouse_async.EventsDroppedError`.
-    """
-
-    __slots__ = ("_had", "_is_over", "_turn")
-
-    def __init__(self, turn: HubTurn, had: int) -> None:
-        """Made by :meth:`HubTurn.follow`."""
-        self._turn = turn
-        self._had = had
-        self._is_over = False
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Event:
-        """Return the next event.
-
-        May be cancelled; the next call goes on where this one was.
-        """
-        if self._is_over:
-            raise StopAsyncIteration
-        try:
-            self._had, event = await self._turn._next(self._had)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-        except Exception:
-            self._is_over = True
-            raise
-        return event
-
-    @property
-    def last_id(self) -> str:
-        """The id of the event that was given last: a reader who comes back passes it to :meth:`HubTurn.follow`."""
-        return f"{self._turn.id}-{self._had}"
-
-    async def aclose(self) -> None:
-        """Leave the turn, which goes on. Idempotent."""
-        self._is_over = True
+def dropped() -> EventsDroppedError:
+    """What a reader is told who is behind what is kept."""
+    return EventsDroppedError(
+        "the hub has dropped what this reader missed; the history has it once the turn is over", safe_to_retry=False
+    )

@@ -74,17 +74,20 @@ class Replay:
 
     Attributes:
         count: How many events came so far.
+        came: About how many bytes of memory they took, all together.
     """
 
-    __slots__ = ("_entries", "_line", "_max_bytes", "_size", "count")
+    __slots__ = ("_entries", "_line", "_max_bytes", "_size", "came", "count")
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, count: int = 0) -> None:
         """Start empty.
 
         Args:
             max_bytes: About how many bytes of memory the events may take.
+            count: How many events had come before, of which none is held.
         """
-        self.count = 0
+        self.count: int = count
+        self.came: int = 0
         self._line = b""  # the latest that an entry carries
         self._max_bytes = max_bytes
         self._size = 0
@@ -114,8 +117,19 @@ class Replay:
                 self._line = event.line
                 size += entry.carry()
         self._size += size
+        self.came += size
         if self._size > self._max_bytes:
             self._shrink()
+
+    @property
+    def first(self) -> int:
+        """The number of the oldest event that is held; of the next one where none is."""
+        return self._entries[0].first if self._entries else self.count + 1
+
+    def skip(self, count: int) -> None:
+        """Go on behind the event of that number: those before it did not come, and none of them is held."""
+        self._entries.clear()
+        self._size, self._line, self.count = 0, b"", count
 
     def _shrink(self) -> None:
         """Drop the oldest, an eighth more than is needed, so that it is seldom done."""
@@ -149,14 +163,22 @@ class Replay:
         Raises:
             LookupError: It has been dropped.
         """
+        held = self.held_after(number)
+        if isinstance(held, list):
+            return number + len(held), TextDelta("".join(held))
+        return number + 1, held
+
+    def held_after(self, number: int) -> list[str] | Event:
+        """What follows the event of that number, which must not be the last: pieces of text, or another event.
+
+        Raises:
+            LookupError: It has been dropped.
+        """
         index = bisect_right(self._entries, number + 1, key=_first) - 1
         if index < 0:
             raise LookupError(number)
         entry = self._entries[index]
-        if isinstance(entry, _Other):
-            return entry.first, entry.event
-        pieces = entry.pieces[number + 1 - entry.first :]
-        return number + len(pieces), TextDelta("".join(pieces))
+        return entry.event if isinstance(entry, _Other) else entry.pieces[number + 1 - entry.first :]
 
 
 def _first(entry: _Words | _Other) -> int:

@@ -14,7 +14,7 @@ from ..errors import ClosedError, ConfigurationError, ToolhouseError
 from ..events import Event, TurnCompleted
 from ._failures import browser_json, failure
 from ._heartbeat import Paced
-from ._hub import HubReader
+from ._live import HubReader
 
 __all__ = ["EVENT_STREAM_HEADERS", "ByteStream", "Form", "ndjson", "sse"]
 
@@ -64,6 +64,11 @@ class ByteStream:
     def __init__(self, source: AsyncIterable[Event], form: Form, heartbeat: float | None) -> None:
         if heartbeat is not None and not heartbeat > 0:
             raise ConfigurationError(f"heartbeat must be seconds above 0 or None, not {heartbeat!r:.80}")
+        if not isinstance(source, AsyncIterable):
+            raise ConfigurationError(
+                f"{type(source).__name__} is no stream of events: pass a turn, as toolhouse.stream(…) makes it, "
+                "or a reader of a hub's turn, its follow()"
+            )
         self._source = aiter(source)
         self._paced = Paced(self._source, heartbeat)
         self._form = form

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import delays, events, growth, keys, lines, shapes, space, starting, turns, waiting
+from . import batches, delays, events, growth, keys, lines, shapes, space, starting, turns, waiting
 from .measure import Growth, Measure
 
 MEASURES: dict[str, Measure] = {
@@ -23,6 +23,7 @@ MEASURES: dict[str, Measure] = {
     "import": starting.importing,
     "client-start": starting.clients,
     "keys": keys.keyed,
+    "batches": batches.batched,
 }
 CURVES: dict[str, Growth] = {
     "growth-rate": growth.rate,

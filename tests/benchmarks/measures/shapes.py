@@ -16,8 +16,8 @@ FEW_TOOLS = 50
 """Of so many events one is a call, and one its result; the others are words."""
 MANY_TOOLS = 4
 """The same where half of all are calls and results."""
-SAME_PRICE = ("content", "delta", "token", "textDelta", "ai_sdk_5", "ag_ui")
-"""Shapes whose lines are as short as those of ``text``, so that they may cost what that costs."""
+SAME_PRICE = ("content", "delta", "token", "textDelta", "ai_sdk_5", "ag_ui", "unknown")
+"""Shapes whose lines are about as short as those of ``text``, so that they may cost what that costs."""
 
 
 def one_per_chunk(setting: Setting) -> list[Row]:
@@ -45,5 +45,6 @@ def _shapes(how: str, per_chunk: int, bar: float, setting: Setting) -> list[Row]
     return [
         *(row(name, f"{name}, floor", bar, "floor") for name in SHAPES),
         row("half tools", "half tools, floor", 2 * bar, "floor"),
+        row("half tools", "text", 2, "text"),
         *(row(name, "text", 1.15, "text") for name in SAME_PRICE),
     ]

@@ -10,7 +10,7 @@ from ..rounds import Figures, ratio
 from .measure import Setting
 
 IMPORTS = {"the four dependencies": "aiohttp, anyio, orjson, attrs", "ours": "toolhouse_async"}
-OPTIONAL = ("cattrs", "click", "pydantic", "pytest", "redis", "rich")
+OPTIONAL = ("cattrs", "click", "psycopg", "pydantic", "pytest", "redis", "rich")
 TIMED = """
 import time
 began = time.process_time()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from heapq import nlargest
 from itertools import repeat
@@ -21,6 +22,8 @@ __all__ = ["Column"]
 
 _KEPT = 256  # characters by which long cells are told apart
 _TOP = 5
+_OUTLIERS = 20
+_FENCE = 1.5  # of the distance of the quartiles, by Tukey's rule
 _NUMERIC_SHARE = 0.95
 _ID_NAMES = ("_id", " id", "index")
 
@@ -121,6 +124,16 @@ class Column:
         quarters = quantiles(ordered, n=4, method="inclusive") if n > 1 else ordered * 3
         report["min"], report["max"] = ordered[0], ordered[-1]
         report["q1"], report["median"], report["q3"] = quarters
+        found = _outliers(ordered, quarters[0], quarters[2])
+        report["outliers"], report["outlier_count"] = found[:_OUTLIERS], len(found)
+
+
+def _outliers(ordered: list[float], q1: float, q3: float) -> list[float]:
+    """The values that are far from the middle half of all, the farthest first."""
+    fence = _FENCE * (q3 - q1)
+    low, high = q1 - fence, q3 + fence
+    beyond = [*ordered[: bisect_left(ordered, low)], *ordered[bisect_right(ordered, high) :]]
+    return sorted(beyond, key=lambda value: max(low - value, value - high), reverse=True)
 
 
 def _deviation(values: list[float], mean: float) -> float:

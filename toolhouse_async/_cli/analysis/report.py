@@ -49,6 +49,9 @@ class ColumnReport(TypedDict):
     median: NotRequired[float]
     q3: NotRequired[float]
     max: NotRequired[float]
+    outliers: NotRequired[list[float]]
+    """Values beyond the quartiles by more than 1.5 times their distance, the farthest first; at most twenty."""
+    outlier_count: NotRequired[int]
     first: NotRequired[str]
     """The earliest date."""
     last: NotRequired[str]

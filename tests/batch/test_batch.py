@@ -1,0 +1,931 @@
+"""What users see of a batch."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import pickle
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+import toolhouse_async
+from tests.support.stores import Troubled
+from toolhouse_async import (
+    AsyncToolhouse,
+    Batch,
+    BatchItem,
+    BatchProgress,
+    ClosedError,
+    ConfigurationError,
+    LeaseLostError,
+    NotFoundError,
+    OutcomeUnknownError,
+    RecoveryPolicy,
+    ServerError,
+    StoreError,
+    ToolResult,
+    TurnTimeoutError,
+    WorkerError,
+)
+from toolhouse_async.stores import MemorySessionStore
+
+from .support import AGENT, Way, World, all_of, client_of, served, texts
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+# What it gives
+
+
+async def test_each_row_is_asked_once_and_given_again_from_the_store() -> None:
+    rows = ["one", "tool two", "job three", "error four"]
+    async with served() as (world, server, client, store):
+        first = await all_of(client.batch(AGENT, rows, store=store, name="b"))
+        requests = len(server.requests)
+        again = await all_of(client.batch(AGENT, rows, store=store, name="b"))
+        assert len(server.requests) == requests
+        assert world.told == dict.fromkeys(rows, 1)
+    assert [(item.key, item.row, item.status) for item in first] == [
+        ("0", "one", "done"),
+        ("1", "tool two", "done"),
+        ("2", "job three", "done"),
+        ("3", "error four", "failed"),
+    ]
+    assert texts(first)[:3] == ["you said one", "you said tool two", "you said job three[computed]"]
+    assert first[1].result is not None
+    assert first[1].result.tool_calls[0].result == ToolResult(
+        first[1].result.tool_calls[0].call.id, "look_up", [1, {"deep": None}]
+    )
+    assert first[2].result is not None
+    assert first[2].result.jobs[0].elapsed > 0.4
+    for new, stored in zip(first, again, strict=True):
+        assert (stored.key, stored.row, stored.status, stored.result) == (new.key, new.row, new.status, new.result)
+    stored_error = again[3].error
+    assert isinstance(stored_error, WorkerError)
+    assert stored_error.partial == first[3].error.partial  # type: ignore[union-attr]
+    assert str(stored_error) == str(first[3].error)
+    assert pickle.loads(pickle.dumps(again[0])) == again[0]
+
+
+async def test_mappings_with_a_template_and_keys_of_their_own() -> None:
+    rows = [{"id": 7, "city": "Graz"}, {"id": 9, "city": "Linz"}]
+    options: Any = {"template": "Where is {city}?", "key": lambda row, index: f"city-{row['id']}", "name": "b"}
+    async with served() as (world, _, client, store):
+        items = await all_of(client.batch(AGENT, rows, store=store, **options))
+        assert [(item.key, item.row) for item in items] == [("city-7", rows[0]), ("city-9", rows[1])]
+        assert texts(items) == ["you said Where is Graz?", "you said Where is Linz?"]
+        # rows may come in another order, and with others
+        more = [{"id": 1, "city": "Wien"}, rows[1], rows[0]]
+        items = await all_of(client.batch(AGENT, more, store=store, **options))
+        assert [item.key for item in items] == ["city-1", "city-7", "city-9"]
+        assert world.told.total() == 3
+
+
+async def test_batches_of_other_names_and_agents_and_sessions_do_not_meet() -> None:
+    async with served() as (world, _, client, store):
+        for name in ("b", "b/", "b/0", "%2F", "c"):
+            assert texts(await all_of(client.batch(AGENT, ["x"], store=store, name=name))) == ["you said x"]
+        assert world.told["x"] == 5
+        manager = toolhouse_async.SessionManager(client, AGENT, store=store)
+        assert [info async for info in manager.sessions()] == []
+        assert (await client.batch(AGENT, [], store=store, name="b").read_progress()).done == 1
+
+
+async def test_turn_options_are_for_every_row() -> None:
+    async with served() as (_, server, client, store):
+        items = await all_of(client.batch(AGENT, ["a", "b"], store=store, name="b", format="text", extra_body={"x": 1}))
+        assert texts(items) == ["you said a", "you said b"]
+        posts = [request for request in server.requests if request.method == "POST"]
+        assert {request.path for request in posts} == {f"/{AGENT}"}
+
+
+async def test_a_job_may_be_left_running() -> None:
+    async with served() as (world, _, client, store):
+        for _ in range(2):
+            (item,) = await all_of(client.batch(AGENT, ["job"], store=store, name="b", background="detach"))
+            assert item.status == "done"
+            assert item.result is not None
+            assert item.result.status == "background"
+            assert item.result.token is not None
+        assert (await client.wait_for_job(item.result.token)).text == "[computed]"
+        assert world.told.total() == 1
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_no_rows(asynchronous: bool) -> None:
+    async def none() -> AsyncIterator[str]:
+        for row in ():
+            yield row
+
+    async with served() as (_, _, client, store):
+        batch = client.batch(AGENT, none() if asynchronous else [], store=store, name="b")
+        assert await all_of(batch) == []
+        assert batch.progress == BatchProgress(0, 0, 0, 0, 0) == await batch.read_progress()
+
+
+# How much at a time
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_rows_are_read_as_there_is_room(concurrency: int, asynchronous: bool) -> None:
+    pulled: list[str] = []
+
+    def endless() -> Iterator[str]:
+        while True:
+            pulled.append(f"row {len(pulled)}")
+            yield pulled[-1]
+
+    async def slowly() -> AsyncIterator[str]:
+        for row in endless():
+            await asyncio.sleep(0.01)
+            yield row
+
+    async with served() as (world, _, client, store):
+        rows: Any = slowly() if asynchronous else endless()
+        async with client.batch(AGENT, rows, store=store, name="b", concurrency=concurrency) as batch:
+            assert pulled == []
+            taken = 0
+            async for _ in batch:
+                taken += 1
+                assert len(pulled) <= taken + 2 * concurrency
+                if taken == 20:
+                    await asyncio.sleep(60)  # a reader who is slow
+                    assert len(pulled) <= taken + 2 * concurrency
+                if taken == 30:
+                    break
+        assert world.most == concurrency
+        assert world.twice == []
+        if asynchronous:
+            await rows.aclose()
+
+
+async def test_so_many_messages_a_second() -> None:
+    began: list[float] = []
+    async with served() as (world, _, client, store):
+        world.on_told = lambda: began.append(now())
+        rows = [f"row {number}" for number in range(10)]
+        await all_of(client.batch(AGENT, rows[:5], store=store, name="b"))
+        began.clear()
+        start = now()
+        await all_of(client.batch(AGENT, rows, store=store, name="b", rate=0.5))
+        # those that were done before cost no time
+        assert [round(each - start) for each in began] == [0, 2, 4, 6, 8]
+
+
+async def test_memory_does_not_grow_with_the_rows() -> None:
+    import tracemalloc
+
+    class Forgetful(MemorySessionStore):
+        async def read(self, key: str) -> Any:
+            reading = await super().read(key)
+            return reading if key != "batch:b/done" and not key.startswith("batch:b/") else reading._replace(value=done)
+
+    async with served() as (_, _, client, _):
+        plain = MemorySessionStore()
+        await all_of(client.batch(AGENT, ["x"], store=plain, name="b"))
+        done = plain._entries["batch:b/0"]
+        sizes = []
+        async with client.batch(AGENT, ("x" for _ in range(2500)), store=Forgetful(), name="b") as batch:
+            number = 0
+            async for item in batch:
+                assert item.status == "done"
+                number += 1
+                if number == 400:
+                    tracemalloc.start()
+                if number in (500, 2500):
+                    gc.collect()
+                    sizes.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+    assert sizes[1] - sizes[0] < 25_000
+
+
+# Outages
+
+
+async def test_an_outage_of_an_hour_costs_an_hour_and_no_row() -> None:
+    world = World()
+    rows = [f"row {number}" for number in range(30)]
+    async with world.emulator.serve() as server, Way(server.url) as way:
+        client = AsyncToolhouse("key", base_url=way.url, recovery=RecoveryPolicy(quiet=1, absence=1))
+        async with client, client.batch(AGENT, rows, store=MemorySessionStore(), name="b", concurrency=4) as batch:
+            items = []
+            start = now()
+            async for item in batch:
+                items.append(item)
+                if len(items) == 10:
+                    await way.close()
+                    way.open_in(3600)
+            took = now() - start
+            assert sorted({item.row for item in items}) == sorted(rows)
+    unknown = [item for item in items if item.status == "unknown"]
+    assert len(unknown) <= 4  # those that were just being sent
+    assert [item for item in items if item.status == "failed"] == []
+    assert world.twice == []
+    assert 3600 < took < 3600 + 150
+
+
+async def test_a_service_that_is_away_from_the_beginning() -> None:
+    world = World()
+    async with world.emulator.serve() as server:
+        way = Way(server.url)
+        async with AsyncToolhouse("key", base_url=way.url) as client:
+            way.open_in(600)
+            items = await all_of(client.batch(AGENT, ["a", "b", "c"], store=MemorySessionStore(), name="b"))
+            await way.close()
+    assert texts(items) == ["you said a", "you said b", "you said c"]
+    assert way.tries < 10
+
+
+async def test_an_answer_under_way_outlasts_an_outage() -> None:
+    world = World()
+    async with world.emulator.serve() as server, Way(server.url) as way:
+        client = AsyncToolhouse("key", base_url=way.url, recovery=RecoveryPolicy(quiet=1, deadline=30))
+        async with client, client.batch(AGENT, ["slow a", "slow b"], store=MemorySessionStore(), name="b") as batch:
+            reading = asyncio.ensure_future(all_of(batch))
+            while world.slow < 2:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(1)
+            await way.close()
+            await asyncio.sleep(7200)
+            world.go_on.set()
+            await way.open()
+            items = await reading
+    assert texts(items) == ["you said slow a", "you said slow b"]
+    assert world.twice == []
+
+
+async def test_an_answer_that_was_cut_is_looked_for_once_the_service_can_be_read() -> None:
+    async with served() as (world, _, client, store):
+        world.emulator.faults.add(method="POST", cut="rst", cut_after=5)
+        world.emulator.faults.add(method="GET", status=503, times=None)
+        asyncio.get_running_loop().call_later(3600, world.emulator.faults.clear)
+        start = now()
+        assert texts(await all_of(client.batch(AGENT, ["a", "b"], store=store, name="b"))) == [
+            "you said a",
+            "you said b",
+        ]
+        assert 3600 < now() - start < 3600 + 90
+        assert world.twice == []
+
+
+async def test_too_many_requests_are_waited_for_as_long_as_the_service_asks() -> None:
+    async with served() as (world, server, client, store):
+        world.emulator.faults.add(method="POST", status=429, retry_after=900, times=1)
+        start = now()
+        items = await all_of(client.batch(AGENT, ["a", "b"], store=store, name="b", concurrency=1))
+        assert texts(items) == ["you said a", "you said b"]
+        assert 900 < now() - start < 1000
+        assert world.twice == []
+        assert len([request for request in server.requests if request.method == "POST"]) == 3
+
+
+async def test_after_each_pause_one_row_tries_it() -> None:
+    async with served() as (world, _, client, store):
+        rows = [f"row {number}" for number in range(40)]
+        async with client.batch(AGENT, rows, store=store, name="b", concurrency=10) as batch:
+            items = [await anext(batch)]
+            fault = world.emulator.faults.add(method="POST", status=429, times=None)
+            asyncio.get_running_loop().call_later(1800, world.emulator.faults.clear)
+            items += [item async for item in batch]
+        assert {item.status for item in items} == {"done"}
+        assert len(items) == 40
+        assert fault.hits < 10 + 10 + 1800 / 30
+
+
+async def test_a_read_shows_that_the_service_is_still_away_before_a_message_is_risked() -> None:
+    """A 503 to a message says nothing of its fate."""
+    async with served() as (world, server, client, store):
+        rows = [f"row {number}" for number in range(30)]
+        async with client.batch(AGENT, rows, store=store, name="b", concurrency=5) as batch:
+            items = [await anext(batch)]
+            world.emulator.faults.add(status=503, times=None)
+            asyncio.get_running_loop().call_later(3600, world.emulator.faults.clear)
+            items += [item async for item in batch]
+        unknown = [item for item in items if item.status == "unknown"]
+        assert 1 <= len(unknown) <= 5
+        assert all(isinstance(item.error, ServerError) for item in unknown)
+        assert sum(item.status == "done" for item in items) == 30 - len(unknown)
+        assert len(server.requests) < 30 + 5 + 3600 / 20
+
+
+# Failures, and trying again
+
+
+async def test_what_was_refused_fails_and_may_be_retried() -> None:
+    async with served() as (world, _, client, store):
+        world.emulator.faults.add(method="POST", status=422, body="no")
+        items = await all_of(client.batch(AGENT, ["a", "b", "error"], store=store, name="b", concurrency=1))
+        assert texts(items) == ["failed: UnprocessableEntityError", "you said b", "failed: WorkerError"]
+        batch = client.batch(AGENT, ["another", "b", "error"], store=store, name="b")
+        assert await batch.retry_failed() == 2
+        items = await all_of(batch)  # the message may be another one now
+        assert texts(items) == ["you said another", "you said b", "failed: WorkerError"]
+        assert world.told == {"b": 1, "error": 2, "another": 1}
+        assert await batch.retry_failed() == 1
+        assert (await batch.read_progress()).failed == 0
+
+
+async def test_retried_a_row_that_was_accepted_is_recovered_and_not_asked_again() -> None:
+    async with served() as (world, _, client, store):
+        (item,) = await all_of(client.batch(AGENT, ["slow"], store=store, name="b", timeout=5))
+        assert isinstance(item.error, TurnTimeoutError)
+        world.go_on.set()
+        batch = client.batch(AGENT, ["slow"], store=store, name="b")
+        assert await batch.retry_failed() == 1
+        assert texts(await all_of(batch)) == ["you said slow"]
+        assert world.told["slow"] == 1
+
+
+async def test_an_answer_that_never_comes_fails_in_the_end() -> None:
+    async with served() as (world, _, client, store):
+        async with client.batch(AGENT, ["slow"], store=store, name="b") as batch:
+            reading = asyncio.ensure_future(all_of(batch))
+            while not world.slow:
+                await asyncio.sleep(0.01)
+            world.emulator.faults.add(method="GET", times=None, body="[]", status=200)
+            await batch.aclose()
+            await asyncio.wait({reading})
+            assert isinstance(reading.exception(), ClosedError)
+        (item,) = await all_of(client.batch(AGENT, ["slow"], store=store, name="b"))
+        assert item.status == "failed"
+        assert isinstance(item.error, OutcomeUnknownError)
+        world.emulator.faults.clear()
+        world.go_on.set()
+        batch = client.batch(AGENT, ["slow"], store=store, name="b")
+        assert await batch.retry_failed() == 1
+        assert texts(await all_of(batch)) == ["you said slow"]
+        assert world.told["slow"] == 1
+
+
+async def test_unknown_rows_are_sent_again_only_if_that_is_wanted() -> None:
+    async with served() as (world, _, client, store):
+        world.emulator.faults.add(method="POST", cut="rst", accept=True)
+        world.emulator.faults.add(method="POST", cut="rst", accept=False)
+        items = await all_of(client.batch(AGENT, ["a", "b", "c"], store=store, name="b", concurrency=1))
+        assert texts(items) == ["unknown: OutcomeUnknownError"] * 2 + ["you said c"]
+        assert world.told == {"a": 1, "c": 1}
+        again = await all_of(client.batch(AGENT, ["a", "b", "c"], store=store, name="b"))
+        assert [str(item.error) for item in again] == [str(item.error) for item in items]
+        batch = client.batch(AGENT, ["a", "b", "c"], store=store, name="b", retry_unknown=True)
+        assert await batch.retry_failed() == 0
+        assert texts(await all_of(batch)) == ["you said a", "you said b", "you said c"]
+        assert world.told == {"a": 2, "b": 1, "c": 1}
+
+
+async def test_a_message_that_is_lost_again_is_unknown_again() -> None:
+    async with served() as (world, _, client, store):
+        world.emulator.faults.add(method="POST", cut="rst", times=2)
+        for _ in range(2):
+            (item,) = await all_of(client.batch(AGENT, ["a"], store=store, name="b", retry_unknown=True))
+            assert item.status == "unknown"
+        (item,) = await all_of(client.batch(AGENT, ["a"], store=store, name="b", retry_unknown=True))
+        assert item.status == "done"
+
+
+async def test_what_is_no_error_of_ours_fails_its_row_alone() -> None:
+    from toolhouse_async import EventDecoder
+
+    def broken(obj: dict[str, Any], line: bytes) -> None:
+        raise KeyError("mine")
+
+    decoder = EventDecoder()
+    decoder.register("tool_call", broken)
+    async with served(decoder=decoder) as (_, _, client, store):
+        for _ in range(2):
+            items = await all_of(client.batch(AGENT, ["tool", "b"], store=store, name="b"))
+            assert [item.status for item in items] == ["failed", "done"]
+            assert "mine" in str(items[0].error)
+
+
+# What ends it
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "why"),
+    [
+        (["a", "changed"], {}, "row '1' has another message than when it was asked"),
+        (["a", 5], {}, "a row must be a string or a mapping, not int"),
+        (["a", {"x": 1}], {}, "needs template="),
+        (["a", "b", "a"], {"key": lambda row, index: row, "name": "other"}, "two rows have the key 'a'"),
+    ],
+)
+async def test_a_row_that_is_wrong_ends_it_once_all_before_is_done(rows: Any, options: Any, why: str) -> None:
+    async with served() as (world, _, client, store):
+        await all_of(client.batch(AGENT, ["a", "b"], store=store, name="b"))
+        given = []
+        async with client.batch(AGENT, rows, store=store, **{"name": "b", "concurrency": 1, **options}) as batch:
+            with pytest.raises(ConfigurationError, match=why):
+                given.extend([item async for item in batch])
+            assert [item async for item in batch] == []
+        assert world.told["changed"] == 0
+
+
+async def test_rows_that_raise_end_it_once_all_before_is_done() -> None:
+    def rows() -> Iterator[str]:
+        yield from ("a", "b")
+        raise RuntimeError("no more rows")
+
+    async with served() as (_, _, client, store), client.batch(AGENT, rows(), store=store, name="b") as batch:
+        given = []
+        with pytest.raises(RuntimeError, match="no more rows"):
+            async for item in batch:
+                given.append(item.row)
+        assert sorted(given) == ["a", "b"]
+        assert batch.progress.total is None
+        assert (await batch.read_progress()).total is None
+
+
+async def test_another_agent_under_the_same_name() -> None:
+    async with served() as (world, _, client, store):
+        world.emulator.worker("other")(world._worker)
+        await all_of(client.batch(AGENT, ["a"], store=store, name="b"))
+        with pytest.raises(ConfigurationError, match="the batch 'b' asks the worker worker, not other"):
+            await all_of(client.batch("other", ["a"], store=store, name="b"))
+
+
+async def test_a_store_that_is_away_is_waited_for() -> None:
+    async with served() as (world, _, client, plain):
+        store = Troubled(plain)
+        async with client.batch(AGENT, [f"{number}" for number in range(20)], store=store, name="b") as batch:
+            items = [await anext(batch)]
+            store.down = True
+            asyncio.get_running_loop().call_later(300, lambda: setattr(store, "down", False))
+            items += [item async for item in batch]
+        assert {item.status for item in items} == {"done"}
+        assert world.twice == []
+
+
+async def test_a_store_that_fails_for_good_ends_it() -> None:
+    class Broken(MemorySessionStore):
+        async def swap(self, key: str, old: bytes | None, new: bytes | None) -> bool:
+            if new is not None and b'"done"' in new:
+                error = StoreError("the disk is full")
+                error.is_lasting = True
+                raise error
+            return await super().swap(key, old, new)
+
+    async with served() as (world, _, client, _):
+        with pytest.raises(StoreError, match="the disk is full"):
+            await all_of(client.batch(AGENT, ["a", "b"], store=Broken(), name="b"))
+        assert world.twice == []
+
+
+NO_HEADS = (
+    b"[]",
+    b"x",
+    b'{"v":2}',
+    b'{"v":1}',
+    b'{"v":1,"agent_id":5,"total":1}',
+    b'{"v":1,"agent_id":"a","total":"x"}',
+)
+
+
+@pytest.mark.parametrize("at_its_end", [False, True])
+async def test_a_store_that_was_emptied_ends_it_and_nothing_is_sent_again(at_its_end: bool) -> None:
+    async with served() as (world, _, client, store):
+        reading = asyncio.ensure_future(all_of(client.batch(AGENT, ["slow a"], store=store, name="b")))
+        while not world.slow:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(1)
+        store._entries.clear()
+        if at_its_end:
+            world.go_on.set()
+        with pytest.raises(LeaseLostError) as caught:
+            await reading
+        assert caught.value.has_vanished
+        assert world.told["slow a"] == 1
+
+
+async def test_an_entry_that_nobody_can_read_ends_it() -> None:
+    async with served() as (_, _, client, store):
+        await store.swap("batch:b/1", None, b"nothing")
+        with pytest.raises(StoreError, match="cannot be read"):
+            await all_of(client.batch(AGENT, ["a", "b"], store=store, name="b"))
+        for number, head in enumerate(NO_HEADS):
+            await store.swap(f"batches:{number}", None, head)
+            with pytest.raises(StoreError, match="entry of this batch cannot be read"):
+                await all_of(client.batch(AGENT, ["a", "b"], store=store, name=str(number)))
+
+
+async def test_a_client_that_is_closed_ends_it() -> None:
+    async with served() as (world, server, client, store):
+        batch = client.batch(AGENT, ["slow", "slow b"], store=store, name="b")
+        reading = asyncio.ensure_future(all_of(batch))
+        while world.slow < 2:
+            await asyncio.sleep(0.01)
+        await client.aclose()
+        with pytest.raises(ClosedError):
+            await reading
+        world.go_on.set()
+        async with client_of(server) as other:
+            items = await all_of(other.batch(AGENT, ["slow", "slow b"], store=store, name="b"))
+        assert texts(items) == ["you said slow", "you said slow b"]
+        assert world.twice == []
+
+
+# Leaving early
+
+
+@pytest.mark.parametrize("how", ["break", "error", "cancel", "aclose"])
+async def test_what_is_left_early_goes_on_later(how: str) -> None:
+    rows = ["a", "slow b", "slow c", "job d", *(f"row {number}" for number in range(10))]
+    async with served() as (world, _, client, store):
+
+        async def leave() -> None:
+            async with client.batch(AGENT, rows, store=store, name="b", concurrency=4) as batch:
+                async for _ in batch:
+                    while world.slow < 2:
+                        await asyncio.sleep(0.01)
+                    if how == "error":
+                        raise LookupError("mine")
+                    if how == "break":
+                        break
+                    if how == "aclose":
+                        await batch.aclose()
+                        with pytest.raises(ClosedError, match="the batch is closed"):
+                            await anext(batch)
+                        return
+
+        task = asyncio.ensure_future(leave())
+        if how == "cancel":
+            while world.slow < 2:
+                await asyncio.sleep(0.01)
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        world.go_on.set()
+        assert not [entry for entry in store._entries.values() if b'"who":""' not in entry and b'"who"' in entry]
+        items = await all_of(client.batch(AGENT, rows, store=store, name="b"))
+        assert world.twice == []
+        assert world.resumes == 1
+        for item, text in zip(items, texts(items), strict=True):
+            assert item.status == "unknown" or text.startswith(f"you said {item.row}"), item
+
+
+async def test_cancelling_one_who_waits_ends_it() -> None:
+    async with served() as (world, _, client, store):
+        batch = client.batch(AGENT, ["slow"], store=store, name="b")
+        waiting = asyncio.ensure_future(anext(batch))
+        while not world.slow:
+            await asyncio.sleep(0.01)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        assert waiting.cancelled()
+        with pytest.raises(ClosedError):
+            await anext(batch)
+        assert world.told["slow"] == 1
+
+
+async def test_a_block_in_which_nothing_is_iterated_sends_nothing() -> None:
+    async with served() as (_, server, client, store):
+        async with client.batch(AGENT, ["a"], store=store, name="b"):
+            await asyncio.sleep(60)
+        assert server.requests == []
+        assert store._entries == {}
+
+
+async def test_an_abandoned_batch_is_warned_about_and_ended() -> None:
+    async with served() as (world, _, client, store):
+        batch = client.batch(AGENT, ["a", *("slow" for _ in range(5))], store=store, name="b")
+        await anext(batch)
+        with pytest.warns(ResourceWarning, match="a batch was abandoned"):  # noqa: PT031 - it is collected there
+            del batch
+            gc.collect()
+        await asyncio.sleep(1)
+        world.go_on.set()
+        assert not [task for task in asyncio.all_tasks() if "follow" in repr(task)]
+
+
+def test_abandoned_with_its_event_loop() -> None:
+    loop = asyncio.new_event_loop()
+    made: list[Any] = []
+
+    async def begin() -> None:
+        world = World()
+        async with world.emulator.serve() as server, client_of(server) as client:
+            batch = client.batch(AGENT, ["a", "slow"], store=MemorySessionStore(), name="b")
+            await anext(batch)
+            batch._engine._tasks.clear()
+            made.append((batch, asyncio.ensure_future(asyncio.sleep(0))))
+            batch._engine._tasks.add(made[0][1])
+            await made[0][1]
+
+    loop.run_until_complete(begin())
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.run_until_complete(asyncio.sleep(0.01))
+    loop.close()
+    with pytest.warns(ResourceWarning, match="a batch was abandoned"):
+        made.clear()
+    gc.collect()
+
+
+async def test_stopped_it_finishes_what_is_under_way() -> None:
+    rows = [f"row {number}" for number in range(30)]
+    async with served() as (world, _, client, store):
+        async with client.batch(AGENT, rows, store=store, name="b", concurrency=4) as batch:
+            items = []
+            async for item in batch:
+                items.append(item)
+                if len(items) == 6:
+                    batch.stop()
+                    batch.stop()
+            assert 6 <= len(items) <= 6 + 2 * 4
+            assert {item.status for item in items} == {"done"}
+            assert world.told.total() == len(items)
+            assert batch.progress == BatchProgress(30, len(items), 0, 0, 0)
+            assert [item async for item in batch] == []
+        again = await all_of(client.batch(AGENT, rows, store=store, name="b"))
+        assert world.told == dict.fromkeys(rows, 1)
+        assert len(again) == 30
+
+
+async def test_stopped_it_does_not_wait_for_a_service_that_is_away() -> None:
+    world = World()
+    async with world.emulator.serve() as server:
+        way = Way(server.url)
+        async with AsyncToolhouse("key", base_url=way.url) as client:
+            batch = client.batch(AGENT, ["a", "b"], store=MemorySessionStore(), name="b")
+            asyncio.get_running_loop().call_later(100, batch.stop)
+            start = now()
+            assert await all_of(batch) == []
+            assert now() - start < 130
+            assert batch.progress == BatchProgress(2, 0, 0, 0, 0)
+
+
+async def test_stopped_while_rows_are_asked_for() -> None:
+    async def rows() -> AsyncIterator[str]:
+        yield "a"
+        await asyncio.sleep(1e6)
+        yield "b"
+
+    async with served() as (_, _, client, store):
+        batch = client.batch(AGENT, rows(), store=store, name="b")
+        asyncio.get_running_loop().call_later(100, batch.stop)
+        assert texts(await all_of(batch)) == ["you said a"]
+
+
+# Several at once
+
+
+async def test_two_batches_at_once_share_the_rows() -> None:
+    rows = [f"row {number}" for number in range(60)]
+    world, store = World(), MemorySessionStore()
+    async with world.emulator.serve() as server, client_of(server) as one, client_of(server) as two:
+        start = now()
+        both = await asyncio.gather(
+            *(
+                all_of(client.batch(AGENT, iter(rows), store=Troubled(store), name="b", concurrency=5))
+                for client in (one, two)
+            )
+        )
+        assert world.told == dict.fromkeys(rows, 1)
+        assert world.most > 5
+        assert now() - start < 60 * 0.15 / 5
+        for items in both:
+            assert texts(items) == [f"you said {row}" for row in rows]
+
+
+async def test_a_row_that_a_live_process_has_is_left_to_it() -> None:
+    world, store = World(), MemorySessionStore()
+    async with world.emulator.serve() as server, client_of(server) as one, client_of(server) as two:
+        first = asyncio.ensure_future(all_of(one.batch(AGENT, ["slow a", "b"], store=store, name="b")))
+        while not world.slow:
+            await asyncio.sleep(0.01)
+        other = two.batch(AGENT, ["slow a", "b"], store=store, name="b")
+        second = asyncio.ensure_future(all_of(other))
+        await asyncio.sleep(300)  # ten leases
+        assert not second.done()
+        assert other.progress == BatchProgress(2, 1, 0, 0, 1)
+        assert await other.read_progress() == BatchProgress(2, 1, 0, 0, 1)
+        world.go_on.set()
+        assert texts(await first) == texts(await second) == ["you said slow a", "you said b"]
+        assert world.twice == []
+
+
+async def test_so_many_rows_of_others_are_set_aside() -> None:
+    rows = [f"slow {number}" for number in range(200)]
+    world, store = World(), MemorySessionStore()
+    async with world.emulator.serve() as server, client_of(server) as one, client_of(server) as two:
+        first = asyncio.ensure_future(all_of(one.batch(AGENT, rows, store=store, name="b", concurrency=100)))
+        while world.slow < 100:
+            await asyncio.sleep(0.01)
+        other = two.batch(AGENT, iter(rows), store=store, name="b", concurrency=1)
+        second = asyncio.ensure_future(all_of(other))
+        await asyncio.sleep(10)
+        assert other.progress == BatchProgress(None, 0, 0, 0, 50)
+        world.go_on.set()
+        assert len(await first) == len(await second) == 200
+        assert world.twice == []
+
+
+async def test_who_stops_leaves_the_rows_of_others() -> None:
+    world, store = World(), MemorySessionStore()
+    async with world.emulator.serve() as server, client_of(server) as one, client_of(server) as two:
+        first = asyncio.ensure_future(all_of(one.batch(AGENT, ["slow a"], store=store, name="b")))
+        while not world.slow:
+            await asyncio.sleep(0.01)
+        other = two.batch(AGENT, ["slow a"], store=store, name="b")
+        asyncio.get_running_loop().call_later(10, other.stop)
+        assert await all_of(other) == []
+        world.go_on.set()
+        await first
+
+
+async def test_a_row_is_taken_over_when_its_lease_has_run_out() -> None:
+    """A process whose store is away loses its rows: it gives out what the other has found."""
+    world, store = World(), MemorySessionStore()
+    async with world.emulator.serve() as server, client_of(server) as one, client_of(server) as two:
+        troubled = Troubled(store)
+        first = asyncio.ensure_future(all_of(one.batch(AGENT, ["slow a"], store=troubled, name="b", lease=10)))
+        while not world.slow:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(1)
+        troubled.down = True
+        second = asyncio.ensure_future(all_of(two.batch(AGENT, ["slow a"], store=store, name="b", lease=10)))
+        await asyncio.sleep(20)
+        world.go_on.set()
+        assert texts(await second) == ["you said slow a"]
+        troubled.down = False
+        assert texts(await first) == ["you said slow a"]
+        assert world.twice == []
+
+
+async def test_a_process_whose_row_was_taken_over_gives_what_the_other_finds() -> None:
+    """Its clock says that the lease has run out."""
+    world, store = World(), MemorySessionStore()
+    async with world.emulator.serve() as server, client_of(server) as one, client_of(server) as two:
+        first = asyncio.ensure_future(all_of(one.batch(AGENT, ["slow a"], store=store, name="b")))
+        while not world.slow:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(1)
+        ahead = Troubled(store)
+        ahead.ahead = 100
+        second = asyncio.ensure_future(all_of(two.batch(AGENT, ["slow a"], store=ahead, name="b")))
+        await asyncio.sleep(12)  # the first finds it out when it renews its lease
+        world.go_on.set()
+        assert texts(await second) == texts(await first) == ["you said slow a"]
+        assert world.twice == []
+
+
+async def test_of_two_that_find_a_row_of_a_dead_process_one_takes_it() -> None:
+    world, store = World(), MemorySessionStore()
+    async with world.emulator.serve() as server, client_of(server) as one, client_of(server) as two:
+        troubled = Troubled(store)
+        async with client_of(server) as dying:
+            dead = dying.batch(AGENT, ["slow a"], store=troubled, name="b")
+            waiting = asyncio.ensure_future(anext(dead))
+            while not world.slow:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(1)
+            troubled.down = True
+            waiting.cancel()
+            await asyncio.wait({waiting})
+        world.go_on.set()
+        await asyncio.sleep(60)
+        batches = [client.batch(AGENT, ["slow a"], store=Troubled(store), name="b") for client in (one, two)]
+        for items in await asyncio.gather(*map(all_of, batches)):
+            assert texts(items) == ["you said slow a"]
+        assert world.told["slow a"] == 1
+
+
+async def test_two_that_ask_something_else_under_one_key() -> None:
+    world, store = World(), MemorySessionStore()
+    async with world.emulator.serve() as server, client_of(server) as one, client_of(server) as two:
+        first = asyncio.ensure_future(all_of(one.batch(AGENT, ["slow a"], store=store, name="b")))
+        while not world.slow:
+            await asyncio.sleep(0.01)
+        with pytest.raises(ConfigurationError, match="has another message"):
+            await all_of(two.batch(AGENT, ["another"], store=store, name="b"))
+        world.go_on.set()
+        assert texts(await first) == ["you said slow a"]
+        assert world.told["another"] == 0
+
+
+async def test_a_row_of_another_process_that_nobody_can_read_any_more() -> None:
+    world, store = World(), MemorySessionStore()
+    async with world.emulator.serve() as server, client_of(server) as one, client_of(server) as two:
+        first = one.batch(AGENT, ["slow a"], store=store, name="b")
+        running = asyncio.ensure_future(anext(first))
+        while not world.slow:
+            await asyncio.sleep(0.01)
+        second = asyncio.ensure_future(all_of(two.batch(AGENT, ["slow a"], store=store, name="b")))
+        await asyncio.sleep(5)
+        assert not second.done()
+        store._entries["batch:b/0"] = b"nothing"
+        with pytest.raises(StoreError, match="cannot be read"):
+            await second
+        await first.aclose()
+        with pytest.raises((ClosedError, StoreError)):
+            await running
+
+
+# The arguments, and what is shown
+
+
+async def test_progress_counts_what_this_iteration_has_read() -> None:
+    async with served() as (world, _, client, store):
+        world.emulator.faults.add(method="POST", cut="rst")
+        batch = client.batch(AGENT, iter(["a", "error b", "slow c"]), store=store, name="b", concurrency=3)
+        assert batch.progress == BatchProgress(None, 0, 0, 0, 0)
+        async with batch:
+            seen = [await anext(batch), await anext(batch)]
+            assert {item.status for item in seen} == {"unknown", "failed"}
+            assert batch.progress == BatchProgress(3, 0, 1, 1, 1)
+            assert await batch.read_progress() == BatchProgress(None, 0, 1, 1, 1)
+            world.go_on.set()
+            assert (await anext(batch)).status == "done"
+            with pytest.raises(StopAsyncIteration):
+                await anext(batch)
+            assert await batch.read_progress() == BatchProgress(3, 1, 1, 1, 0) == batch.progress
+        without_rows = client.batch(AGENT, [], store=store, name="b")
+        assert await without_rows.read_progress() == BatchProgress(3, 1, 1, 1, 0)
+        assert repr(without_rows) == "<Batch 'b'>"
+        assert await client.batch(AGENT, [], store=store, name="none").read_progress() == BatchProgress(
+            None, 0, 0, 0, 0
+        )
+
+
+class Table:
+    """Like a DataFrame of pandas: its iterator gives the names of its columns."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("id", "question"))
+
+    def itertuples(self) -> Iterator[tuple[str, str]]:
+        return iter([("q1", "What is 2 + 2?")])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"rows": "text"}, "rows must be an iterable"),
+        ({"rows": {"a": 1}}, "rows must be an iterable"),
+        ({"rows": 5}, "rows must be an iterable"),
+        ({"rows": Table()}, r"rows is a table, .* frame\.to_dict\('records'\)"),
+        ({"store": "batch.db"}, r"store must be a SessionStore, such as SQLiteSessionStore\(…\), not str"),
+        ({"store": MemorySessionStore}, "store must be a SessionStore, such as .*, not the class MemorySessionStore"),
+        ({"name": ""}, "the name of a batch must be a string that is not empty"),
+        ({"name": 5}, "the name of a batch must be a string"),
+        ({"key": "id"}, "key must be a function"),
+        ({"template": "{"}, "template is no pattern"),
+        ({"template": "the same"}, "template has no field"),
+        ({"concurrency": 0}, "concurrency must be at least 1"),
+        ({"rate": 0}, "rate must be messages a second above zero, or None, not 0"),
+        ({"rate": True}, "rate must be"),
+        ({"retry_unknown": None}, "retry_unknown must be True or False"),
+        ({"lease": 0}, "lease must be seconds above zero"),
+        ({"recover": 5}, "recover must be"),
+        ({"unknown": 5}, "unknown turn options"),
+        ({"agent_id": "a/b"}, "agent"),
+    ],
+)
+async def test_wrong_arguments_are_refused_before_anything_is_sent(wrong: dict[str, Any], why: str) -> None:
+    async with served() as (_, server, client, store):
+        arguments: dict[str, Any] = {"agent_id": AGENT, "rows": ["a"], "store": store, "name": "b", **wrong}
+        with pytest.raises(ConfigurationError, match=why):
+            client.batch(arguments.pop("agent_id"), arguments.pop("rows"), **arguments)
+        assert server.requests == []
+
+
+async def test_a_closed_client_has_no_batches() -> None:
+    async with served() as (_, _, client, store):
+        await client.aclose()
+        with pytest.raises(ClosedError):
+            client.batch(AGENT, ["a"], store=store, name="b")
+
+
+def test_it_is_loaded_when_it_is_used() -> None:
+    assert toolhouse_async.Batch is Batch
+    assert isinstance(BatchItem("k", "row", "done"), BatchItem)
+
+
+async def test_a_worker_that_is_not_there_fails_every_row() -> None:
+    async with served() as (_, _, client, store):
+        items = await all_of(client.batch("nobody", ["a", "b"], store=store, name="b"))
+        assert all(isinstance(item.error, NotFoundError) for item in items)
+
+
+async def test_progress_has_the_rate_of_this_process_and_the_time_left() -> None:
+    async with served() as (_, _, client, store):
+        rows = [f"row {number}" for number in range(100)]
+        async with client.batch(AGENT, rows, store=store, name="b", concurrency=2) as batch:
+            seen = [batch.progress async for _ in batch]
+        assert (seen[0].rate, seen[0].seconds_left) == (None, None)
+        assert seen[49].rate == pytest.approx(20, rel=0.1)  # two at a time, of a tenth of a second each
+        assert seen[49].seconds_left == pytest.approx(2.5, rel=0.1)
+        assert seen[-1].rate == pytest.approx(20, rel=0.1)
+        assert seen[-1].seconds_left == 0
+        stored = await batch.read_progress()
+        assert (stored.rate, stored.seconds_left) == (None, None)
+        more = [*rows, "slow"]
+        async with client.batch(AGENT, more, store=store, name="b", concurrency=2) as batch:  # the rest is not its work
+            for _ in rows:
+                await anext(batch)
+            assert (batch.progress.rate, batch.progress.seconds_left) == (None, None)
+    assert (batch.progress.done, batch.progress.rate) == (100, None)  # nor does it need a loop that runs

@@ -1,0 +1,189 @@
+import shlex
+import signal
+import subprocess
+
+import pytest
+
+from tests.cli.support import COMMAND, environment, wait_until
+
+
+@pytest.fixture
+def chat(service, cli):
+    """Runs the chat with lines on stdin."""
+
+    def call(worker, stdin, *options, **more):
+        key = service.api_key or ""
+        return cli("chat", worker, "--base-url", service.url, "--api-key", key, *options, stdin=stdin, **more)
+
+    return call
+
+
+def messages(service):
+    return [(each.method, each.json()["message"]) for each in service.accepted]
+
+
+def test_each_line_is_a_message_of_one_conversation(chat, service, kept):
+    done = chat("echo", b"Hello\r\n\n  \nWhat is new?\n/history \xe2\x82\xac")
+    assert (done.returncode, done.stdout) == (0, "Hello\nWhat is new?\n/history €\n")
+    assert messages(service) == [("POST", "Hello"), ("PUT", "What is new?"), ("PUT", "/history €")]
+    assert kept()["run_id"] in done.stderr
+    assert kept()["message"] is None
+
+
+def test_the_last_conversation_goes_on(chat, service, kept):
+    chat("echo", b"Hello\n")
+    run_id = kept()["run_id"]
+    chat("echo", b"again\n")
+    assert kept()["run_id"] == run_id
+    chat("echo", b"anew\n", "--new")
+    assert kept()["run_id"] != run_id
+    chat("echo", b"back\n", "--run-id", run_id)
+    assert kept()["run_id"] == run_id
+    assert [method for method, _ in messages(service)] == ["POST", "PUT", "POST", "PUT"]
+
+
+def test_a_job_is_waited_for(chat, finish):
+    finish()
+    done = chat("analyst", b"Analyse\n")
+    assert done.stdout == "First. Then 42.\n"
+    assert "[tool call: code]" in done.stderr
+    assert "[resumed]" in done.stderr
+
+
+def test_what_a_worker_says_is_harmless(chat):
+    done = chat("rude", b"Hello\n")
+    assert "owned" in done.stdout
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(done.stdout)
+
+
+def test_no_message_is_no_conversation(chat, service):
+    assert chat("echo", b"").returncode == 0
+    assert service.requests == []
+
+
+def test_a_message_that_is_not_accepted_ends_it(chat, service, kept):
+    service.faults.add(method="PUT", status=422)
+    done = chat("echo", b"Hello\nWhat is new?\nBye\n")
+    assert (done.returncode, done.stdout) == (1, "Hello\n")
+    assert "Error: UnprocessableEntityError" in done.stderr
+    assert messages(service) == [("POST", "Hello")]
+    assert kept()["message"] is None
+
+
+def test_an_answer_that_was_lost_is_found_in_the_history(chat, service):
+    service.faults.add(method="PUT", cut="fin", accept=True)
+    done = chat("echo", b"Hello\nBook a table\nBye\n")
+    assert (done.returncode, done.stdout) == (0, "Hello\nBook a table\nBye\n")
+    assert "looking in the history" in done.stderr
+    assert messages(service) == [("POST", "Hello"), ("PUT", "Book a table"), ("PUT", "Bye")]
+
+
+def test_a_message_of_which_nobody_knows_ends_it_and_is_told_at_the_next_start(chat, service, kept):
+    service.faults.add(method="POST", cut="fin", accept=True)
+    done = chat("echo", b"Hello\nBye\n")
+    assert done.returncode == 4
+    assert done.stderr.count("Error: OutcomeUnknownError") == 2
+    assert len(messages(service)) == 1
+    assert kept()["message"] == "Hello"
+    assert "the answer to the last message was not seen" in chat("echo", b"Bye\n").stderr
+
+
+def test_a_job_that_cannot_be_asked_after_says_how_to_find_its_answer(chat, service, finish):
+    service.faults.add(method="GET", status=403, skip=1, times=None)
+    done = chat("analyst", b"Analyse\n")
+    assert done.returncode == 1
+    command = shlex.split(done.stderr.splitlines()[-1].partition(": ")[2])
+    assert command[:3] == ["toolhouse-async", "reconcile", "analyst"]
+
+
+@pytest.mark.parametrize(
+    ("worker", "stdin", "options", "status", "message"),
+    [
+        ("nobody", b"Hello\n", [], 1, "NotFoundError"),
+        ("echo", b"Hello\n", ["--run-id", "unknown"], 1, "NotFoundError"),
+        ("echo", b"\xff\n", [], 2, "not UTF-8"),
+        ("no/id", b"Hello\n", [], 2, "agent id"),
+        ("echo", b"Hello\n", ["--run-id", "../x"], 2, "run id"),
+        ("echo", b"Hello\n", ["--run-id", "x", "--new"], 2, "exclude"),
+        ("echo", b"Hello\n", ["--base-url", "http://127.0.0.1:9"], 1, "NotSentError"),
+    ],
+)
+def test_what_is_wrong_is_said(chat, worker, stdin, options, status, message):
+    done = chat(worker, stdin, *options)
+    assert done.returncode == status
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_key_is_needed_and_has_to_be_right(service, cli, chat):
+    assert cli("chat", "echo", stdin=b"Hello\n").returncode == 2
+    service.api_key = "secret"
+    done = cli("chat", "echo", "--base-url", service.url, "--api-key", "wrong", stdin=b"Hello\n")
+    assert done.returncode == 1
+    assert "AuthenticationError" in done.stderr
+
+
+def test_where_nothing_can_be_kept_it_talks_all_the_same(chat, tmp_path):
+    (tmp_path / ".local").write_text("no folder")
+    done = chat("echo", b"Hello\n")
+    assert (done.returncode, done.stdout) == (0, "Hello\n")
+    assert "Warning: this conversation is not remembered" in done.stderr
+
+
+def start(service, worker, tmp_path, **pipes):
+    command = [*COMMAND, "chat", worker, "--base-url", service.url, "--api-key", ""]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **pipes}
+    return subprocess.Popen(command, env=environment(HOME=str(tmp_path), XDG_STATE_HOME=""), **pipes)
+
+
+def test_an_answer_comes_before_the_next_line(service, tmp_path):
+    with start(service, "echo", tmp_path) as process:
+        for line in (b"Hello\n", b"Bye\n"):
+            process.stdin.write(line)
+            process.stdin.flush()
+            assert process.stdout.readline() == line
+        process.stdin.close()
+        assert process.wait(50) == 0
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("between", [True, False])
+def test_a_signal_ends_it(service, tmp_path, kept, number, status, between):
+    with start(service, "echo" if between else "slow", tmp_path) as process:
+        process.stdin.write(b"Hello\n")
+        process.stdin.flush()
+        assert process.stdout.read(5) in (b"Hello", b"word0")
+        if between:
+            wait_until(lambda: kept()["message"] is None)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=50)
+    assert process.returncode == status
+    assert b"Traceback" not in errors
+    assert kept()["message"] == (None if between else "Hello")
+    assert (b"toolhouse-async reconcile slow" in errors) == (not between)
+
+
+def test_a_file_is_read_too(service, tmp_path):
+    (tmp_path / "messages").write_text("Hello\nBye")
+    with (tmp_path / "messages").open() as file, start(service, "echo", tmp_path, stdin=file) as process:
+        assert process.communicate(timeout=50)[0] == b"Hello\nBye\n"
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(service, tmp_path):
+    with start(service, "slow", tmp_path) as process:
+        process.stdin.write(b"Hello\n")
+        process.stdin.flush()
+        process.stdout.read(5)
+        process.stdout.close()
+        assert process.wait(50) == 141
+        assert process.stderr.read() == b""
+
+
+def test_no_stdin_is_no_message(service, tmp_path):
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *COMMAND, "chat", "echo", "--base-url", service.url, "--api-key", ""],
+        env=environment(HOME=str(tmp_path), XDG_STATE_HOME=""),
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, b"")

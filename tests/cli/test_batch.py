@@ -1,0 +1,288 @@
+import csv
+import json
+
+import attrs
+import pytest
+
+from toolhouse_async import BatchProgress
+from toolhouse_async._cli.batch.display import Display, counted, paced
+from toolhouse_async._cli.batch.tables import ADDED, Rows, written
+from toolhouse_async.errors import ConfigurationError
+
+
+async def clerk(ctx):
+    """Answers in JSON, fails where it is told to, and breaks off where it is told to."""
+    if "fail" in ctx.message:
+        yield ctx.text("so ")
+        raise RuntimeError("told to")
+    if "prose" in ctx.message:
+        yield ctx.text("no JSON")
+    else:
+        yield ctx.text(json.dumps({"asked": ctx.message, "n": [1, None]}))
+
+
+@pytest.fixture
+def batch(toolhouse_emulator, cli, tmp_path, monkeypatch):
+    """Runs ``batch run`` on a file of rows."""
+    monkeypatch.chdir(tmp_path)
+    toolhouse_emulator.worker("clerk")(clerk)
+
+    def call(*arguments, **options):
+        url = ("--base-url", toolhouse_emulator.url, "--api-key", "")
+        return cli("batch", "run", *arguments, "--agent", "clerk", *url, **options)
+
+    call.emulator = toolhouse_emulator
+    call.folder = tmp_path
+    call.cli = cli
+    return call
+
+
+def write(folder, name, text):
+    path = folder / name
+    path.write_bytes(text.encode())
+    return path
+
+
+def asked(batch):
+    return sorted(json.loads(request.body)["message"] for request in batch.emulator.accepted)
+
+
+def test_a_table_gets_its_answers_in_its_order(batch):
+    write(batch.folder, "cities.csv", '\ufeffname,"in, where",year\nGraz,Austria,1128\nKöln,"Ger\nmany",\n')
+    for _ in range(2):
+        done = batch("cities.csv", "--template", "{name} in {year}?", "--out", "out.csv")
+        assert (done.returncode, done.stdout) == (0, "")
+        assert done.stderr == "2 of 2 rows: 2 done\n"
+    with (batch.folder / "out.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["name", "in, where", "year", "status", "answer", "error"]
+    assert rows[1] == ["Graz", "Austria", "1128", "done", '{"asked": "Graz in 1128?", "n": [1, null]}', ""]
+    assert rows[2][:4] == ["Köln", "Ger\nmany", "", "done"]
+    assert len(rows) == 3
+    assert asked(batch) == ["Graz in 1128?", "Köln in ?"]
+    assert sorted(path.name for path in batch.folder.iterdir()) >= ["batch.db", "cities.csv", "out.csv"]
+
+
+def test_lines_of_json_with_answers_as_json(batch):
+    lines = ['{"z": 1, "a": [true]}', "", '{"z": 2, "b": null}', '"plain text"', '{"z": "prose"}']
+    write(batch.folder, "rows.jsonl", "\n".join(lines))
+    done = batch("rows.jsonl", "--template", "{0}", "--out", "out.jsonl")
+    assert done.returncode == 2
+    assert "row '0': it does not fit the template" in done.stderr
+    assert asked(batch) == []
+    write(batch.folder, "rows.jsonl", "\n".join([*lines[:3], lines[4]]))
+    done = batch("rows.jsonl", "--template", "say {z}", "--out", "out.jsonl", "--parse")
+    assert done.returncode == 5
+    assert done.stderr.splitlines() == ["3 of 3 rows: 3 done", "1 answers are no JSON"]
+    out = [json.loads(line) for line in (batch.folder / "out.jsonl").read_text().splitlines()]
+    assert [list(line) for line in out] == [["z", "a", *ADDED], ["z", "b", *ADDED], ["z", *ADDED]]
+    assert out[0]["answer"] == {"asked": "say 1", "n": [1, None]}
+    assert (out[2]["status"], out[2]["answer"]) == ("done", None)
+    assert "no JSON" in out[2]["error"]
+
+
+def test_strings_are_their_own_messages(batch):
+    write(batch.folder, "rows.jsonl", '"one"\n"two"\n')
+    assert batch("rows.jsonl", "--out", "out.csv", "--rate", "600/min").returncode == 0
+    with (batch.folder / "out.csv").open(newline="") as file:
+        assert [row["row"] for row in csv.DictReader(file)] == ["one", "two"]
+    assert batch("rows.jsonl", "--template", "again: {}", "--name", "other").returncode == 0
+    assert asked(batch) == ["again: one", "again: two", "one", "two"]
+
+
+def test_rows_that_fail_are_listed_and_asked_again(batch):
+    write(batch.folder, "rows.csv", "id,say\na,fail\nb,well\nc,fail too\n")
+    options = ("rows.csv", "--template", "{say}", "--key", "id", "--out", "out.jsonl")
+    done = batch(*options)
+    assert done.returncode == 5
+    assert done.stderr.startswith("3 of 3 rows: 1 done, 2 failed\n")
+    assert "'batch retry'" in done.stderr
+    out = [json.loads(line) for line in (batch.folder / "out.jsonl").read_text().splitlines()]
+    assert [line["status"] for line in out] == ["failed", "done", "failed"]
+    assert out[0]["error"].startswith("WorkerError: ")
+
+    named = ("--name", "rows")
+    assert batch.cli("batch", "status", *named).stdout == "3 of 3 rows: 1 done, 2 failed\n"
+    failed = [json.loads(line) for line in batch.cli("batch", "failed", *named).stdout.splitlines()]
+    assert sorted((line["key"], line["status"], line["error"]) for line in failed) == [
+        ("a", "failed", "WorkerError"),
+        ("c", "failed", "WorkerError"),
+    ]
+    assert {line["safe_to_retry"] for line in failed} == {False}
+    write(batch.folder, "rows.csv", "id,say\na,better\nb,well\nc,fail too\n")
+    assert batch.cli("batch", "retry", *named).stdout == "2 rows: the next 'batch run' asks them again\n"
+    assert batch(*options).returncode == 5
+    out = [json.loads(line) for line in (batch.folder / "out.jsonl").read_text().splitlines()]
+    assert [line["status"] for line in out] == ["done", "done", "failed"]
+    assert asked(batch) == ["better", "fail", "fail too", "fail too", "well"]
+
+
+def test_unknown_rows_are_asked_again_where_that_is_wanted(batch):
+    write(batch.folder, "rows.jsonl", '"one"\n')
+    batch.emulator.faults.add(method="POST", cut="rst")
+    done = batch("rows.jsonl", "--out", "out.jsonl")
+    assert done.returncode == 5
+    assert "1 of 1 rows: 0 done, 1 unknown\n" in done.stderr
+    assert "the service is away (OutcomeUnknownError)" in done.stderr
+    assert "--retry-unknown" in done.stderr
+    assert batch("rows.jsonl").returncode == 5
+    assert batch("rows.jsonl", "--out", "out.jsonl", "--retry-unknown").returncode == 0
+    assert asked(batch) == ["one"]
+
+
+def test_without_a_file_for_the_answers_it_is_said_where_they_are(batch):
+    write(batch.folder, "rows.jsonl", '"one"\n')
+    done = batch("rows.jsonl")
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        "1 of 1 rows: 1 done",
+        "The answers are in the store; the same command with --out FILE writes them, and asks nothing again.",
+    ]
+    assert batch("rows.jsonl", "--out", "out.jsonl").returncode == 0
+    assert asked(batch) == ["one"]
+
+
+def test_a_changed_row_and_another_worker_are_refused(batch):
+    write(batch.folder, "rows.jsonl", '"one"\n')
+    assert batch("rows.jsonl", "--out", "out.jsonl").returncode == 0
+    before = (batch.folder / "out.jsonl").read_bytes()
+    write(batch.folder, "rows.jsonl", '"another"\n')
+    done = batch("rows.jsonl", "--out", "out.jsonl")
+    assert done.returncode == 2
+    assert "Error: row '0' has another message than when it was asked" in done.stderr
+    assert (batch.folder / "out.jsonl").read_bytes() == before
+    assert sorted(path.name for path in batch.folder.iterdir() if path.name.startswith(".")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "arguments", "why"),
+    [
+        ("rows.txt", "one\n", (), "'rows.txt' is neither .csv nor .jsonl"),
+        ("rows.jsonl", "{", (), "'rows.jsonl': line 1 is no JSON"),
+        ("rows.jsonl", '"a"\n\n5\n', (), "'rows.jsonl': line 3 is int; it must be an object or a string"),
+        ("rows.jsonl", '{"a": 1}\n', (), "--template says what is asked: --template '… {a}'"),
+        ("rows.jsonl", '{"a": 1}\n', ("--template", "{b}"), "it does not fit the template"),
+        ("rows.jsonl", '{"a": 1}\n', ("--template", "{a"), "template is no pattern"),
+        ("rows.jsonl", '{"a": 1}\n', ("--template", "a"), "template has no field"),
+        ("rows.jsonl", '{"a": 1, "answer": 2}\n', ("--template", "{a}"), "has a column 'answer' already"),
+        ("rows.jsonl", '{"a": 1}\n{"a": 1}\n', ("--template", "{a}", "--key", "a"), "two rows have the key '1'"),
+        ("rows.jsonl", '"a"\n', ("--key", "a"), "row 0 has nothing in the column 'a', which is its key"),
+        ("rows.csv", "a,b\n1,2,3\n", ("--template", "{a}"), "'rows.csv': row 1 has more cells than the header"),
+        ("rows.csv", 'a,b\n1,"2\n', ("--template", "{a}"), "'rows.csv': row 1 cannot be read"),
+        ("rows.jsonl", '"a"\n', ("--out", "out.txt"), "--out 'out.txt' is neither .csv nor .jsonl"),
+        ("rows.jsonl", '"a"\n', ("--rate", "2"), "'2' is none such as 2/s, 90/min or 1000/h"),
+        ("rows.jsonl", '"a"\n', ("--rate", "0/s"), "'0/s' is none such as 2/s"),
+        (
+            "rows.jsonl",
+            '"a"\n',
+            ("--store", "http://x"),
+            "--store takes a SQLite file, or a URL of redis://",
+        ),
+        ("rows.jsonl", '"a"\n', ("--store", "redis://:pass/word@x"), "not the URL of a Redis server"),
+        ("rows.jsonl", '"a"\n', ("--out", "no/such/out.jsonl"), "'no/such/out.jsonl' cannot be written: No such file"),
+        ("rows.jsonl", '"a"\n', ("--name", ""), "the name of a batch must be a string that is not empty"),
+    ],
+)
+def test_what_is_wrong_is_said_and_ends_with_2(batch, name, text, arguments, why):
+    write(batch.folder, name, text)
+    done = batch(name, *arguments)
+    assert done.returncode == 2
+    assert why in done.stderr
+    assert len(asked(batch)) == ("no/such" in why)
+
+
+def test_a_file_that_cannot_be_read(batch):
+    done = batch("rows.csv")
+    assert done.returncode == 2
+    assert "'rows.csv' cannot be read: No such file or directory" in done.stderr
+    (batch.folder / "latin.csv").write_bytes(b"a\n\xe4\n")
+    assert "row 1 cannot be read: 'utf-8' codec" in batch("latin.csv").stderr
+
+
+@pytest.mark.parametrize("command", ["status", "failed", "retry"])
+def test_a_batch_that_is_not_there(batch, command):
+    done = batch.cli("batch", command, "--name", "none", "--store", "none.db")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is no file 'none.db'" in done.stderr
+    assert not (batch.folder / "none.db").exists()
+    write(batch.folder, "rows.jsonl", '"a"\n')
+    assert batch("rows.jsonl").returncode == 0
+    done = batch.cli("batch", command, "--name", "none")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the store has no batch 'none'" in done.stderr
+
+
+def test_a_store_that_cannot_be_opened_ends_with_1(batch):
+    write(batch.folder, "rows.jsonl", '"a"\n')
+    done = batch("rows.jsonl", "--store", "no/such/folder.db")
+    assert done.returncode == 1
+    assert "StoreError" in done.stderr
+
+
+def test_an_output_is_whole_or_not_there(tmp_path):
+    out = write(tmp_path, "out.csv", "before")
+    with pytest.raises(LookupError), written(out, ("a",)) as answers:
+        answers.add({"a": 1}, {"status": "done"})
+        raise LookupError
+    assert out.read_text() == "before"
+    with written(out, ("a",)) as answers:
+        answers.add({"a": 10**30}, {"status": "done", "answer": {"b": [None]}})
+    assert out.read_bytes().decode() == f'a,status,answer,error\n{10**30},done,"{{""b"":[null]}}",\n'.replace(
+        "\n", "\r\n"
+    )
+    with written(tmp_path / "out.jsonl", ("a",)) as answers:
+        answers.add({"a": 10**30}, {"status": "done"})
+    assert (tmp_path / "out.jsonl").read_text() == f'{{"a": {10**30}, "status": "done"}}\n'
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.jsonl"]
+
+
+def test_rows_are_read_again_and_again(tmp_path):
+    rows = Rows(write(tmp_path, "r.ndjson", '{"b": 1}\n{"a": 2, "b": 3}\n'), key="b", template="{b}")
+    assert (len(rows), rows.columns) == (2, ("b", "a"))
+    assert list(rows) == list(rows) == [{"b": 1}, {"a": 2, "b": 3}]
+    with pytest.raises(ConfigurationError, match="has nothing in the column 'b'"):
+        rows.key_of({"a": 1}, 7)
+
+
+def test_progress_in_words():
+    assert counted(BatchProgress(None, 0, 0, 0, 2)) == "0 rows: 0 done, 2 running"
+    assert counted(BatchProgress(5000, 4000, 7, 3, 0)) == "4,010 of 5,000 rows: 4,000 done, 7 failed, 3 unknown"
+
+
+def test_rate_and_time_left_in_words():
+    progress = BatchProgress(5, 1, 0, 0, 4)
+    assert paced(progress) == ""
+    assert paced(attrs.evolve(progress, rate=0.0, seconds_left=0.0)) == ""
+    assert paced(attrs.evolve(progress, rate=12.34, seconds_left=3725.4)) == "12.3 rows/s, 1:02:05 left"
+    assert paced(attrs.evolve(progress, rate=0.5)) == "30.0 rows/min"
+
+
+def test_lines_come_now_and_then_where_there_is_no_terminal(capsys, monkeypatch):
+    monkeypatch.setattr("toolhouse_async._cli.batch.display.PAUSE", -1)
+    with Display() as display:
+        display.show(BatchProgress(5, 1, 0, 0, 4))
+    monkeypatch.setattr("toolhouse_async._cli.batch.display.PAUSE", 1e9)
+    with Display() as display:
+        display.show(BatchProgress(5, 2, 0, 0, 3))
+    monkeypatch.setattr("toolhouse_async._cli.batch.display.PAUSE", -1)
+    with Display() as display:
+        display.show(BatchProgress(5, 3, 0, 0, 2, rate=2.0, seconds_left=1.0))
+    assert capsys.readouterr().err == (
+        "1 of 5 rows: 1 done, 4 running\n3 of 5 rows: 3 done, 2 running, 2.0 rows/s, 0:00:01 left\n"
+    )
+
+
+def test_a_terminal_sees_a_bar(capsys, monkeypatch):
+    from io import StringIO
+
+    from rich.console import Console
+
+    screen = StringIO()
+    console = Console(file=screen, force_terminal=True, width=100)
+    monkeypatch.setattr("toolhouse_async._cli.batch.display.make_console", lambda file: console)
+    with Display() as display:
+        display.show(BatchProgress(5, 1, 1, 0, 4, rate=2.0, seconds_left=61.0))
+        display._live.refresh()
+    assert "1 failed, 0 unknown" in screen.getvalue()
+    assert "2/5" in screen.getvalue()
+    assert "2.0 rows/s, 0:01:01 left" in screen.getvalue()

@@ -1,0 +1,84 @@
+"""Ctrl-C and SIGTERM for ``toolhouse-async batch run``."""
+
+import asyncio
+import json
+import signal
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+
+from tests.cli.support import COMMAND, environment, wait_until
+
+ROWS = 30
+
+
+@pytest.fixture
+def slow(toolhouse_emulator):
+    """A worker that takes its time, and remembers what it was told."""
+    it = SimpleNamespace(told=[], seconds=0.3, url=toolhouse_emulator.url)
+
+    async def slow(ctx):
+        it.told.append(ctx.message)
+        yield ctx.text("so ")
+        for _ in range(round(it.seconds * 10)):
+            await asyncio.sleep(0.1 if it.seconds else 0)
+        yield ctx.text(ctx.message)
+
+    toolhouse_emulator.worker("slow")(slow)
+    return it
+
+
+def start(slow, folder):
+    (folder / "rows.jsonl").write_text("".join(f'"row {number}"\n' for number in range(ROWS)))
+    arguments = ["batch", "run", "rows.jsonl", "--agent", "slow", "--out", "out.jsonl", "--concurrency", "3"]
+    url = ["--base-url", slow.url, "--api-key", ""]
+    return subprocess.Popen(
+        [*COMMAND, *arguments, *url], cwd=folder, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+
+
+def ended(process):
+    out, err = process.communicate(timeout=50)
+    assert out == b""
+    return process.returncode, err.decode()
+
+
+def check_that_it_goes_on(slow, folder):
+    slow.seconds = 0
+    status, err = ended(start(slow, folder))
+    assert (status, err.splitlines()[-1]) == (0, f"{ROWS} of {ROWS} rows: {ROWS} done")
+    out = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
+    assert [line["row"] for line in out] == [f"row {number}" for number in range(ROWS)]
+    for line in out:
+        assert line["answer"] == f"so {line['row']}"
+    assert len(slow.told) == len(set(slow.told))
+
+
+def test_ctrl_c_finishes_what_is_under_way(slow, tmp_path):
+    process = start(slow, tmp_path)
+    wait_until(lambda: len(slow.told) >= 5)
+    process.send_signal(signal.SIGINT)
+    status, err = ended(process)
+    assert status == 130
+    assert "Finishing what is under way; Ctrl-C again ends it.\n" in err
+    told = len(slow.told)
+    assert f"\n{told} of 30 rows: {told} done\nStopped; the same command goes on.\n" in err
+    assert not (tmp_path / "out.jsonl").exists()
+    check_that_it_goes_on(slow, tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_ended_at_once_goes_on_too(slow, tmp_path, number):
+    slow.seconds = 3600
+    process = start(slow, tmp_path)
+    wait_until(lambda: len(slow.told) >= 3)
+    process.send_signal(number)
+    if number == signal.SIGINT:
+        line = process.stderr.readline()
+        assert b"Ctrl-C again" in line
+        process.send_signal(number)
+    status, err = ended(process)
+    assert status == (130 if number == signal.SIGINT else 143)
+    assert "Traceback" not in err
+    check_that_it_goes_on(slow, tmp_path)

@@ -1,0 +1,1 @@
+"""What a batch is made of: rows that are each asked once, whatever dies."""

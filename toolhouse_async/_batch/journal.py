@@ -1,0 +1,158 @@
+"""A batch as the store has it: its rows' names, its head, and what can be said and done without the rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import orjson
+
+from .._values.batches import BatchItem, BatchProgress
+from .._values.results import TurnResult
+from .._wire import outcomes, records
+from .._wire.records import Record, Row
+from ..errors import ConfigurationError, StoreError
+
+if TYPE_CHECKING:
+    from ..stores import SessionStore
+
+VERSION: Final = 1
+
+
+class Head(NamedTuple):
+    """What a store keeps of a batch as a whole.
+
+    Attributes:
+        agent_id: The worker.
+        total: How many rows it has; ``None`` while nobody has read them to the end.
+    """
+
+    agent_id: str
+    total: int | None
+
+
+class BatchJournal:
+    """The entries of one batch in a store.
+
+    Attributes:
+        name: The batch's name.
+        prefix: What the names of its rows begin with. No agent id has a colon, so no key of a
+            :class:`~toolhouse_async.SessionManager` begins so.
+    """
+
+    def __init__(self, store: SessionStore, name: str) -> None:
+        """Choose a batch.
+
+        Raises:
+            ConfigurationError: ``name`` is none.
+        """
+        if not isinstance(name, str) or not name:
+            raise ConfigurationError(f"the name of a batch must be a string that is not empty, not {name!r:.80}")
+        # No name is the beginning of another: each ends with its only slash.
+        written = name.replace("%", "%25").replace("/", "%2F")
+        self.name = name
+        self.prefix = f"batch:{written}/"
+        self._head = f"batches:{written}"
+        self._store = store
+
+    async def head(self) -> Head | None:
+        """What the store keeps of the batch as a whole; ``None`` if it knows none of that name.
+
+        Raises:
+            StoreError: The store failed, or the entry cannot be read.
+        """
+        return _head((await self._store.read(self._head)).value)
+
+    async def begin(self, agent_id: str, total: int | None) -> None:
+        """Note that a batch has begun, or goes on; and how many rows it has, once that is known.
+
+        Raises:
+            ConfigurationError: The batch asks another worker.
+            StoreError: The store failed.
+        """
+        while True:
+            standing = (await self._store.read(self._head)).value
+            head = _head(standing)
+            if head is not None and head.agent_id != agent_id:
+                raise ConfigurationError(
+                    f"the batch {self.name!r:.200} asks the worker {head.agent_id}, not {agent_id}: give this one "
+                    "another name"
+                )
+            wanted = Head(agent_id, total if total is not None or head is None else head.total)
+            if head == wanted:
+                return
+            data = orjson.dumps({"v": VERSION, **wanted._asdict()})
+            if await self._store.swap(self._head, standing, data):
+                return
+
+    async def progress(self) -> BatchProgress:
+        """How far the batch has come, in all processes.
+
+        Raises:
+            StoreError: The store failed, or an entry cannot be read.
+        """
+        head = await self.head()
+        counts: Counter[str] = Counter()
+        now = (await self._store.read(self._head)).time
+        async for _, _, record in self._rows():
+            row = record.row
+            if row is not None and row.status != "open":
+                counts[row.status] += 1
+            elif not records.is_free(record, now, is_stale=False):
+                counts["running"] += 1
+        total = None if head is None else head.total
+        return BatchProgress(total, counts["done"], counts["failed"], counts["unknown"], counts["running"])
+
+    async def without_answer(self) -> AsyncIterator[BatchItem]:
+        """The rows that have failed, and those whose fate is unknown, in any order; ``row`` is ``None`` in each.
+
+        Raises:
+            StoreError: The store failed, or an entry cannot be read.
+        """
+        async for name, _, record in self._rows():
+            row = record.row
+            if row is None or row.status not in ("failed", "unknown"):
+                continue
+            outcome = outcomes.loads(row.outcome)
+            error = None if isinstance(outcome, TurnResult) else outcome
+            status: Any = row.status
+            yield BatchItem(name[len(self.prefix) :], None, status, error=error)
+
+    async def retry_failed(self) -> int:
+        """Have all rows that failed done again; see :meth:`Batch.retry_failed`.
+
+        Raises:
+            StoreError: The store failed, or an entry cannot be read.
+        """
+        count = 0
+        async for name, value, record in self._rows():
+            row = record.row
+            if row is None or row.status != "failed":
+                continue
+            again = records.dumps(record._replace(row=Row(row.digest, "open", "")))
+            count += await self._store.swap(name, value, again)  # not where another process was quicker
+        return count
+
+    async def _rows(self) -> AsyncIterator[tuple[str, bytes, Record]]:
+        async for name, value in self._store.entries(self.prefix):
+            yield name, value, records.loads(value)
+
+
+def _head(data: bytes | None) -> Head | None:
+    """Read a head.
+
+    Raises:
+        StoreError: It is none, or one of a later version.
+    """
+    if data is None:
+        return None
+    try:
+        written = orjson.loads(data)
+        if written.pop("v") == VERSION:
+            agent_id, total = written["agent_id"], written["total"]
+            if isinstance(agent_id, str) and (total is None or type(total) is int):
+                return Head(agent_id, total)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        pass
+    raise StoreError("the store's entry of this batch cannot be read: it is none, or of a later version")

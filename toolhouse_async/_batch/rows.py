@@ -1,0 +1,112 @@
+"""Rows, as users give them: their keys and their messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from string import Formatter
+from typing import Any, NamedTuple
+
+from .._turn.heard import key_of
+from .._values.options import check_message
+from ..errors import ConfigurationError
+
+
+class Question(NamedTuple):
+    """A row, and what is asked for it.
+
+    Attributes:
+        key: Its key.
+        row: The row itself.
+        message: What is sent.
+        digest: What stands for that in the store.
+    """
+
+    key: str
+    row: Any
+    message: str
+    digest: str
+
+
+class Questions:
+    """Makes questions of rows, in their order.
+
+    Attributes:
+        count: How many it has made.
+    """
+
+    def __init__(self, key: Callable[[Any, int], str] | None, template: str | None) -> None:
+        """Say how.
+
+        Args:
+            key: Makes a row's key of the row and its index; default the index.
+            template: What a message is made of.
+
+        Raises:
+            ConfigurationError: An argument is wrong.
+        """
+        if key is not None and not callable(key):
+            raise ConfigurationError(f"key must be a function of a row and its index, not {key!r:.80}")
+        if template is not None:
+            _check_template(template)
+        self._key = key
+        self._template = template
+        self._seen: set[int] = set()
+        self.count = 0
+
+    def ask(self, row: Any) -> Question:
+        """The question of the next row.
+
+        Raises:
+            ConfigurationError: The row is none, or does not fit the template; or its key is none, or that of a row
+                before it.
+        """
+        key = self._key_of(row)
+        try:
+            message = self._message(row)
+            check_message(message)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"row {key!r:.200}: {error}") from None
+        self.count += 1
+        return Question(key, row, message, key_of(message))
+
+    def _key_of(self, row: Any) -> str:
+        if self._key is None:
+            return str(self.count)
+        key = self._key(row, self.count)
+        if not isinstance(key, str):
+            raise ConfigurationError(f"key must return a string, not {key!r:.80}, as of row {self.count}")
+        trace = hash(key)  # of 64 bits, not the key itself, so that a million rows take little memory
+        if trace in self._seen:
+            raise ConfigurationError(f"two rows have the key {key!r:.200}; row {self.count} is the second")
+        self._seen.add(trace)
+        return key
+
+    def _message(self, row: Any) -> str:
+        if isinstance(row, str):
+            return row if self._template is None else self._format(self._template, row)
+        if not isinstance(row, Mapping):
+            raise ConfigurationError(f"a row must be a string or a mapping, not {type(row).__name__}")
+        if self._template is None:
+            raise ConfigurationError("a row that is a mapping needs template=, which says what is asked")
+        return self._format(self._template, row)
+
+    @staticmethod
+    def _format(template: str, row: Any) -> str:
+        try:
+            return template.format(row) if isinstance(row, str) else template.format_map(row)
+        except (LookupError, AttributeError, ValueError, TypeError) as error:
+            why = f"{type(error).__name__}: {error}"
+        has = "" if isinstance(row, str) else f"; the row has {', '.join(map(str, row))}"
+        doubled = "; braces that stay are doubled: {{ }}" if '"' in why else ""  # as of JSON in a template
+        raise ConfigurationError(f"it does not fit the template ({why:.300}){has:.300}{doubled}")
+
+
+def _check_template(template: object) -> None:
+    if not isinstance(template, str):
+        raise ConfigurationError(f"template must be a string, not {type(template).__name__}")
+    try:
+        pieces = list(Formatter().parse(template))
+    except ValueError as error:
+        raise ConfigurationError(f"template is no pattern of str.format: {error}") from None
+    if all(field is None for _, field, _, _ in pieces):
+        raise ConfigurationError("template has no field such as {city}, so every row would be asked the same")

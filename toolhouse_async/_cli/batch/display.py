@@ -1,0 +1,101 @@
+"""How far a batch is: live on a terminal, and now and then a line anywhere else."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from ..terminal import make_console, one_line
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ..._values.batches import BatchProgress
+
+__all__ = ["Display", "counted", "paced"]
+
+PAUSE: Final = 30.0
+"""Seconds between lines where there is no terminal."""
+
+
+def counted(progress: BatchProgress) -> str:
+    """Progress in words."""
+    over = progress.done + progress.failed + progress.unknown
+    total = "" if progress.total is None else f" of {progress.total:,}"
+    parts = [f"{over:,}{total} rows: {progress.done:,} done"]
+    parts += [
+        f"{count:,} {what}"
+        for what, count in (("failed", progress.failed), ("unknown", progress.unknown), ("running", progress.running))
+        if count
+    ]
+    return ", ".join(parts)
+
+
+def paced(progress: BatchProgress) -> str:
+    """The rate and the time left in words; empty where there is neither."""
+    rate, left = progress.rate, progress.seconds_left
+    parts = []
+    if rate:
+        parts.append(f"{rate:.1f} rows/s" if rate >= 1 else f"{rate * 60:.1f} rows/min")
+    if left:
+        parts.append(f"{timedelta(seconds=round(left))} left")
+    return ", ".join(parts)
+
+
+class Display:
+    """Shows on stderr how far a batch is, as long as its ``with`` block lasts."""
+
+    def __init__(self) -> None:
+        console = make_console(sys.stderr)
+        self._live: Progress | None = None
+        if console.is_terminal:
+            pace = TextColumn("{task.fields[pace]}")
+            columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), pace
+            self._live = Progress(*columns, console=console, transient=True)
+            self._task = self._live.add_task("", total=None, pace="")
+        self._said_at = time.monotonic()
+        self._warnings = _Warnings(logging.WARNING)
+
+    def __enter__(self) -> Self:
+        logging.getLogger("toolhouse_async").addHandler(self._warnings)
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+        logging.getLogger("toolhouse_async").removeHandler(self._warnings)
+
+    def show(self, progress: BatchProgress) -> None:
+        """Show how far it is now."""
+        if self._live is not None:
+            over = progress.done + progress.failed + progress.unknown
+            trouble = f"{progress.failed:,} failed, {progress.unknown:,} unknown"
+            self._live.update(
+                self._task, completed=over, total=progress.total, description=trouble, pace=paced(progress)
+            )
+        elif time.monotonic() > self._said_at + PAUSE:
+            self._said_at = time.monotonic()
+            self.say(", ".join(filter(None, (counted(progress), paced(progress)))))
+
+    @staticmethod
+    def say(text: str) -> None:
+        """Say something in a line of its own."""
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+
+class _Warnings(logging.Handler):
+    """Says what the library warns of: that the service or the store is away."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name == "toolhouse_async":
+            Display.say(one_line(record.getMessage(), 300))

@@ -1,0 +1,192 @@
+"""Rows of a file, and the file of their answers: CSV with a header, or a JSON value a line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, Final, TypeAlias
+
+import orjson
+
+from ..._batch.rows import Questions
+from ..._values.eventjson import json_text
+from ..._wire.jsontext import loads
+from ...errors import ConfigurationError
+
+__all__ = ["ADDED", "Row", "Rows", "written"]
+
+Row: TypeAlias = "str | dict[str, Any]"
+
+ADDED: Final = ("status", "answer", "error")
+"""The columns that answers add to those of the rows."""
+TEXT: Final = "row"
+"""The column of a row that is a string."""
+
+
+class Rows:
+    """The rows of a file, read anew in each iteration, so that none needs to be kept.
+
+    Attributes:
+        columns: Those of all rows, in the order in which they first come.
+    """
+
+    def __init__(self, path: Path, *, key: str | None, template: str | None) -> None:
+        """Read the file once, to find what is wrong with it before anything is sent.
+
+        Args:
+            path: The file: its name ends in ``.csv`` or ``.jsonl``.
+            key: The column that holds the rows' keys; ``None``: they are numbered.
+            template: What messages are made of.
+
+        Raises:
+            ConfigurationError: It cannot be read, or a row is none or does not fit.
+        """
+        if kind_of(path) is None:
+            raise ConfigurationError(f"{path.name!r:.200} is neither .csv nor .jsonl")
+        self._path = path
+        self._key = key
+        questions = Questions(None if key is None else self.key_of, template)
+        columns: dict[str, None] = {}
+        for row in self:
+            if template is None and isinstance(row, dict):
+                column = next(iter(row), "column")
+                raise ConfigurationError(f"--template says what is asked: --template '… {{{column}}}'")
+            questions.ask(row)
+            columns.update(dict.fromkeys(row if isinstance(row, dict) else (TEXT,)))
+        clash = [name for name in ADDED if name in columns]
+        if clash:
+            raise ConfigurationError(
+                f"{path.name!r:.200} has a column {clash[0]!r} already, which the answers have too"
+            )
+        self.columns = tuple(columns)
+        self._count = questions.count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Row]:
+        name = self._path.name
+        try:
+            if kind_of(self._path) == "csv":
+                with self._path.open(encoding="utf-8-sig", newline="") as table:
+                    yield from _csv_rows(table, name)
+            else:
+                with self._path.open("rb") as lines:
+                    yield from _json_rows(lines, name)
+        except OSError as error:
+            why = error.strerror or error
+        else:
+            return
+        raise ConfigurationError(f"{name!r:.200} cannot be read: {why}")
+
+    def key_of(self, row: Row, index: int) -> str:
+        """The key of a row.
+
+        Raises:
+            ConfigurationError: It has none.
+        """
+        if not isinstance(row, dict) or self._key is None or row.get(self._key) in (None, ""):
+            raise ConfigurationError(f"row {index} has nothing in the column {self._key!r:.200}, which is its key")
+        value = row[self._key]
+        return value if isinstance(value, str) else json_text(value)
+
+
+def kind_of(path: Path) -> str | None:
+    """How a file is written, by its name; ``None`` if that does not say."""
+    return {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}.get(path.suffix.lower())
+
+
+def _csv_rows(file: IO[str], name: str) -> Iterator[Row]:
+    reader = csv.DictReader(file, restval="", strict=True)
+    number = 0
+    try:
+        for number, row in enumerate(reader, 1):
+            if None in row:
+                raise ConfigurationError(f"{name!r:.200}: row {number} has more cells than the header")
+            yield row
+    except (csv.Error, UnicodeDecodeError) as error:
+        why = str(error)
+    else:
+        return
+    raise ConfigurationError(f"{name!r:.200}: row {number + 1} cannot be read: {why:.200}")
+
+
+def _json_rows(file: IO[bytes], name: str) -> Iterator[Row]:
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        try:
+            row = loads(line)
+        except ValueError as error:
+            why = f"is no JSON: {error}"
+        else:
+            if isinstance(row, str | dict):
+                yield row
+                continue
+            why = f"is {type(row).__name__}; it must be an object or a string"
+        raise ConfigurationError(f"{name!r:.200}: line {number} {why:.200}")
+
+
+@contextmanager
+def written(path: Path, columns: tuple[str, ...]) -> Generator[Answers]:
+    """Write a file whole or not at all: it takes its name at the end of the block, unless that is left by an error.
+
+    Args:
+        path: The file: its name ends in ``.csv`` or ``.jsonl``.
+        columns: Those of the rows; the answers' follow them.
+
+    Raises:
+        ConfigurationError: It cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        try:
+            with draft.open("w", encoding="utf-8", newline="") as file:
+                yield Answers(file, kind_of(path) or "", (*columns, *ADDED))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                draft.unlink()
+            raise
+    except OSError as error:
+        why = error.strerror or error
+    else:
+        return
+    raise ConfigurationError(f"{str(path)!r:.200} cannot be written: {why}")
+
+
+class Answers:
+    """A file of answers, row by row."""
+
+    def __init__(self, file: IO[str], kind: str, columns: Iterable[str]) -> None:
+        self._file = file
+        self._table = csv.DictWriter(file, list(columns), restval="") if kind == "csv" else None
+        if self._table is not None:
+            self._table.writeheader()
+
+    def add(self, row: Row, added: Mapping[str, Any]) -> None:
+        """Add a row with what became of it."""
+        whole: dict[str, Any] = {**(row if isinstance(row, dict) else {TEXT: row}), **added}
+        if self._table is None:
+            self._file.write(f"{_line(whole)}\n")
+        else:
+            self._table.writerow({name: _cell(value) for name, value in whole.items()})
+
+
+def _line(value: Any) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        return json.dumps(value)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json_text(value)

@@ -1,0 +1,1 @@
+"""``toolhouse-async chat``: a conversation in the terminal."""

@@ -1,0 +1,1 @@
+"""``toolhouse-async history``, ``status``, ``wait`` and ``reconcile``: what became of a conversation."""

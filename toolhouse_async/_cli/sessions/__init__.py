@@ -1,0 +1,1 @@
+"""``toolhouse-async sessions``: the keys that a store holds."""

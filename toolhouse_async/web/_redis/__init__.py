@@ -1,0 +1,1 @@
+"""A hub on a Redis server, for any number of processes."""
