@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from docutils.nodes import Element
     from sphinx.addnodes import pending_xref
     from sphinx.application import Sphinx
+    from sphinx.config import Config
     from sphinx.environment import BuildEnvironment
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
@@ -34,7 +35,7 @@ extensions = [
     "shape_table",
     "turn_table",
 ]
-exclude_patterns = ["_build", "_ext"]
+exclude_patterns = ["_build", "_ext", "_templates"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -49,8 +50,19 @@ nitpick_ignore_regex = [(r"py:.*", r"(?!toolhouse_async).*"), (r"py:.*", r".*\.[
 
 html_theme = "furo"
 html_static_path = ["_static"]
-html_css_files = ["copy.css"]
-html_title = f"{project} {release}"
+html_css_files = ["pages.css"]
+templates_path = ["_templates"]
+html_sidebars = {
+    "**": [
+        "sidebar/brand.html",
+        "sidebar/search.html",
+        "sidebar/scroll-start.html",
+        "sidebar/navigation.html",
+        "sidebar/versions.html",
+        "sidebar/scroll-end.html",
+    ]
+}
+python_maximum_signature_line_length = 88
 
 
 EVENT = "~toolhouse_async.events.Event"
@@ -103,7 +115,13 @@ def shorten_types(app: Sphinx, what: str, name: str, obj: object, options: objec
     lines[:] = shortened
 
 
+def say_the_version(app: Sphinx, config: Config) -> None:
+    """Have the title say the version, also one that the build is told (``-D release=…``)."""
+    config.html_title = f"{project} {config.release}"
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("config-inited", say_the_version)
     app.connect("autodoc-process-signature", shorten_signature)
     app.connect("autodoc-process-docstring", shorten_types, priority=900)  # when napoleon has read it
     app.connect("autodoc-process-bases", show_public_bases)

@@ -36,6 +36,8 @@ def _section(command: Described) -> nodes.section:
     )
     section += nodes.literal_block(text=command.usage, language="text")
     section += [nodes.paragraph("", "", *_inline(paragraph)) for paragraph in command.paragraphs]
+    if command.example:
+        section += nodes.literal_block(text=command.example, language="sh")
     if command.commands:
         section += _table(("command", "what it does"), command.commands)
     section += _table(("option", "what it means"), command.options)

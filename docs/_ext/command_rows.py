@@ -20,6 +20,7 @@ class Described:
         name: The words by which it is called.
         usage: Its usage, without the word for it.
         paragraphs: What it does.
+        example: A line that shows how it is called; empty without one.
         options: Each option with what it means, and each argument of which that is said.
         commands: The names of its own commands, each with what it does in a sentence.
     """
@@ -27,6 +28,7 @@ class Described:
     name: str
     usage: str
     paragraphs: tuple[str, ...]
+    example: str
     options: tuple[tuple[str, str], ...]
     commands: tuple[tuple[str, str], ...]
 
@@ -41,8 +43,15 @@ def described(command: click.Command = commands, parent: click.Context | None = 
         name=context.command_path,
         usage=command.get_usage(context).removeprefix("Usage: "),
         paragraphs=tuple(" ".join(part.split()) for part in (command.help or "").split("\n\n")),
+        example=_example(command.epilog or ""),
         options=tuple((names, " ".join(says.split())) for names, says in filter(None, records) if says),
         commands=tuple((name, each.get_short_help_str(10_000)) for name, each in sorted(own.items())),
     )
     for each in own.values():
         yield from described(each, context)
+
+
+def _example(epilog: str) -> str:
+    """The line below ``Example:`` in what stands below a command's help."""
+    _, _, below = epilog.partition("Example:")
+    return below.strip()

@@ -24,13 +24,15 @@ FONT: Final = 13
 LINE: Final = 16
 LETTER: Final = 0.65 * FONT
 """The mean width of a letter; words of the fonts in use stay below it (DejaVu Sans and Verdana are the widest)."""
+SMALLEST: Final = 12
+"""Pixels of a letter on a narrow page; it is scrolled sideways there."""
 BOX: Final = 2 * COLUMN - GAP
 SIDE: Final = MARGIN + BOX / 2
 """From the edge of the picture to the first column."""
 
 STYLE: Final = """
 .turn-table-scroll { overflow-x: auto; }
-.turn-table { width: 100%; min-width: 720px; height: auto; font: 13px var(--font-stack, sans-serif); }
+.turn-table { width: 100%; height: auto; font: 13px var(--font-stack, sans-serif); }
 .turn-table rect { fill: var(--color-background-secondary, #f8f9fb); stroke: var(--color-brand-primary, #0a4bff); }
 .turn-table line.state { stroke: var(--color-background-border, #ddd); }
 .turn-table path { stroke: var(--color-brand-primary, #0a4bff); fill: none; stroke-width: 1.6; }
@@ -48,7 +50,8 @@ def draw(table: Mapping[tuple[State, Signal], State]) -> str:
     head = MARGIN + 2 * (box + GAP)
     width, height = 2 * SIDE + COLUMN * (len(x) - 1), head + ROW * len(table) + 2 * MARGIN
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="turn-table" viewBox="0 0 {width} {height}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="turn-table" viewBox="0 0 {width} {height}" '
+        f'style="min-width: {width * SMALLEST / FONT:.0f}px" role="img" '
         'aria-label="The states of a turn and the transitions between them; the table below has the same">',
         f"<style>{STYLE}</style>",
     ]

@@ -1,19 +1,32 @@
-"""The code blocks of README.md and the documentation, and what the comment above each says of it.
+"""The code blocks of README.md, documentation and skills for coding agents, and what the comment above each says of it.
 
 A comment directly above a block says how it is tested; without one, a Python or shell block fails the tests:
 
 - ``example: SETUP`` - run as the body of an async function, with the names that a setup of ``setups.py`` gives;
-- ``program: SETUP`` - run as a program of its own, against that setup;
+- ``program: SETUP`` - a complete program: run in a process of its own against the workers of ``test_examples.py`` where
+  the setup is ``analyst``, and against any other setup as the body of an async function, where time is virtual;
 - ``pytest`` - run by pytest; every test in it must pass;
 - ``file: NAME`` - a program of the tutorial, see ``test_tutorial.py``;
 - ``web: STEP``, ``web-change: STEP``, ``web-server``, ``web-serve`` - the tutorial's chat in the browser, with
   ``page: STEP`` and ``page-change: STEP`` for its page, see ``tests/chat/test_tutorial.py``;
 - ``framework: NAME``, ``served``, ``asked``, ``default-nginx``, ``sticky-nginx`` - a server in a web framework, the
   command that serves it, requests to it, and nginx before it, see ``tests/web/frameworks`` and ``test_fastapi.py``;
-- ``before: WHAT``, ``after: WHAT`` - the same function by another library and by this one, see ``test_migrate.py``;
+- ``page-server`` - a server with a page of its own, see ``test_web.py``;
+- ``websocket``, ``fastapi-test`` - a part of the application for FastAPI, and its test, see ``test_fastapi.py``;
+- ``before: WHAT``, ``after: WHAT`` - the same function by another library and by this one, see ``test_migrate.py``
+  and ``test_skills.py``;
+- ``gateway: WHAT``, ``gateway-serve`` - the endpoint for OpenAI's clients, such clients, and the command that serves
+  it, see ``test_openai_gateway.py``;
 - ``openai: WHAT`` - the same by openai-python, run by ``test_openai.py`` against a service of its own;
+- ``agents: NAME`` - an agent with a tool of ours in that framework, run by ``tests/frameworks``;
+- ``recipe: NAME`` - what a page tries of its file in ``docs/examples``, run by the tests of that name in
+  ``tests/frameworks``;
+- ``redis-rights`` - rights on a Redis server, which ``tests/web/test_redis_hub.py`` makes do with;
 - ``fragment`` - shows a form and cannot run; it must compile;
 - ``shell`` - run by bash; ``server`` - the emulator, started for the tutorial;
+- ``chat``, with ``recorded`` - the chat on a terminal, and what it shows; ``operator: CASE`` - what somebody on call
+  types, one after the other: see ``test_operating.py``;
+- ``mcp-server`` - the server of MCP, started by ``tests/mcp/processes/test_page.py``;
 - ``install``, ``demo-command``, ``test-command`` - installs something: the extras that it names must exist;
 - ``output`` - on a block of text: what the block before it prints, with ``...`` for what varies.
 """
@@ -28,7 +41,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/[!_]*.md"))]
+SKILLS = sorted((ROOT / "toolhouse_async/skills").glob("*/SKILL.md"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/[!_]*.md")), *SKILLS]
 PAGES = [page for page in PAGES if "_build" not in page.parts]
 
 MARK = re.compile(r"<!-- (?P<kind>[a-z-]+)(?:: (?P<argument>[^>]+))? -->\n?")

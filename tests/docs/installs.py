@@ -20,6 +20,7 @@ from markdown_it import MarkdownIt
 from .blocks import PAGES, ROOT
 
 PACKAGE = "toolhouse-async"
+VERSION = re.findall('__version__ = "(.+)"', (ROOT / "toolhouse_async/_version.py").read_text("utf-8"))[0]
 EVERY_PAGE = (*PAGES, ROOT / "CONTRIBUTING.md")
 ALONE = "."
 """What is installed where a page has said nothing yet."""
@@ -27,10 +28,16 @@ PROGRAMS = ("nox", "pytest", "python", "sphinx-build", PACKAGE, "uvicorn")
 """Commands that an environment has to hold."""
 OTHERS = ("apt-get", "bash", "curl", "nginx", "pip", "pipx", "uv", "poetry", "pdm", "conda", "npm", "brew")
 """Further first words by which a command in the text is told from a name."""
+OWN = ("app",)
+"""What pages call the module of their program."""
 SHELL = ("sh", "bash", "shell", "console")
 MENTIONS = {
+    ("docs/how-to/choose.md", "toolhouse-async chat"): "command-line.md",
     ("docs/how-to/choose.md", "toolhouse-async demo"): "command-line.md",
     ("docs/how-to/choose.md", "toolhouse-async emulator"): "command-line.md",
+    ("docs/how-to/choose.md", "toolhouse-async mcp"): "mcp.md",
+    ("docs/how-to/choose.md", "toolhouse-async sessions"): "stuck-job.md",
+    ("docs/how-to/stuck-job.md", "toolhouse-async run"): "command-line.md",
 }
 """Commands that a page only speaks of, and the page that it sends its readers to for them."""
 
@@ -54,7 +61,7 @@ class Install:
         """What to give pip: the folder where it is installed as it is, else the built wheel in its place."""
         found = ["-e"] * self.editable
         for requirement in self.requirements:
-            ours = re.fullmatch(rf"(?:\.|{PACKAGE})(\[[a-z,-]+\])?", requirement)
+            ours = re.fullmatch(rf"(?:\.|{PACKAGE})(\[[a-z,-]+\])?(?:=={re.escape(VERSION)})?", requirement)
             if ours is None:
                 found.append(requirement)
             elif self.editable:
@@ -173,7 +180,7 @@ class _Reader:
     def _fence(self, language: str, text: str, place: str) -> None:
         if language == "python":
             self._code = text
-            if imports := imports_of(text):
+            if imports := imports_of(text, OWN):
                 self.steps.append(Step(place, self._install, imports=imports))
         elif language.startswith("{literalinclude}"):
             self.steps += example_steps(self._folder / language.partition("}")[2].strip(), self._install)

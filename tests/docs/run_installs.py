@@ -150,14 +150,27 @@ def on_free_port(words: list[str]) -> list[str]:
 
 
 def toolhouse_async(it: Environment, words: list[str], folder: Path) -> None:
-    """The command line: one turn against the emulator, a demonstration, or a server."""
+    """The command line: one turn against the emulator, a demonstration, a server, or the help of what needs a run."""
     program = it.program("toolhouse-async")
-    if words[0] == "run":
+    if words[:2] == ["batch", "run"]:
+        rows = "city,country\nGraz,Austria\n"  # of the file that the page has made before
+        (folder / words[2]).write_text(rows, "utf-8")
         with serving(program, "emulator", "--port", "0", folder=folder) as url:
             run(program, *words, folder=folder, TOOLHOUSE_BASE_URL=url)
-    elif words[0] == "emulator" or "--web" in words:
+    elif words[0] == "run":
+        with serving(program, "emulator", "--port", "0", folder=folder) as url:
+            run(program, *words, folder=folder, TOOLHOUSE_BASE_URL=url)
+    elif words[0] in ("emulator", "serve-openai") or {"--web", "--http"} & set(words):
         with serving(program, *on_free_port(words), folder=folder) as url:
             ask(url)
+    elif words[0] in ("chat", "history", "reconcile", "status", "wait"):  # about runs that the page has made
+        run(program, words[0], "--help", folder=folder)
+    elif words[0] == "sessions":
+        store = (
+            "import asyncio; from toolhouse_async.stores import SQLiteSessionStore as S; asyncio.run(S('s').read(''))"
+        )
+        run(it.program("python"), "-c", store, folder=folder)
+        run(program, "sessions", "--store", "s", "list", folder=folder)
     else:
         run(program, *words, folder=folder)
 

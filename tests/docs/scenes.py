@@ -19,7 +19,7 @@ from .blocks import marked
 from .setups import AGENT_ID
 
 PAGES = ("docs/how-to/many-messages.md", "docs/how-to/pipelines.md")
-BLOCKS = [block for block in marked("example") if block.place.startswith(PAGES)]
+BLOCKS = [block for block in (*marked("example"), *marked("program")) if block.place.startswith(PAGES)]
 QUESTION = "Will tulips be dear?"
 LONG = 100_000.0
 """Seconds that no example waits."""

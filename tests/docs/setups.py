@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -11,9 +13,12 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from tests.support.redis_server import RedisServer, find_redis
+from tests.support.stores import running_postgres
 from toolhouse_async import AsyncToolhouse, ErrorEvent, UnknownEvent
 from toolhouse_async.testing import WorkerContext, WorkerEvent, WorkersEmulator
 from toolhouse_async.testing.workers import echo
+from toolhouse_async.web import HubTurn, RedisTurnHub
 
 AGENT_ID = "your-worker"
 JOB_SECONDS = 40.0
@@ -42,6 +47,11 @@ def analyst(seconds: float) -> Callable[[WorkerContext], AsyncIterator[WorkerEve
 async def picky(ctx: WorkerContext) -> AsyncIterator[WorkerEvent]:
     """A worker that does not like empty messages."""
     yield ctx.text(f"You asked: {ctx.message}") if ctx.message else ErrorEvent("nothing was asked")
+
+
+async def forgetful(ctx: WorkerContext) -> AsyncIterator[WorkerEvent]:
+    """A worker that gives JSON when it is asked a second time."""
+    yield ctx.text(OUTLIERS if "Your last answer" in (ctx.message or "") else "Rows 17 and 230 stand out.")
 
 
 async def custom(ctx: WorkerContext) -> AsyncIterator[WorkerEvent]:
@@ -118,6 +128,50 @@ async def questions() -> AsyncIterator[Names]:
 
 
 @asynccontextmanager
+async def with_postgres() -> AsyncIterator[Names]:
+    """A PostgreSQL server that the environment names."""
+    with running_postgres() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATABASE_URL", server.dsn)
+        loop: Any = asyncio.get_running_loop()
+        with loop.real_time():
+            async with serving(analyst(JOB_SECONDS)) as names:
+                yield names
+
+
+@asynccontextmanager
+async def redis(worker: Any = echo) -> AsyncIterator[Names]:
+    """A Redis server, in real time."""
+    loop: Any = asyncio.get_running_loop()
+    folder = Path(tempfile.mkdtemp(prefix="redis"))
+    server = RedisServer(find_redis(), folder)
+    try:
+        server.start()
+        with loop.real_time():
+            async with serving(worker) as names:
+                yield {**names, "REDIS_URL": server.url}
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
+
+
+@asynccontextmanager
+async def orphaned() -> AsyncIterator[Names]:
+    """A turn on a Redis server whose process is gone."""
+    async with redis(says("Prices will fall.", between=1)) as names:
+        async with RedisTurnHub(names["REDIS_URL"], lease=0.2) as hub:
+            question = "Will tulips be dear?"
+            running = await hub.start("ada", names["toolhouse"].stream(AGENT_ID, question), note=question)
+            await anext(running.follow())
+            while not (standing := await hub._server.get("ada")) or not standing.count:
+                await asyncio.sleep(0.02)  # what it has said is written
+            await hub._watch.aclose()
+            hub._publishers["ada"].task.cancel()
+            while isinstance(turn := await hub.get("ada"), HubTurn) or not (turn and turn.is_over):
+                await asyncio.sleep(0.05)
+        yield names
+
+
+@asynccontextmanager
 async def nothing() -> AsyncIterator[Names]:
     """An example that brings everything itself."""
     yield {}
@@ -130,10 +184,15 @@ SETUPS: dict[str, Setup] = {
     "cut": lambda: serving(echo, method="POST", cut="rst", cut_after=70),
     "detached": detached,
     "first-lost": lambda: serving(echo, method="POST", cut="fin"),
+    "forgetful": lambda: serving(forgetful),
+    "long-job": lambda: serving(analyst(JOB_SECONDS)),
     "lost": lambda: serving(echo, method="PUT", cut="fin", accept=True),
     "nothing": nothing,
+    "orphaned": orphaned,
     "picky": lambda: serving(picky),
+    "postgres": with_postgres,
     "questions": questions,
+    "redis": redis,
     "setting": lambda: serving(echo),
     "team": lambda: serving(TEAM),
     "unavailable": lambda: serving(echo, status=503, times=None),

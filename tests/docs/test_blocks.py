@@ -13,10 +13,24 @@ from .setups import SETUPS
 
 KINDS = {
     "python": {
-        *{"after", "before", "example", "file", "fragment"},
-        *{"framework", "openai", "program", "pytest", "web", "web-change"},
+        *{"after", "agents", "before", "example", "fastapi-test", "file", "fragment"},
+        *{"framework", "gateway", "openai", "page-server", "program", "pytest", "recipe", "web", "web-change"},
+        "websocket",
     },
-    "sh": {"asked", "demo-command", "install", "server", "shell", "test-command", "web-serve", "web-server"},
+    "sh": {
+        "asked",
+        "chat",
+        "demo-command",
+        "gateway-serve",
+        "install",
+        "mcp-server",
+        "operator",
+        "server",
+        "shell",
+        "test-command",
+        "web-serve",
+        "web-server",
+    },
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
@@ -46,7 +60,7 @@ def test_a_fragment_compiles(block: Block) -> None:
 
 @pytest.mark.parametrize("block", [*marked("install"), *marked("demo-command"), *marked("test-command")], ids=str)
 def test_what_is_installed_exists(block: Block) -> None:
-    extras = re.findall(r"\[([a-z,-]+)\]", block.code)
+    extras = re.findall(r"(?:\.|toolhouse-async)\[([a-z,-]+)\]", block.code)  # ours, not those of others
     assert "pip install" in block.code
     assert {name for extra in extras for name in extra.split(",")} <= PROJECT["optional-dependencies"].keys()
 

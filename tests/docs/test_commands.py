@@ -52,7 +52,7 @@ def test_every_command_is_described_once(rows: ModuleType) -> None:
 def test_a_description_is_that_of_the_help(rows: ModuleType) -> None:
     for each in rows.described():
         text = helped(*each.name.split()[1:])
-        said = [each.usage, *each.paragraphs, *(part for option in each.options for part in option)]
+        said = [each.usage, *each.paragraphs, each.example, *(part for option in each.options for part in option)]
         assert [part for part in said if part not in text] == []
         assert set(re.findall(r"--[a-z][a-z-]*", text)) == set(
             re.findall(r"--[a-z][a-z-]*", " ".join(word for option in each.options for word in option))

@@ -38,15 +38,27 @@ def check_output(block: Block, printed: str) -> None:
         pytest.fail(f"{block}: the page says\n{block.output}\nand it prints\n{printed}", pytrace=False)
 
 
-@pytest.mark.parametrize("block", marked("example"), ids=str)
+IN_A_PROCESS = [block for block in marked("program") if block.argument == "analyst"]
+"""Programs that run by the clock; the others meet faults or long waits, and run on virtual time."""
+ON_OUR_LOOP = [block for block in marked("program") if block not in IN_A_PROCESS]
+RUN = "\nasyncio.run(main())\n"
+
+
+@pytest.mark.parametrize("block", [*marked("example"), *ON_OUR_LOOP], ids=str)
 async def test_an_example_runs(
     block: Block, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code = compile(block.code, block.place, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    text = block.code
+    if block.kind == "program":
+        assert block.output is not None
+        assert text.endswith(RUN)
+        text = text.replace(RUN, "\nawait main()\n")
+    code = compile(text, block.place, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     module = ModuleType("example")  # classes look for the module that they are defined in
     monkeypatch.setitem(sys.modules, module.__name__, module)
     async with SETUPS[block.argument]() as names:
-        vars(module).update(names)
+        if block.kind == "example":
+            vars(module).update(names)
         capsys.readouterr()
         await eval(code, vars(module))
     check_output(block, capsys.readouterr().out)
@@ -58,7 +70,11 @@ def service(toolhouse_emulator: RunningEmulator) -> dict[str, str]:
     toolhouse_emulator.worker(AGENT_ID)(analyst(REAL_JOB_SECONDS))
     toolhouse_emulator.worker("echo")(echo)
     toolhouse_emulator.worker("csv-analyst")(csv_analyst)
-    return environment(TOOLHOUSE_BASE_URL=toolhouse_emulator.url, TOOLHOUSE_API_KEY="key-of-the-example")
+    return environment(
+        TOOLHOUSE_BASE_URL=toolhouse_emulator.url,
+        TOOLHOUSE_API_KEY="key-of-the-example",
+        XDG_STATE_HOME=str(Path.cwd() / "state"),  # the chat keeps its last conversation there
+    )
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -68,20 +84,32 @@ def environment(**changes: str) -> dict[str, str]:
     return {**kept, "PATH": path, "PYTHONIOENCODING": "utf-8", **changes}
 
 
-@pytest.mark.parametrize("block", marked("program"), ids=str)
+@pytest.mark.parametrize("block", IN_A_PROCESS, ids=str)
 def test_a_program_runs(block: Block, service: dict[str, str]) -> None:
-    Path("program.py").write_text(block.code, "utf-8")
+    assert block.output is not None
+    check_output(block, printed_by(block.code, service))
+
+
+def test_the_readmes_program_runs_with_the_emulators_analyst(service: dict[str, str]) -> None:
+    (block,) = (block for block in marked("program") if block.place.startswith("README.md"))
+    printed = printed_by(block.code.replace(AGENT_ID, "csv-analyst"), {**service, "TOOLHOUSE_API_KEY": ""})
+    assert printed.count("[job ") == 2
+    assert printed.endswith("\n[]\n")  # no penguin stands out
+
+
+def printed_by(program: str, env: dict[str, str]) -> str:
+    """What a program prints that ends well and warns of nothing."""
+    Path("program.py").write_text(program, "utf-8")
     done = subprocess.run(
         [sys.executable, "-W", "error", "program.py"],
-        env=service,
+        env=env,
         capture_output=True,
         encoding="utf-8",
         timeout=50,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert block.output is not None
-    check_output(block, done.stdout)
+    return done.stdout
 
 
 def test_the_tests_pass(pytester: pytest.Pytester) -> None:

@@ -20,9 +20,10 @@ import pytest
 import uvicorn
 from attrs import define
 from fastapi import FastAPI, Request
+from fastapi.encoders import jsonable_encoder
 
 from tests.web.support import read_sse, words
-from toolhouse_async import ErrorEvent
+from toolhouse_async import ErrorEvent, TurnStarted
 from toolhouse_async.testing import RunningEmulator, WorkersEmulator
 from toolhouse_async.testing.workers import echo
 
@@ -33,6 +34,8 @@ from .test_examples import check_output, environment
 (BLOCK,) = [block for block in marked("framework") if block.argument == "fastapi"]
 (SERVED,) = [block for block in marked("served") if block.place.startswith("docs/how-to/fastapi.md")]
 (ASKED,) = marked("asked")
+(WEBSOCKET,) = marked("websocket")
+(TEST,) = marked("fastapi-test")
 PAGE = (ROOT / "docs/how-to/fastapi.md").read_text("utf-8")
 LONG = 100.0
 both = pytest.mark.parametrize("path", ["/answer", "/stream"])
@@ -320,3 +323,115 @@ def test_the_application_is_served_as_the_page_says(toolhouse_emulator: RunningE
             check_output(ASKED, asked.stdout)
         process.terminate()
         assert "Application shutdown complete" in process.stderr.read()
+
+
+class Browser:
+    """Speaks to the application over a WebSocket, as a server passes that on."""
+
+    def __init__(self, app: FastAPI, state: Any) -> None:
+        scope = {"type": "websocket", "path": "/chat", "query_string": b"", "headers": [], "state": dict(state or {})}
+        self._heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.has_left = False
+        self.serving = asyncio.create_task(app(scope, self._told.get, self._hear))  # type: ignore[arg-type]
+        self._told.put_nowait({"type": "websocket.connect"})
+
+    async def _hear(self, message: Any) -> None:
+        if self.has_left:
+            raise OSError("it has left")
+        self._heard.put_nowait(message)
+
+    def say(self, text: str) -> None:
+        self._told.put_nowait({"type": "websocket.receive", "text": text})
+
+    def leave(self) -> None:
+        self.has_left = True
+        self._told.put_nowait({"type": "websocket.disconnect", "code": 1001})
+
+    async def hear(self, until: str) -> list[Any]:
+        events: list[Any] = []
+        while not events or events[-1]["event"] != until:
+            message = await self._heard.get()
+            if message["type"] == "websocket.send":
+                events.append(json.loads(message["text"]))
+        return events
+
+
+@asynccontextmanager
+async def browser(app: FastAPI, worker: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Browser, Any]]:
+    module = sys.modules["application"]
+    exec(compile(WEBSOCKET.code, WEBSOCKET.place, "exec", dont_inherit=True), vars(module))
+    emulator = WorkersEmulator(on_disconnect="stop")
+    emulator.worker(AGENT_ID)(worker)
+    async with emulator.serve() as service:
+        monkeypatch.setenv("TOOLHOUSE_BASE_URL", service.url)
+        monkeypatch.setenv("TOOLHOUSE_API_KEY", "")
+        async with app.router.lifespan_context(app) as state:
+            yield Browser(app, state), service
+
+
+async def test_a_conversation_over_a_websocket(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with browser(app, echo, monkeypatch) as (it, service):
+        it.say("one two")
+        it.say("three")
+        said = "".join(event.get("text", "") for event in await it.hear("TurnCompleted"))
+        said += "".join(event.get("text", "") for event in await it.hear("TurnCompleted"))
+        assert said == "one twothree"
+        it.leave()
+        await it.serving
+        assert [request.method for request in service.accepted] == ["POST", "PUT"]
+
+
+@pytest.mark.parametrize("closes", [True, False], ids=["silent", "speaking"])
+async def test_a_websocket_that_leaves_ends_its_turn(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch, closes: bool
+) -> None:
+    slow = Slow()
+
+    async def talkative(ctx: Any) -> AsyncIterator[Any]:
+        while True:
+            yield ctx.text("word ")
+            await asyncio.sleep(0.01)
+
+    async with browser(app, slow.worker if closes else talkative, monkeypatch) as (it, service):
+        it.say("one two")
+        await it.hear("TextDelta")
+        it.leave()
+        await it.serving
+        await settle()
+        assert service.connections == 0
+
+
+def test_the_applications_own_test_passes(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(app=BLOCK.code, test_app=TEST.code)
+    pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", timeout=50).assert_outcomes(passed=1)
+
+
+@both
+async def test_what_went_wrong_is_in_the_log_alone(
+    app: FastAPI, path: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["application"], "AGENT_ID", "nobody")
+    async with (
+        site(app, echo) as it,
+        aiohttp.ClientSession(it.url) as client,
+        client.post(path, json={"question": "one two"}) as answer,
+    ):
+        told = await answer.text()
+    assert "NotFoundError" in told
+    assert "base_url" not in told
+    assert "check base_url and the agent id" in caplog.text
+
+
+def test_a_result_that_an_endpoint_returns_is_refused_in_the_words_of_the_other_page() -> None:
+    heading = "## FastAPI: “vars() argument must have __dict__ attribute”"
+    assert heading in (ROOT / "docs/how-to/troubleshooting.md").read_text("utf-8")
+    with pytest.raises(ValueError, match=re.escape(heading.partition("“")[2].rstrip("”"))):
+        jsonable_encoder(TurnStarted("a", "r"))
+
+
+def test_a_state_without_its_lifespan_is_told_in_the_words_of_the_other_page(app: FastAPI) -> None:
+    heading = "## FastAPI: “'State' object has no attribute 'toolhouse'”"
+    assert heading in (ROOT / "docs/how-to/troubleshooting.md").read_text("utf-8")
+    with pytest.raises(AttributeError, match=heading.partition("“")[2].rstrip("”")):
+        _ = Request({"type": "http"}).state.toolhouse

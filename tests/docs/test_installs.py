@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from .blocks import ROOT
 from .installs import (
     EVERY_PAGE,
     MENTIONS,
+    VERSION,
     Install,
     Step,
     all_steps,
@@ -60,6 +63,27 @@ def test_every_file_of_the_examples_is_on_a_page() -> None:
 
 def test_every_command_can_be_tried() -> None:
     assert {Path(step.command[0]).name for step in STEPS if step.command} == DRIVERS.keys()
+
+
+def extras_of(requirements: tuple[str, ...]) -> set[str]:
+    """The extras that lines install, with all that these bring."""
+    named = {extra for each in requirements for extra in re.findall(r"[a-z-]+", "".join(re.findall(r"\[.*\]", each)))}
+    every = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    brought = {
+        extra
+        for name in named
+        for extra in extras_of(tuple(each for each in every[name] if each.startswith("toolhouse-async[")))
+    }
+    return named | brought
+
+
+def test_the_command_line_is_installed_where_it_is_run() -> None:
+    needs = {"mcp": "mcp", "serve-openai": "serve"}
+    runs = [step for step in STEPS if step.command and Path(step.command[0]).name == "toolhouse-async"]
+    assert len(runs) > 10
+    for step in runs:
+        needed = "chat" if "--web" in step.command else needs.get(step.command[1], "cli")
+        assert needed in extras_of(step.install.requirements), f"{step.place}: {' '.join(step.command)}"
 
 
 @pytest.mark.parametrize(("page", "command"), MENTIONS)
@@ -151,6 +175,8 @@ def test_an_option_that_nobody_knows_is_an_error(line: str) -> None:
 
 def test_what_is_built_is_installed_but_where_the_folder_is() -> None:
     assert Install((".[chat]", "x>=1")).arguments("/w.whl", "/f") == ["toolhouse-async[chat] @ file:///w.whl", "x>=1"]
+    this, other = f"toolhouse-async=={VERSION}", "toolhouse-async==0.9"
+    assert Install((this, other)).arguments("/w.whl", "/f") == ["toolhouse-async @ file:///w.whl", other]
     assert Install(("toolhouse-async",)).arguments("/w.whl", "/f") == ["toolhouse-async @ file:///w.whl"]
     assert Install((".[cli]",), editable=True).arguments("/w.whl", "/f") == ["-e", "/f[cli]"]
     assert Install(("httpx",)).arguments("/w.whl", "/f") == ["httpx"]

@@ -18,7 +18,9 @@ from .setups import AGENT_ID, analyst
 REAL_TIME = True  # httpx brings an event loop's helpers of its own, and the old loops wait by the clock
 
 Ask: TypeAlias = Callable[[str, str, str, str], Awaitable[str]]
-CODE = {(block.kind, block.argument): block.code for kind in ("before", "after") for block in marked(kind)}
+PAGE = "docs/how-to/migrate.md"
+BLOCKS = [block for block in (*marked("before"), *marked("after")) if block.place.startswith(PAGE)]
+CODE = {(block.kind, block.argument): block.code for block in BLOCKS}
 
 
 def program(kind: str, what: str) -> Ask:

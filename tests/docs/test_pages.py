@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import logging
 import re
 import sys
 from itertools import pairwise
@@ -10,11 +12,12 @@ from pathlib import Path
 import pytest
 
 import toolhouse_async
-from tests.test_imports import IMPORTS, ONLY_IN
+from tests.test_imports import ONLY_IN, imports
 from tests.wire.services import EXAMPLES
-from toolhouse_async import EventDecoder, errors, events, manager, stores, testing, web
+from toolhouse_async import EventDecoder, errors, events, manager, observe, otel, stores, testing, tools, web
 from toolhouse_async._turn.table import State
 from toolhouse_async._wire.shapes import TABLE
+from toolhouse_async.observe import LINES
 
 from .blocks import PAGES, ROOT
 
@@ -36,7 +39,7 @@ def rows(page: str, heading: str) -> list[list[list[str]]]:
 
 def test_the_table_of_imports_is_that_of_the_tests() -> None:
     written = {library: tuple(places) for (library,), places in rows("explanation/architecture.md", "library")}
-    imported = {each.library for each in IMPORTS}
+    imported = {each.library for each in imports() if not each.for_types_only}
     assert written == {library: places for library, places in ONLY_IN.items() if library in imported}
 
 
@@ -97,9 +100,42 @@ def test_every_public_name_is_in_the_reference_once() -> None:
         written += [f"toolhouse_async.{name}" for name in module.__all__]
     public = {f"toolhouse_async.{name}" for name in toolhouse_async.__all__}
     public -= {f"toolhouse_async.{name}" for name in ("__version__", "errors", "events", "Event")}
-    public |= {f"{module.__name__}.{name}" for module in (testing, stores, manager, web) for name in module.__all__}
+    public |= {
+        f"{module.__name__}.{name}"
+        for module in (testing, stores, manager, observe, otel, tools, web)
+        for name in module.__all__
+    }
     public -= {"toolhouse_async.manager.SessionManager"}  # which is in the package itself as well
     assert sorted(each for each in written if not each.endswith(".Event")) == sorted(public)
+
+
+def test_every_line_of_the_log_is_in_the_reference() -> None:
+    package = Path(toolhouse_async.__file__).parent
+    files = [file for file in package.rglob("*.py") if not {"_cli", "testing"} & set(file.parts)]
+    calls = [
+        (node.func.attr, node.args[0])
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == "log"
+        and node.func.attr in ("debug", "info", "warning", "error", "exception")
+    ]
+    logged = {(level.replace("exception", "error"), ast.literal_eval(message)) for level, message in calls}
+    lines = (DOCS / "reference/observe.md").read_text("utf-8").splitlines()
+    table = [re.fullmatch(r"\| (\w+) \| `(.+)` \| .+ \|", line) for line in lines]
+    assert {(row[1], row[2]) for row in table if row} == logged
+
+
+def test_every_line_of_the_observer_that_logs_is_in_the_reference() -> None:
+    lines = (DOCS / "reference/observe.md").read_text("utf-8").splitlines()
+    table = [re.fullmatch(r"\| `(\w+)` \| (\w+) \| `(.+)` \|", line) for line in lines]
+    written = [
+        (name.replace("turn_failed", "turn_ended"), logging.getLevelName(level).lower(), line)
+        for name, (level, line) in LINES.items()
+    ]
+    assert [row.groups() for row in table if row] == written
 
 
 LINK = re.compile(r"\]\((?!https?://)(?P<target>[^)#]*)")

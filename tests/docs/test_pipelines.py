@@ -29,7 +29,7 @@ async def test_a_failed_turn_cancels_the_others_and_comes_out_in_a_group() -> No
         ask_the_panel = await it.function("ask_the_panel")
         began = now()
         with pytest.raises(ExceptionGroup) as caught:
-            await ask_the_panel(QUESTION)
+            await ask_the_panel(it.toolhouse, QUESTION)
         assert [type(error) for error in caught.value.exceptions] == [WorkerError]
         assert now() - began < 1.1
         assert sorted(it.asked) == ["economist", "historian"]  # and no editor
@@ -43,7 +43,7 @@ async def test_the_deadline_of_the_panel_cancels_all() -> None:
         ask_the_panel = await it.function("ask_the_panel")
         began = now()
         with pytest.raises(TimeoutError):
-            await ask_the_panel(QUESTION)
+            await ask_the_panel(it.toolhouse, QUESTION)
         assert 60 <= now() - began < 60.1
         assert sorted(it.asked) == ["economist", "historian"]
         assert await it.connections() <= 1
@@ -54,14 +54,14 @@ async def test_the_deadline_holds_for_the_last_step_too() -> None:
         ask_the_panel = await it.function("ask_the_panel")
         began = now()
         with pytest.raises(TimeoutError):
-            await ask_the_panel(QUESTION)
+            await ask_the_panel(it.toolhouse, QUESTION)
         assert 60 <= now() - began < 60.1
         assert it.asked[-1] == "editor"
 
 
 async def test_who_is_cancelled_cancels_the_panel() -> None:
     async with scene({worker: says("late", after=LONG) for worker in TEAM}) as it:
-        panel = asyncio.create_task((await it.function("ask_the_panel"))(QUESTION))
+        panel = asyncio.create_task((await it.function("ask_the_panel"))(it.toolhouse, QUESTION))
         await asyncio.sleep(1)
         assert await it.connections() == 2
         await cancel(panel)
@@ -71,7 +71,7 @@ async def test_who_is_cancelled_cancels_the_panel() -> None:
 async def test_a_message_that_was_still_to_be_sent_never_is() -> None:
     async with scene({**TEAM, "economist": says("late", after=LONG)}, limits=Limits(max_connections=1)) as it:
         with pytest.raises(TimeoutError):
-            await (await it.function("ask_the_panel"))(QUESTION)
+            await (await it.function("ask_the_panel"))(it.toolhouse, QUESTION)
         await asyncio.sleep(60)
         assert it.asked == ["economist"]
 
@@ -88,7 +88,7 @@ async def test_a_background_job_goes_on_for_certain() -> None:
 
     async with scene({**TEAM, "economist": busy}, WorkersEmulator(on_disconnect="stop")) as it:
         with pytest.raises(TimeoutError):
-            await (await it.function("ask_the_panel"))(QUESTION)
+            await (await it.function("ask_the_panel"))(it.toolhouse, QUESTION)
         await over.wait()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,10 @@ from .setups import AGENT_ID, analyst
 from .test_examples import REAL_JOB_SECONDS, check_output, environment
 
 (BLOCK,) = [block for block in marked("program") if block.place.startswith("docs/how-to/restarts.md")]
-BEFORE, AFTER = "I will work through it.", "Done: 344 rows, 3 outliers."
+QUICK = "AsyncToolhouse(recovery=__import__('toolhouse_async').RecoveryPolicy(quiet=0.2, absence=1))"
+"""The client of the program, with little to wait for."""
+ANSWER = "I will work through it.Done: 344 rows, 3 outliers."
+NOTE = Path("question.json")
 
 
 @pytest.fixture
@@ -25,7 +29,8 @@ def start(
 ) -> Callable[[], subprocess.Popen[str]]:
     """Starts the program, each time in a new process and in the same folder."""
     monkeypatch.chdir(tmp_path)
-    Path("program.py").write_text(BLOCK.code, "utf-8")
+    assert BLOCK.code.count("AsyncToolhouse() as") == 1
+    Path("program.py").write_text(BLOCK.code.replace("AsyncToolhouse()", QUICK), "utf-8")
     toolhouse_emulator.worker(AGENT_ID)(analyst(REAL_JOB_SECONDS))
     env = environment(TOOLHOUSE_BASE_URL=toolhouse_emulator.url, TOOLHOUSE_API_KEY="key-of-the-example")
     command = [sys.executable, "-W", "error", "program.py"]
@@ -54,33 +59,23 @@ def messages(emulator: RunningEmulator) -> list[tuple[str, object]]:
 ONCE = [("POST", "Analyze this CSV"), ("PUT", "")]
 
 
+def has_run_id() -> bool:
+    return NOTE.exists() and json.loads(NOTE.read_text())["run_id"] is not None
+
+
 @pytest.mark.parametrize("times", [1, 2])
 def test_killed_while_the_job_runs(
     start: Callable[[], subprocess.Popen[str]], toolhouse_emulator: RunningEmulator, times: int
 ) -> None:
-    toolhouse_emulator.worker(AGENT_ID)(analyst(30))
-    first = start()
-    wait_until(Path("job.json").exists, first)
-    kill(first)
-    for _ in range(times - 1):
-        polls = len(toolhouse_emulator.requests)
-        again = start()
-        wait_until(lambda polls=polls: len(toolhouse_emulator.requests) > polls, again)  # type: ignore[misc]
-        kill(again)
-    assert messages(toolhouse_emulator) == ONCE[:1]
-    assert "length" not in Path("job.json").read_text()
-
-
-def test_started_again_after_the_job(
-    start: Callable[[], subprocess.Popen[str]], toolhouse_emulator: RunningEmulator
-) -> None:
-    first = start()
-    wait_until(Path("job.json").exists, first)
-    kill(first)
+    for _ in range(times):
+        seen = len(toolhouse_emulator.requests)
+        process = start()
+        wait_until(lambda seen=seen: len(toolhouse_emulator.requests) > seen and has_run_id(), process)  # type: ignore[misc]
+        kill(process)
     printed, _ = start().communicate(timeout=50)
-    assert printed.strip() == AFTER
+    assert printed.strip() == ANSWER
     assert messages(toolhouse_emulator) == ONCE
-    assert not Path("job.json").exists()
+    assert not NOTE.exists()
 
 
 @pytest.mark.parametrize("accepted", [True, False])
@@ -94,12 +89,26 @@ def test_killed_while_it_resumes(
     wait_until(lambda: len(messages(toolhouse_emulator)) == 1 + accepted, first)
     kill(first)
     printed, _ = start().communicate(timeout=50)
-    assert printed.strip() == AFTER
+    assert printed.strip() == ANSWER
     assert messages(toolhouse_emulator) == ONCE
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_killed_before_it_knows_the_run(
+    start: Callable[[], subprocess.Popen[str]], toolhouse_emulator: RunningEmulator, *, accepted: bool
+) -> None:
+    fault = toolhouse_emulator.faults.add(method="POST", cut="silence", accept=accepted)
+    first = start()
+    wait_until(lambda: fault.hits == 1, first)
+    kill(first)
+    again = start()
+    assert again.communicate(timeout=50) == ("", None)
+    assert again.returncode == 1
+    assert len(messages(toolhouse_emulator)) == accepted
+    assert NOTE.exists()
 
 
 def test_never_killed(start: Callable[[], subprocess.Popen[str]], toolhouse_emulator: RunningEmulator) -> None:
     printed, _ = start().communicate(timeout=50)
     check_output(BLOCK, printed)
-    assert BEFORE in printed
     assert messages(toolhouse_emulator) == ONCE

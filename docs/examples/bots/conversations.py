@@ -18,9 +18,11 @@ from toolhouse_async import (
     ClosedError,
     ConfigurationError,
     ConflictError,
+    ContactLostError,
     JobError,
     JobFinished,
     JobStarted,
+    JobWaitTimeoutError,
     NotFoundError,
     OutcomeUnknownError,
     PermissionDeniedError,
@@ -68,6 +70,8 @@ WORDS: dict[type[ToolhouseError], str] = {
     WorkerError: "Something went wrong while I was working on this. You can say it again, or in other words.",
     OutcomeUnknownError: "I cannot find out yet whether this got through. Please wait a minute before you repeat it.",
     StreamInterruptedError: "My answer broke off, and I cannot get at the rest. What you said did get through.",
+    JobWaitTimeoutError: "I am still computing. This takes longer than most; the answer will come here.",
+    ContactLostError: "I have lost sight of the computation. If it goes on, its answer will come here.",
     JobError: "I have lost sight of the computation. It may still be running: ask me about it later.",
 }
 UNKNOWN = {
@@ -97,9 +101,12 @@ class Conversations:
     Args:
         manager: What keeps them.
         find: Finds the chat of a key, for answers that come after a restart.
+        beside: Other conversations on the same platform, whose limits these keep too: those of another worker.
     """
 
-    def __init__(self, manager: SessionManager, find: Callable[[str], Awaitable[Chat]]) -> None:
+    def __init__(
+        self, manager: SessionManager, find: Callable[[str], Awaitable[Chat]], beside: "Conversations | None" = None
+    ) -> None:
         self._manager = manager
         self._find = find
         self._tasks: dict[asyncio.Task[None], Answer] = {}
@@ -111,7 +118,7 @@ class Conversations:
         self._told: set[str] = set()  # keys of which it was said that an answer is missing
         self._stopped: set[str] = set()  # keys whose last message arrived, and nobody wants its answer
         self._seeking: set[asyncio.Task[None]] = set()
-        self._paces: WeakValueDictionary[str, Pace] = WeakValueDictionary()
+        self.paces: WeakValueDictionary[str, Pace] = beside.paces if beside else WeakValueDictionary()
         self._is_closing = False
 
     async def start(self) -> None:
@@ -385,7 +392,7 @@ class Conversations:
             self._sought.discard(key)
 
     def _new_answer(self, chat: Chat) -> Answer:
-        return Answer(chat, self._paces.setdefault(chat.scope, Pace(chat.pause)))
+        return Answer(chat, self.paces.setdefault(chat.scope, Pace(chat.pause)))
 
 
 async def _is_gone(session: Session) -> bool:

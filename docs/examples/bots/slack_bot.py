@@ -165,7 +165,7 @@ async def serve(client: AsyncWebClient, signing_secret: str, manager: SessionMan
 
     seen: dict[str, None] = {}
     conversations = Conversations(manager, find)
-    app = AsyncApp(client=client, signing_secret=signing_secret)
+    app = AsyncApp(client=client, signing_secret=signing_secret)  # warns that the client's token is the one in use
     app.event("app_mention")(hear)
     app.event("message")(hear_directly)
 

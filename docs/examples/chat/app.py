@@ -1,9 +1,11 @@
-"""A chat with a worker, in any number of tabs: one page, one process, and for each browser its own conversations.
+"""A chat with a worker, in any number of tabs: one page, and for each browser its own conversations.
 
 Serve it behind HTTPS with TOOLHOUSE_API_KEY, AGENT_ID, CHAT_SECRET and CHAT_HOSTS in the environment:
 
     pip install 'toolhouse-async[chat]'
     uvicorn --factory app:from_environment --timeout-graceful-shutdown 5
+
+In one process; in several with CHAT_HUB and CHAT_STORE.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import asyncio
 import base64
 import hashlib
 import html
+import inspect
 import json
 import os
 import re
@@ -22,7 +25,6 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -44,8 +46,10 @@ from toolhouse_async import (
     StoreError,
     ToolhouseError,
     TransportError,
+    stores,
+    web,
 )
-from toolhouse_async.stores import MemorySessionStore, SessionStore, SQLiteSessionStore
+from toolhouse_async.stores import MemorySessionStore, SessionStore
 from toolhouse_async.web import EVENT_STREAM_HEADERS, HubTurn, TurnHub, failure, sse
 
 PAGE = Path(__file__).with_name("index.html")
@@ -125,20 +129,19 @@ class Chat:
     Args:
         toolhouse: The client.
         manager: What keeps the conversations.
-        hub: What keeps turns running while nobody looks.
+        hub: What keeps turns running while nobody looks: a ``TurnHub``, or a ``RedisTurnHub`` for several processes.
         visitors: What keeps the list of each browser.
         agent_id: The worker.
     """
 
     def __init__(
-        self, toolhouse: AsyncToolhouse, manager: SessionManager, hub: TurnHub, visitors: Visitors, agent_id: str
+        self, toolhouse: AsyncToolhouse, manager: SessionManager, hub: Any, visitors: Visitors, agent_id: str
     ) -> None:
         self.visitors = visitors
         self._toolhouse = toolhouse
         self._manager = manager
         self._hub = hub
         self._agent_id = agent_id
-        self._said: WeakKeyDictionary[HubTurn, str] = WeakKeyDictionary()
         self._left: set[str] = set()
         self._running: dict[str, list[HubTurn]] = {}
 
@@ -148,51 +151,61 @@ class Chat:
         await self.visitors.forget_idle(MONTH)
         self._left = {info.key async for info in self._manager.sessions() if info.pending}
 
-    def turn(self, key: str) -> HubTurn | None:
-        """The conversation's turn, running or over for a short while."""
-        return self._hub.get(key)
+    async def turn(self, key: str) -> Any:
+        """The conversation's turn, running or over for a short while, in any process; ``None`` if there is none."""
+        return await _settled(self._hub.get(key))
 
-    def is_running(self, key: str) -> bool:
+    async def is_running(self, key: str) -> bool:
         """Whether an answer is under way in a conversation."""
-        turn = self._hub.get(key)
+        turn = await self.turn(key)
         return turn is not None and not turn.is_over
+
+    async def running(self, visitor: str, chats: Sequence[Mapping[str, Any]]) -> set[str]:
+        """Those of a browser's conversations in which an answer is under way."""
+        keys = [f"{visitor}/{each['id']}" for each in chats]
+        running = await asyncio.gather(*map(self.is_running, keys))
+        return {each["id"] for each, is_running in zip(chats, running, strict=True) if is_running}
 
     async def say_in(self, visitor: str, chat: str, text: str, address: str) -> HubTurn:
         """Say something in one of a browser's conversations, which comes first in its list, and begins if it is new."""
-        turn = self.say(f"{visitor}/{chat}", text, address)
+        turn = await self.say(f"{visitor}/{chat}", text, address)
+        with suppress(StoreError, SessionBusyError):  # the message is sent: it is listed with the next one then
+            await self._list(visitor, chat, text)
+        return turn
+
+    async def _list(self, visitor: str, chat: str, text: str) -> None:
         dropped: list[str] = []
+        chats = (await self.visitors.read(visitor))["chats"]
+        running = await self.running(visitor, chats) if len(chats) >= CHATS_EACH else set()
 
         def list_it(entry: dict[str, Any]) -> None:
             dropped.clear()
             known = [each for each in entry["chats"] if each["id"] == chat]
             others = [each for each in entry["chats"] if each["id"] != chat]
             for each in reversed(others):
-                if len(others) >= CHATS_EACH and not self.is_running(f"{visitor}/{each['id']}"):
+                if len(others) >= CHATS_EACH and each["id"] not in running:
                     others.remove(each)
                     dropped.append(each["id"])
             title = known[0]["title"] if known else " ".join(text.split())[:TITLE]
             entry["open"] = chat
             entry["chats"] = [{"id": chat, "title": title, "time": time.time()}, *others]
 
-        with suppress(StoreError, SessionBusyError):  # the message is sent: it is listed with the next one then
-            await self.visitors.change(visitor, list_it)
-            for each in dropped:
-                await self._forget(f"{visitor}/{each}")
-        return turn
+        await self.visitors.change(visitor, list_it)
+        for each in dropped:
+            await self._forget(f"{visitor}/{each}")
 
-    def say(self, key: str, text: str, address: str | None = None) -> HubTurn:
+    async def say(self, key: str, text: str, address: str | None = None) -> HubTurn:
         """Begin a turn; for somebody at an address, of whom only so many are under way at once."""
-        before = self._hub.get(key)
-        if address is not None and (before is None or before.is_over):
+        is_busy = await self.is_running(key)
+        if address is not None and not is_busy:
             self._make_room_for(address)
         try:
-            turn = self._hub.start(key, self._manager.stream(key, text))
+            turn: HubTurn = await _settled(self._hub.start(key, self._manager.stream(key, text), note=text))
         except SessionBusyError:
-            if before is not None and not before.is_over:
+            if is_busy or await self.is_running(key):
                 raise
             raise RefusedError(503, WORN) from None  # it is not this conversation that is busy
         self._left.discard(key)  # a message waits for the job itself, and resumes the run
-        self._said[turn] = text
         if address is not None:
             self._running.setdefault(address, []).append(turn)
         return turn
@@ -210,39 +223,38 @@ class Chat:
         """What a page needs that has just been opened: what was said, and the turn to attach to."""
         history: list[Message] | None = None
         if key in self._left:  # the job of a process that was stopped: to say nothing resumes the run after it
-            history = await self._history(key)
-            if key in self._left:  # still, and not by another tab meanwhile
-                self.say(key, "")
-        turn = self._hub.get(key)
-        shown = self.attachable(key)
+            history = await self._history(key, await self.turn(key))
+            if key in self._left and not await self.is_running(key):  # still, and not by another tab meanwhile
+                await self.say(key, "")
+        turn = await self.turn(key)
+        shown = self.attachable(turn)
         if turn is None or shown is None:
             return {"messages": _shown(await self._history(key)), "turn": None}
         if history is None:
             history = await self._history(key, turn)
         if not (isinstance(turn.error, ToolhouseError) and turn.error.safe_to_retry):  # else it did not arrive
-            history = _before(history, self._said[turn])
+            history = _before(history, turn.note)
         shown["running"] = not turn.is_over
         return {"messages": _shown(history), "turn": shown}
 
-    def attachable(self, key: str) -> dict[str, Any] | None:
+    def attachable(self, turn: Any) -> dict[str, Any] | None:
         """The turn that a page can attach to, if there is one."""
-        turn = self._hub.get(key)
-        said = "" if turn is None else self._said[turn]
-        if turn is None or (turn.is_over and not said):
+        if turn is None or (turn.is_over and not turn.note):
             return None
-        return {"id": turn.id, "message": said or None, "running": not turn.is_over}
+        return {"id": turn.id, "message": turn.note or None, "running": not turn.is_over}
 
-    async def _history(self, key: str, turn: HubTurn | None = None) -> list[Message]:
+    async def _history(self, key: str, turn: Any = None) -> list[Message]:
         """The conversation so far; while a turn has the key, by the turn's own run id. Empty where it is gone."""
         try:
             if turn is None or turn.is_over:
                 async with self._manager.checkout(key) as session:
                     return await session.history()
             for _ in range(100):  # it has the conversation's as soon as it has the key; a new one has none for a while
-                if turn.turn.run_id is not None or turn.is_over:
+                if turn.run_id is not None or turn.is_over:
                     break
                 await asyncio.sleep(0.01)
-            run_id = turn.turn.run_id
+                turn = await self.turn(key) or turn
+            run_id = turn.run_id
             return [] if run_id is None else await self._toolhouse.history(self._agent_id, run_id)
         except NotFoundError:
             return []  # the next message begins anew
@@ -261,7 +273,7 @@ class Chat:
                 if session.run_id is not None:
                     raise  # it can be known later
                 arrived = None
-        self._hub.forget(key)
+        await _settled(self._hub.forget(key))
         if arrived is None:
             await self._manager.forget(key)
         return arrived
@@ -295,9 +307,14 @@ class Chat:
             raise RefusedError(404, NO_CHAT)
 
     async def _forget(self, key: str) -> None:
-        self._hub.forget(key)
+        await _settled(self._hub.forget(key))
         self._left.discard(key)
         await self._manager.forget(key)
+
+
+async def _settled(value: Any) -> Any:
+    """What a hub's method returns; one that is on a server is to be awaited."""
+    return await value if inspect.isawaitable(value) else value
 
 
 def _before(history: list[Message], said: str) -> list[Message]:
@@ -343,14 +360,17 @@ async def _conversation(request: Request) -> Response:
         return _json(_not_loaded(error), 503)
     named = {"Chat-Id": entry["open"]}
     key = f"{visitor}/{entry['open']}"
-    if chat.turn(key) is None and all(each["id"] != entry["open"] for each in entry["chats"]):
+    turn = None
+    with suppress(StoreError):  # which the rest of it says
+        turn = await chat.turn(key)
+    if turn is None and all(each["id"] != entry["open"] for each in entry["chats"]):
         return _json({"messages": [], "turn": None}, 200, named)  # nothing was said: nothing is kept of it
     try:
         async with asyncio.timeout(PATIENCE):
             return _json(await chat.conversation(key), 200, named)
     except (ToolhouseError, TimeoutError) as error:
         # What the page remembers of it can be shown all the same, and a running answer be followed.
-        return _json({**_not_loaded(error), "turn": chat.attachable(key)}, 503, named)
+        return _json({**_not_loaded(error), "turn": chat.attachable(turn)}, 503, named)
 
 
 def _not_loaded(error: ToolhouseError | TimeoutError) -> dict[str, Any]:
@@ -368,10 +388,8 @@ async def _conversations(request: Request) -> Response:
         return _json({"conversations": []})
     visitor = _visitor(request)
     entry = await _chat(request).visitors.read(visitor)
-    listed = [
-        {**each, "time": round(each["time"] * 1000), "running": _chat(request).is_running(f"{visitor}/{each['id']}")}
-        for each in entry["chats"]
-    ]
+    running = await _chat(request).running(visitor, entry["chats"])
+    listed = [{**each, "time": round(each["time"] * 1000), "running": each["id"] in running} for each in entry["chats"]]
     return _json({"conversations": listed})
 
 
@@ -411,7 +429,7 @@ def _address(request: Request) -> str:
 
 async def _turn(request: Request) -> Response:
     chat = await _named(request, request.query_params.get("chat"))
-    turn = _chat(request).turn(f"{_visitor(request)}/{chat}")
+    turn = await _chat(request).turn(f"{_visitor(request)}/{chat}")
     if turn is None:
         return Response(status_code=204)
     after = request.headers.get("last-event-id") or request.query_params.get("after")
@@ -420,7 +438,7 @@ async def _turn(request: Request) -> Response:
 
 async def _stop(request: Request) -> Response:
     chat = await _named(request, (await _body(request)).get("chat"))
-    turn = _chat(request).turn(f"{_visitor(request)}/{chat}")
+    turn = await _chat(request).turn(f"{_visitor(request)}/{chat}")
     if turn is not None:
         await turn.stop()
     return Response(status_code=204)
@@ -519,6 +537,7 @@ def create_app(
     secret: str,
     hosts: Sequence[str],
     store: Callable[[], SessionStore] | None = None,
+    hub: Callable[[], Any] | None = None,
     https: bool = True,
     title: str | None = None,
     suggestions: Sequence[str] | None = None,
@@ -533,6 +552,8 @@ def create_app(
         secret: What signs the cookies; the same after a restart, so that browsers keep their conversations.
         hosts: Names by which the application is reached; others are refused.
         store: Makes the store of the conversations; default in memory.
+        hub: Makes what keeps turns running; default a ``TurnHub``. Several processes take a ``RedisTurnHub``, and a
+            store that all of them have.
         https: Whether browsers reach it by HTTPS, as they should: the cookie goes nowhere else then.
         title: What the page is called; default "Chat".
         suggestions: What the page proposes to say first; default nothing.
@@ -552,11 +573,11 @@ def create_app(
             async with (
                 make_client() as toolhouse,
                 SessionManager(toolhouse, agent_id, store=kept, on_missing="restart", **session_options) as manager,
-                TurnHub() as hub,
+                (TurnHub if hub is None else hub)() as turns,
             ):
-                chat = Chat(toolhouse, manager, hub, Visitors(kept, agent_id), agent_id)
+                chat = Chat(toolhouse, manager, turns, Visitors(kept, agent_id), agent_id)
                 await chat.look()
-                app.state.hub = hub  # for whoever stops the application and does not want to wait for open pages
+                app.state.hub = turns  # for whoever stops the application and does not want to wait for open pages
                 yield {"chat": chat}
         finally:
             await kept.aclose()
@@ -635,8 +656,9 @@ def _hash(page: str, element: str) -> str:
 def from_environment() -> Starlette:
     """The application as the environment describes it; see the top of this file.
 
-    CHAT_STORE may name a database, CHAT_TITLE the page; CHAT_SUGGESTIONS are divided by ``|``, CHAT_IMAGE_HOSTS by
-    commas: see :func:`create_app`.
+    CHAT_STORE may name a database or a Redis server (its URL), CHAT_HUB a Redis server, for several processes;
+    CHAT_TITLE names the page; CHAT_SUGGESTIONS are divided by ``|``, CHAT_IMAGE_HOSTS by commas. See
+    :func:`create_app`.
 
     Raises:
         ConfigurationError: A setting is missing, or would be no protection.
@@ -649,17 +671,26 @@ def from_environment() -> Starlette:
     _check_hosts(hosts, "CHAT_HOSTS", HOSTS)
     image_hosts = _listed(os.environ.get("CHAT_IMAGE_HOSTS", ""), ",")
     _check_hosts(image_hosts, "CHAT_IMAGE_HOSTS", IMAGE_HOSTS, PORT)
-    database = os.environ.get("CHAT_STORE")
+    hub = os.environ.get("CHAT_HUB")
     return create_app(
         AsyncToolhouse,
         agent_id,
         secret=secret,
         hosts=hosts,
-        store=None if database is None else lambda: SQLiteSessionStore(database),
+        store=_store(os.environ.get("CHAT_STORE")),
+        hub=None if hub is None else lambda: web.RedisTurnHub(hub),
         title=os.environ.get("CHAT_TITLE", "").strip(),
         suggestions=_listed(os.environ.get("CHAT_SUGGESTIONS", ""), "|"),
         image_hosts=image_hosts,
     )
+
+
+def _store(where: str | None) -> Callable[[], SessionStore] | None:
+    if where is None:
+        return None
+    if "://" in where:
+        return lambda: stores.RedisSessionStore(where)
+    return lambda: stores.SQLiteSessionStore(where)
 
 
 def _listed(value: str, separator: str) -> list[str]:

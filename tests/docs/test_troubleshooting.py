@@ -1,0 +1,69 @@
+"""The messages of the page about what does not work are those that people see, and what stands beside them works."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import gc
+import json
+import re
+import sys
+import warnings
+from typing import Any
+
+import pytest
+
+from toolhouse_async import AsyncToolhouse, Timeouts
+
+from .blocks import ROOT
+from .setups import SETUPS
+
+PAGE = (ROOT / "docs/how-to/troubleshooting.md").read_text("utf-8")
+ROWS = re.findall(r"^\| `(\w+): (.+)` \| `(.+)` \| `(.+)` \|$", PAGE, re.MULTILINE)
+NAMES: dict[str, Any] = {"AsyncToolhouse": AsyncToolhouse, "Timeouts": Timeouts, "asyncio": asyncio, "json": json}
+REWORDED = sys.version_info >= (3, 14)
+"""Whether Python has other words for some of them."""
+
+
+async def tried(code: str) -> None:
+    """Run a line, or the head of a block, as a notebook would."""
+    whole = f"{code} pass" if code.endswith(":") else code
+    compiled = compile(whole, "page", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    async with SETUPS["setting"]() as names:
+        done = eval(compiled, {**NAMES, **names})
+        if done is not None:
+            await done
+
+
+def test_no_row_of_the_table_is_missed() -> None:
+    table = PAGE[PAGE.index("| message |") :].partition("\n\n")[0]
+    assert len(ROWS) == len(table.splitlines()) - 2
+
+
+@pytest.mark.parametrize(("kind", "message", "wrong", "right"), ROWS, ids=[row[2] for row in ROWS])
+async def test_a_message_is_the_one_that_people_see(kind: str, message: str, wrong: str, right: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # what was not awaited, as the page says
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - the page says which
+            await tried(wrong)
+        seen = str(caught.value)
+        assert type(caught.value).__name__ == kind
+        del caught
+        gc.collect()
+    if not REWORDED:
+        assert seen == message
+    await tried(right)
+
+
+async def test_an_unclosed_client_is_told_in_these_words() -> None:
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["message"]))
+    async with SETUPS["setting"]() as names:
+        toolhouse = AsyncToolhouse()
+        await toolhouse.run(names["AGENT_ID"], "Hello")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            del toolhouse
+            gc.collect()
+    assert "Unclosed client session" in told
+    assert "## “Unclosed client session”" in PAGE
