@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
 import re
@@ -25,14 +26,47 @@ def without(*paths: str) -> list[str]:
 
 EVERYDAY = ("-m", "not thorough")
 """What the README's test command runs; ``tests/conftest.py`` says which tests are thorough."""
-SEARCHES = ("exactly_once/test_many_runs.py", "explore", "fuzz", "model", "security/test_endless.py")
-"""Tests of many cases of the core's logic, and of large ones: enough on one Python, with one set of versions."""
-SAME_ON_EVERY_PYTHON = ("bots", "chat", "ci", "cli", "docs", *SEARCHES)
+SAME_ON_EVERY_PYTHON = ("batch", "cli", "mcp")
 """What other programs and libraries do with the core; besides it, the same on all Pythons."""
-OF_OTHERS = ("benchmarks", "bots", "chat", "ci", "crash", "docs", "web/frameworks")
+OF_OTHERS = (
+    "benchmarks",
+    "bots",
+    "chat",
+    "ci",
+    "crash",
+    "docs",
+    "explore",
+    "frameworks",
+    "mcp",
+    "web/clients",
+    "web/frameworks",
+)
 """Tests that reach no line of the core that no other reaches: left out where lines are counted."""
-AS_BEFORE = ("bots", "ci", "docs", *SEARCHES)
-"""Tests of what is the same with other versions of our own dependencies."""
+WITH_EXTRAS = (
+    "chat/test_app.py",
+    "cli/conversation/test_chat.py",
+    "cli/test_completion.py",
+    "cli/test_demo_web.py",
+    "cli/test_run.py",
+    "cli/test_serve_openai.py",
+    "mcp/client",
+    "mcp/processes/test_stdio.py",
+)
+"""Thorough tests of what uses the libraries of the extras."""
+FRAMEWORKS = (
+    "a2a-sdk[http-server]>=1.3",
+    "google-adk>=2.13",
+    "langchain-core>=1.8",
+    "langchain-openai>=1.0",
+    "langgraph>=1.2",
+    "litellm>=1.110",
+    "openai-agents>=0.24",
+    "pydantic-ai-slim>=2.68",
+    "temporalio>=1.35",
+)
+"""Frameworks of agents that take workers as tools, as models or as agents, and of workflows that ask them."""
+COMPARED = ("anthropic>=2.14", "azure-core[aio]>=1.41", "fal-client>=1.0.3", "langgraph-sdk>=0.4.14")
+"""Clients of other services with which the documentation compares this one, beside openai."""
 BRIEF = "--hypothesis-profile=brief"
 """Fewer of the examples that are tried on another Python, or with other versions, in full."""
 UNLIMITED = ("-o", "faulthandler_timeout=0")
@@ -59,12 +93,24 @@ EXPLORED_FURTHER = (
     ("tests.explore.courses", "first,second", "1", "2", "checked"),
 )
 """What the session ``explore_further`` plays."""
+MUTATED = {
+    "_turn": ("tests/turn",),
+    "_wire": ("tests/wire",),
+    "_run": ("tests/run",),
+    "stores": ("tests/stores",),
+    "_driver": ("tests/test_driver.py", "tests/conversations"),
+}
+"""What ``mutants`` changes, and the tests that have to notice it."""
 EXTRAS_NOBODY_NEEDS = (
     "ag_ui",
     "aiosqlite",
     "cattrs",
     "click",
     "itsdangerous",
+    "mcp",
+    "opentelemetry",
+    "prompt_toolkit",
+    "psycopg",
     "pytest",
     "redis",
     "rich",
@@ -121,13 +167,19 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", "-n", "auto", *EVERYDAY, *smaller, *session.posargs)
 
 
+@nox.session(default=False)
+def prereleases(session: nox.Session) -> None:
+    """The everyday tests with what is to come of the libraries; it is for every night."""
+    session.install("--pre", "-e", ".[test]")
+    session.run("pytest", "-n", "auto", *EVERYDAY, *session.posargs)
+
+
 @nox.session
 def thorough(session: nox.Session) -> None:
-    """The tests that the everyday ones leave out: browsers, nginx, web frameworks, killed processes, a short soak."""
-    session.install("-e", ".[test]")
+    """The tests that the everyday ones leave out: searches, programs, bots, browsers, proxies, frameworks, soak."""
+    session.install("-e", ".[thorough]")
     session.run("pytest", "-n", "auto", "-m", "thorough", *without("benchmarks"), *session.posargs)
-    # By themselves, one at a time, and not while lines are counted: they measure.
-    session.run("pytest", "-m", "thorough", "tests/benchmarks", env={"COVERAGE_PROCESS_START": None})
+    session.run("pytest", "-m", "thorough", "tests/benchmarks")  # by themselves, one at a time: they measure
 
 
 @nox.session(default=False)
@@ -167,7 +219,8 @@ def audit(session: nox.Session) -> None:
     """
     session.install("uv", "pip-audit>=2.9")
     for resolution in ("lowest-direct", "highest"):
-        pins = pinned(session, resolution, *extras("ag-ui", "chat", "cli", "parse", "redis", "sqlite"))
+        extra = extras("ag-ui", "chat", "cli", "mcp", "otel", "parse", "postgres", "redis", "serve", "sqlite")
+        pins = pinned(session, resolution, *extra)
         session.run("pip-audit", "--strict", "--disable-pip", "--no-deps", "--progress-spinner", "off", "-r", pins)
 
 
@@ -176,10 +229,13 @@ def lowest(session: nox.Session) -> None:
     """The everyday tests on the second Python, with the lowest versions of our own dependencies that are allowed."""
     session.install("uv")
     # What ours need themselves is found with all else that is installed.
-    pins = pinned(session, "lowest-direct", "--no-deps", *extras("ag-ui", "chat", "cli", "parse"))
+    pins = pinned(
+        session, "lowest-direct", "--no-deps", *extras("ag-ui", "chat", "cli", "mcp", "otel", "parse", "postgres")
+    )
     # pytest 9.2 renamed what the pytest plugin of the lowest anyio imports.
-    session.install("-e", ".[test]", "pytest<9.2", "-c", pins)
-    session.run("pytest", "-n", "auto", *EVERYDAY, BRIEF, *without(*AS_BEFORE), *session.posargs)
+    session.install("-e", ".[test,mcp]", "pytest<9.2", "-c", pins)
+    session.run("pytest", "-n", "auto", *EVERYDAY, BRIEF, *session.posargs)
+    session.run("pytest", "-n", "auto", *(f"tests/{path}" for path in WITH_EXTRAS), *session.posargs)
 
 
 @nox.session
@@ -190,6 +246,13 @@ def uvloop(session: nox.Session) -> None:
     # Where a signal's handler raises, uvloop reports that and goes on: only a thread can end a test that hangs there.
     options = ("-n", "auto", "--timeout-method=thread", "-k", "uvloop or asked_for")
     session.run("pytest", *options, *paths, *session.posargs, env={"TOOLHOUSE_TEST_UVLOOP": "1"})
+
+
+@nox.session(default=False)
+def frameworks(session: nox.Session) -> None:
+    """Workers in agent frameworks, as activities of Temporal and as agents of A2A; and what other clients do."""
+    session.install("-e", ".[thorough]", *FRAMEWORKS, *COMPARED)
+    session.run("pytest", "-n", "auto", "tests/frameworks", *session.posargs)
 
 
 @nox.session(default=False)
@@ -221,6 +284,44 @@ def explore_further(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def mutants(session: nox.Session) -> None:
+    """Changes the code in every small way that a tool knows; types or tests have to notice each (``-- _turn.search``).
+
+    Further words are the tool's: ``-- _turn --max-children 1``.
+    """
+    asked, *further = session.posargs or ("_turn",)
+    tests = MUTATED[asked.partition(".")[0]]
+    session.install("-e", ".[typing]", "mutmut==3.8.1")
+    copy = Path(session.create_tmp()) / "copy"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(".", copy, ignore=shutil.ignore_patterns(".git", ".nox", ".venv", ".*_cache", "_build"))
+    path = f"toolhouse_async/{asked.replace('.', '/')}"
+    path = f"{path}.py" if Path(f"{path}.py").exists() else path
+    # mypy sees several versions of each method in one class, and ignores what is of none of them.
+    lenient = [f"--disable-error-code={code}" for code in ("has-type", "no-redef", "var-annotated")]
+    settings = {
+        "source_paths": ["toolhouse_async"],
+        "only_mutate": [path if path.endswith(".py") else f"{path}/*.py"],
+        "also_copy": ["toolhouse_async_pytest.py", "docs", "README.md", "CHANGELOG.md", "noxfile.py"],
+        "pytest_add_cli_args": ["-p", "no:randomly", "-n", "0", *EVERYDAY],
+        "pytest_add_cli_args_test_selection": list(tests),
+        "type_check_command": ["mypy", "-O", "json", "--no-warn-unused-ignores", *lenient, path],
+    }
+    with (copy / "pyproject.toml").open("a") as file:
+        file.write("\n[tool.mutmut]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items()))
+    session.chdir(copy)
+    session.run("mutmut", "run", *further)
+    session.run("python", "-m", "tests.mutants.report", f"toolhouse_async.{asked}.*")
+
+
+@nox.session(default=False)
+def faults(session: nox.Session) -> None:
+    """Brings back faults that there were, one at a time; a test has to notice each (``-- job`` for some)."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.mutants", *session.posargs)
+
+
+@nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """Ten thousand turns through broken connections, with the figures printed."""
     session.install("-e", ".[test]")
@@ -229,7 +330,7 @@ def soak(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def crash(session: nox.Session) -> None:
-    """A thousand processes killed at any moment, over SQLite and Redis, with the figures printed."""
+    """Processes killed at any moment, 500 over each of SQLite, Redis and PostgreSQL, with keys and with a batch."""
     session.install("-e", ".[test]")
     session.run("pytest", *UNLIMITED, "-s", "tests/crash", *session.posargs, env={"TOOLHOUSE_CRASH_KILLS": "500"})
 
@@ -237,7 +338,7 @@ def crash(session: nox.Session) -> None:
 @nox.session
 def coverage(session: nox.Session) -> None:
     """The tests, with every line and branch of the core covered."""
-    session.install("-e", ".[test]")
+    session.install("-e", ".[thorough]")
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", "-n", "auto", *without(*OF_OTHERS), *session.posargs)
     session.run("coverage", "combine", "--quiet")
@@ -250,6 +351,9 @@ def lint(session: nox.Session) -> None:
     session.install(*nox.project.load_toml("pyproject.toml")["project"]["optional-dependencies"]["lint"])
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
+    session.run("codespell")
+    workflows = sorted(map(str, Path(".github/workflows").iterdir()))
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
 
 
 @nox.session
@@ -264,9 +368,18 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The documentation, warnings and broken references being errors."""
+    """The documentation, warnings and broken references being errors; and the same as Markdown, for programs.
+
+    ``-- VERSION`` is for publishing: the pages say that version, and link to the list of all.
+    """
     session.install("-e", ".[docs]")
-    session.run("sphinx-build", "-W", "--keep-going", "-n", "-E", "-q", "docs", "docs/_build/html")
+    published = [word for version in session.posargs for word in ("-D", f"release={version}", "-A", "published=1")]
+    session.run("sphinx-build", "-W", "--keep-going", "-n", "-E", "-q", *published, "docs", "docs/_build/html")
+    session.run(
+        "sphinx-build", "-Q", "-b", "markdown", "docs", "docs/_build/markdown"
+    )  # it warns of what it leaves out
+    session.run("python", "docs/llms.py", "docs/_build/markdown", "docs/_build/html")
+    session.run("python", "-m", "tests.docs.check_site", "docs/_build/html")
 
 
 @nox.session
@@ -289,20 +402,32 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Wheel and sdist, each installed alone in an empty environment and imported; the wheel's bill of materials."""
+    """Wheel and sdist: built twice to the same bytes, each installed alone and imported; the wheel's bill of materials.
+
+    ``-- FOLDER`` keeps all three there.
+    """
     made = Path(session.create_tmp()) / "dist"
-    shutil.rmtree(made, ignore_errors=True)
-    session.install("build", "cyclonedx-bom>=7.2")
-    session.run("python", "-m", "build", "--outdir", str(made))
+    again = made.with_name("again")
+    session.install("uv", "cyclonedx-bom>=7.2")
+    for folder in (made, again):
+        shutil.rmtree(folder, ignore_errors=True)
+        session.run("uv", "build", "-q", "-o", str(folder))
+    packages = sorted(made.glob("toolhouse_async-*"))
+    differ = [each.name for each in packages if not filecmp.cmp(each, again / each.name, shallow=False)]
+    assert not differ, f"built again, they differ: {differ}"
     check = (
         "import importlib.util, importlib.resources, toolhouse_async\n"
         f"extras = [name for name in {EXTRAS_NOBODY_NEEDS} if importlib.util.find_spec(name)]\n"
         "assert not extras, f'the core brings {extras}'\n"
-        "assert importlib.resources.files(toolhouse_async).joinpath('py.typed').is_file()\n"
+        "package = importlib.resources.files(toolhouse_async)\n"
+        "assert package.joinpath('py.typed').is_file()\n"
+        "skills = sorted(each.name for each in package.joinpath('skills').iterdir())\n"
+        "assert skills == ['migrate-to-toolhouse-async', 'toolhouse-async'], skills\n"
+        "assert all(package.joinpath('skills', name, 'SKILL.md').is_file() for name in skills)\n"
         "for name in toolhouse_async.__all__: getattr(toolhouse_async, name)\n"
         "print(toolhouse_async.__version__, toolhouse_async.__file__)\n"
     )
-    for package in sorted(made.iterdir()):
+    for package in packages:
         empty = made.with_name(f"empty-{package.suffix[1:]}")
         session.run("python", "-m", "venv", "--clear", str(empty), silent=True)
         python = str(empty / "bin" / "python")
@@ -311,16 +436,23 @@ def build(session: nox.Session) -> None:
         if package.suffix == ".whl":
             session.run(python, "-m", "pip", "uninstall", "-q", "-y", "pip", "setuptools", external=True)
             bill = made / f"{package.name.partition('-py3-')[0]}.cdx.json"
-            options = ("--pyproject", "pyproject.toml", "--mc-type", "library", "--output-reproducible", "--validate")
+            # The bill takes the version from the project's file, where it does not stand.
+            version = package.name.split("-")[1]
+            stated = made.with_name("pyproject.toml")
+            project = Path("pyproject.toml").read_text("utf-8")
+            stated.write_text(project.replace('dynamic = ["version"]', f'version = "{version}"'), "utf-8")
+            options = ("--pyproject", str(stated), "--mc-type", "library", "--output-reproducible", "--validate")
             session.run("cyclonedx-py", "environment", *options, "-o", str(bill), python)
-            check_bill(json.loads(bill.read_text("utf-8")))
+            check_bill(json.loads(bill.read_text("utf-8")), version)
+    for folder in session.posargs:
+        shutil.copytree(made, folder, ignore=shutil.ignore_patterns(".*"), dirs_exist_ok=True)
 
 
-def check_bill(bill: dict) -> None:
+def check_bill(bill: dict, version: str) -> None:
     """Check that the bill of materials lists what the core needs, directly or not, and nothing else."""
     package = nox.project.load_toml("pyproject.toml")["project"]
     root = bill["metadata"]["component"]
-    assert (root["name"], root["version"]) == (package["name"], package["version"])
+    assert (root["name"], root["version"]) == (package["name"], version)
     parts = {part["bom-ref"]: part for part in bill["components"]}
     needs = {each["ref"]: each.get("dependsOn", []) for each in bill["dependencies"]}
     direct = {parts[ref]["name"] for ref in needs[root["bom-ref"]]}
