@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from asyncio import AbstractEventLoop, get_running_loop
+from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator, Mapping
+from threading import get_ident
 from types import TracebackType
 from typing import Self
 
@@ -19,12 +20,14 @@ from .events import Event, TextDelta
 class EventReader:
     """An async iterator of events that opens at its first step and closes itself at the end or on an error."""
 
-    __slots__ = ("__weakref__", "_driver", "_events", "_loop", "_raised")
+    __slots__ = ("__weakref__", "_driver", "_events", "_loop", "_raised", "_thread")
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._events = driver.events
-        self._loop: asyncio.AbstractEventLoop | None = None  # on which an event was taken
+        # Where an event was taken: to ask for the running loop each time costs a system call on Python 3.11.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
         self._raised = False
 
     def __aiter__(self) -> Self:
@@ -37,8 +40,9 @@ class EventReader:
         """
         events = self._events
         if events:
-            if get_running_loop() is not self._loop:
-                self._loop = self._driver.check_loop()
+            loop = self._loop
+            if loop is None or get_ident() != self._thread or not loop.is_running():
+                self._loop, self._thread = self._driver.check_loop(), get_ident()
             return events.popleft()
         while not events:
             if self._driver.is_over:
@@ -113,7 +117,6 @@ class Turn(EventReader):
         driver = self._driver
         while not self._events and not driver.is_over:
             await driver.advance()
-            self._loop = get_running_loop()
         if not self._events:
             self._raise_once()
         return self
@@ -157,21 +160,23 @@ class Turn(EventReader):
 class _TextStream:
     """The text of a turn's events."""
 
-    __slots__ = ("_driver", "_events", "_loop", "_turn")
+    __slots__ = ("_driver", "_events", "_loop", "_thread", "_turn")
 
     def __init__(self, turn: Turn, driver: Driver) -> None:
         self._turn = turn
         self._driver = driver
         self._events = driver.events
         self._loop: AbstractEventLoop | None = None
+        self._thread = 0
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> str:
         events = self._events
-        if get_running_loop() is not self._loop:
-            self._loop = self._driver.check_loop()
+        loop = self._loop
+        if loop is None or get_ident() != self._thread or not loop.is_running():
+            self._loop, self._thread = self._driver.check_loop(), get_ident()
         while True:
             while events:
                 event = events.popleft()

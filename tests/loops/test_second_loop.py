@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.answers import client_of, history, said
 from tests.support.raw_server import RawServer, silence
-from toolhouse_async import AsyncToolhouse, ConfigurationError
+from toolhouse_async import AsyncToolhouse, ConfigurationError, TurnStarted
 from toolhouse_async.manager import SessionManager
 from toolhouse_async.stores import MemorySessionStore
 
@@ -54,7 +54,7 @@ async def _speaks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, re
     elif request.json()["message"] == "whole":
         writer.write(said("x"))
     else:
-        writer.write(said("x", ends=False))
+        writer.write(said("x", "y", ends=False))
         await silence(reader)
 
 
@@ -77,6 +77,30 @@ def test_a_turn(two: Two) -> None:
     two.fails_there(lambda: anext(turn))
     two.fails_there(lambda: anext(turn.text_stream))
     two.here(turn.aclose)
+
+
+def test_what_a_turn_has_received_is_kept_for_its_own_loop(two: Two) -> None:
+    turn = two.client.stream("a", "open")
+    words = turn.text_stream
+    assert two.here(words.__anext__) == "x"
+    two.fails_there(lambda: anext(turn))
+    two.fails_there(words.__anext__)
+    assert two.here(words.__anext__) == "y"
+    two.here(turn.aclose)
+
+
+def test_what_a_turn_has_received_is_kept_for_its_own_thread(two: Two) -> None:
+    async def read() -> list[str]:
+        async with two.client.stream("a", "open") as turn:
+            words = turn.text_stream
+            assert type(await anext(turn)) is TurnStarted
+            heard = [await anext(words)]
+            for step in (turn.__anext__, words.__anext__):
+                with pytest.raises(ConfigurationError, match="another event loop"):
+                    await asyncio.to_thread(asyncio.run, _of(step))
+            return [*heard, await anext(words)]
+
+    assert two.here(read) == ["x", "y"]
 
 
 def test_a_turn_that_is_over_stays_readable(two: Two) -> None:
@@ -184,7 +208,7 @@ def test_without_a_loop_or_a_task(two: Two) -> None:
 
 SCRIPT = """
 import asyncio
-from toolhouse_async import AsyncToolhouse, ConfigurationError
+from toolhouse_async import AsyncToolhouse, ConfigurationError, TurnStarted
 
 async def serve(reader, writer):
     await reader.readuntil(b"}")

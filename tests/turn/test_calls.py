@@ -2,20 +2,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from itertools import product
 
 from toolhouse_async._turn.calls import Calls
 from toolhouse_async._values.results import ToolExchange
 from toolhouse_async.events import ToolCall, ToolResult
 
 
-def add(calls: Calls, events: Iterable[ToolCall | ToolResult]) -> None:
-    for event in events:
-        calls.add(event)
-
-
 def taken(events: Iterable[ToolCall | ToolResult]) -> Calls:
     calls = Calls()
-    add(calls, events)
+    calls.take(events)
     return calls
 
 
@@ -70,10 +66,10 @@ def test_an_id_that_comes_again_in_the_next_round_means_a_new_call() -> None:
     calls = taken([ToolCall("0", "f", 1)])
     calls.next_round()
     assert not calls.has_new
-    add(calls, [ToolCall("0", "f", 2), ToolResult("0", None, "y")])
+    calls.take([ToolCall("0", "f", 2), ToolResult("0", None, "y")])
     assert calls.has_new
     assert told(calls) == [(1, None), (2, "y")]
-    add(calls, [ToolResult("0", None, "late")])
+    calls.take([ToolResult("0", None, "late")])
     assert told(calls) == [(1, "late"), (2, "y")]
 
 
@@ -87,7 +83,7 @@ def test_one_id_for_tools_of_two_names_means_two_calls() -> None:
 def test_a_further_result_of_a_call_replaces_the_one_before() -> None:
     calls = taken([ToolCall("0", "f", 1), ToolResult("0", None, "begun")])
     calls.next_round()
-    add(calls, [ToolResult("0", None, "done")])
+    calls.take([ToolResult("0", None, "done")])
     assert told(calls) == [(1, "done")]
     assert told(taken([ToolResult("9", "f", 1), ToolResult("9", "f", 2)])) == [(None, 2)]
 
@@ -117,3 +113,15 @@ def test_results_without_an_id_answer_calls_that_come_later_too() -> None:
         ToolExchange(three, results[1]),
         ToolExchange(two, results[2]),
     )
+
+
+def test_whatever_comes_together_is_taken_as_one_by_one() -> None:
+    each = [
+        *(ToolCall(id_, name, {}) for id_ in ("1", None) for name in ("f", "g")),
+        *(ToolResult(id_, name, "x") for id_ in ("1", None) for name in ("f", None)),
+    ]
+    for events in product(each, repeat=4):
+        singly, together = Calls(), Calls()
+        waits = [singly.take([event]) for event in events]
+        assert together.take(events) == waits[-1]
+        assert together.exchanges() == singly.exchanges(), events

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 from .._values.results import ToolExchange
 from ..events import ToolCall, ToolResult
@@ -24,12 +25,28 @@ class Calls:
         self._waiting: dict[str | None, deque[int]] | None = None
         self._missed: dict[str, None] = {}  # ids of results of this round that came without a call
 
-    def add(self, event: ToolCall | ToolResult) -> bool:
-        """Take the next call or result; whether it is a call that waits for its result."""
-        if isinstance(event, ToolCall):
-            return self._add_call(event)
-        self._add_result(event)
-        return False
+    def take(self, events: Iterable[ToolCall | ToolResult]) -> bool:
+        """Take the next calls and results; whether the last of them is a call that waits for its result."""
+        calls, results, latest = self._calls, self._results, self._latest
+        waits = False
+        for event in events:
+            id_ = event.id
+            if type(event) is ToolCall:
+                if id_ is None or id_ in latest or self._waiting is not None:
+                    waits = self._add_call(event)
+                else:  # as nearly all are, of which there may be very many
+                    latest[id_] = len(calls)
+                    calls.append(event)
+                    results.append(None)
+                    waits = True
+            else:
+                number = None if id_ is None or self._open else latest.get(id_)
+                if number is None or results[number] is not None:
+                    self._add_result(event)
+                else:
+                    results[number] = event
+                waits = False
+        return waits
 
     @property
     def has_new(self) -> bool:

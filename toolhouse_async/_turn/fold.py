@@ -61,9 +61,13 @@ class Fold:
         self._parts += texts
         if len(self._parts) > _MOST_PARTS:
             self._join()
-        if [*map(type, others)].count(UnknownEvent) == len(others) > 0:  # there may be as many as there are words
-            self.unknown += len(others)
+        kinds = [*map(type, others)]
+        unknown = kinds.count(UnknownEvent)
+        if others and unknown == len(others):  # there may be as many as there are words
+            self.unknown += unknown
             self._ends_in_call = False
+        elif kinds.count(ToolCall) + kinds.count(ToolResult) == len(others) > 0:
+            self._take_tools(others)
         else:
             for event in others:
                 self.add(event)
@@ -76,13 +80,17 @@ class Fold:
         if type(event) is UnknownEvent:
             self.unknown += 1
         elif isinstance(event, _TOOLS):
-            if self._calls is None:
-                self._calls = Calls()
-            self._ends_in_call = self._calls.add(event)
+            self._take_tools((event,))
         elif isinstance(event, ErrorEvent):
             self.error = self.error or event
         elif isinstance(event, MalformedLine):
             self.malformed += 1
+
+    def _take_tools(self, events: Sequence[Any]) -> None:
+        """Take calls and results."""
+        if self._calls is None:
+            self._calls = Calls()
+        self._ends_in_call = self._calls.take(events)
 
     def _join(self) -> None:
         self._joined.append("".join(self._parts))
