@@ -33,7 +33,14 @@ def langgraph_event(text: str) -> bytes:
     return b"event: messages\r\ndata: " + orjson.dumps(chunk) + b"\r\n\r\n"
 
 
+def anthropic_event(text: str) -> bytes:
+    """One delta of a message, as an event of an SSE stream."""
+    delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
+    return b"event: content_block_delta\ndata: " + orjson.dumps(delta) + b"\n\n"
+
+
 EVENT: dict[str, Callable[[str], bytes]] = {
+    "anthropic": anthropic_event,
     "openai": openai_event,
     "langgraph": langgraph_event,
 }

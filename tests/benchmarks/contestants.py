@@ -11,10 +11,11 @@ from typing import TypeAlias
 import aiohttp
 import orjson
 
-from toolhouse_async import AsyncToolhouse, TurnOptions
+from toolhouse_async import AsyncToolhouse, EventDecoder, TextDelta, TurnOptions
 
 from .answers import word
 from .plans import Plan
+from .shapes import NOT_OF_THE_TABLE
 
 Consume: TypeAlias = Callable[[Plan], Awaitable[int]]
 """Makes one turn, consumes every event of it, and returns how many there were."""
@@ -117,13 +118,31 @@ async def openai(url: str) -> AsyncIterator[Consume]:
         yield consume
 
 
+@asynccontextmanager
+async def anthropic(url: str) -> AsyncIterator[Consume]:
+    """anthropic's stream of a message."""
+    from anthropic import AsyncAnthropic
+
+    async with AsyncAnthropic(api_key="key", base_url=url, max_retries=0) as client:
+
+        async def consume(plan: Plan) -> int:
+            count = 0
+            here = client.copy(base_url=f"{url}/anthropic/{plan}")
+            messages = [{"role": "user", "content": "x"}]
+            async for _ in await here.messages.create(model="m", max_tokens=1, messages=messages, stream=True):
+                count += 1
+            return count
+
+        yield consume
+
+
 def our_consume(toolhouse: AsyncToolhouse) -> Consume:
     """``async for event in turn``, by this client."""
 
     async def consume(plan: Plan) -> int:
         count = -2  # TurnStarted and TurnCompleted are ours, not the server's
         # The server has no history that an answer with tools, or without words, could be compared with.
-        options: TurnOptions = {"settle": False} if plan.tools or plan.shape == "unknown" else {}
+        options: TurnOptions = {"settle": False} if plan.tools or plan.shape in NOT_OF_THE_TABLE else {}
         async with toolhouse.stream(str(plan), "x", **options) as turn:
             async for _ in turn:
                 count += 1
@@ -136,6 +155,15 @@ def our_consume(toolhouse: AsyncToolhouse) -> Consume:
 async def ours(url: str) -> AsyncIterator[Consume]:
     """``async for event in turn``."""
     async with AsyncToolhouse("key", base_url=url) as toolhouse:
+        yield our_consume(toolhouse)
+
+
+@asynccontextmanager
+async def registered(url: str) -> AsyncIterator[Consume]:
+    """The same, with words in a shape of the user's own."""
+    decoder = EventDecoder()
+    decoder.register("mine", lambda obj, line: TextDelta(obj["words"], line=line))
+    async with AsyncToolhouse("key", base_url=url, decoder=decoder) as toolhouse:
         yield our_consume(toolhouse)
 
 
@@ -172,6 +200,7 @@ OTHERS: dict[str, tuple[str, Contestant]] = {
     "httpx": ("httpx", httpx_lines),
     "langgraph-sdk": ("langgraph_sdk", langgraph),
     "openai": ("openai", openai),
+    "anthropic": ("anthropic", anthropic),
 }
 
 

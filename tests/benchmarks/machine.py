@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 ROOT = Path(__file__).parents[2]
-LIBRARIES = ("aiohttp", "anyio", "attrs", "orjson", "httpx", "langgraph-sdk", "openai")
+LIBRARIES = ("aiohttp", "anyio", "attrs", "orjson", "uvloop", "httpx", "langgraph-sdk", "openai", "anthropic")
 
 
 def cores() -> tuple[int, int]:

@@ -37,8 +37,11 @@ SHAPES: dict[str, Callable[[str], Any]] = {
     "entry": lambda text: {"role": "assistant", "content": text},
     "string": lambda text: text,
     "unknown": lambda text: {"type": "status", "state": text},
+    "registered": lambda text: {"type": "mine", "words": text},
 }
-"""Words in each shape; ``unknown`` is none of the table's."""
+"""Words in each shape."""
+NOT_OF_THE_TABLE = ("unknown", "registered")
+"""Shapes that are no words by the decoding table; the second is for ``EventDecoder.register``."""
 
 TOOLS: tuple[Callable[[int], Any], ...] = (
     lambda number: {

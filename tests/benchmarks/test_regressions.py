@@ -26,7 +26,7 @@ from toolhouse_async.observe import Observer, TurnEnded
 
 from . import memory
 from .answers import JOB_ID
-from .contestants import HEADERS, Consume, Contestant, floor, our_consume, ours, send, text_stream
+from .contestants import HEADERS, Consume, Contestant, floor, our_consume, ours, registered, send, text_stream
 from .counts import Counts, count
 from .machine import cores, serving
 from .measures.lines import split_time
@@ -84,6 +84,14 @@ def test_an_event_of_unknown_shape_that_comes_alone_is_no_dearer_than_words(url:
         for shape in ("unknown", "text")
     )
     assert unknown <= words
+
+
+def test_an_event_of_a_registered_shape_takes_its_function(url: str) -> None:
+    own, words = (
+        per_event(url, contestant, "calls", *(Plan("burst", count, 20, shape=shape) for count in (100, 400)))
+        for contestant, shape in ((registered, "registered"), (ours, "text"))
+    )
+    assert own - words <= 2.1  # the function, and the event that it makes
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import pytest
@@ -569,6 +570,30 @@ def test_what_a_registered_function_raises_passes_through() -> None:
     with pytest.raises(KeyError):
         decoder.extend(events, [b'"a"', b'{"type":"odd"}'], 1, Stream())
     assert events == [TextDelta("a")]
+
+
+def test_lines_of_a_registered_type_are_read_alike_whatever_came_before() -> None:
+    def own(obj: dict[str, Any], line: bytes) -> list[Event] | Event | None:
+        made = {"text": TextDelta("a", line=line), "call": ToolCall("1", "f", line=line)}
+        return [*made.values()] if obj["makes"] == "both" else made.get(obj["makes"])
+
+    def decoder() -> EventDecoder:
+        made = EventDecoder()
+        made.register("mine", own)
+        return made
+
+    lines = [
+        *(b'{"type":"mine","makes":"%b"}' % made for made in (b"text", b"call", b"both", b"nothing")),
+        b'{"type":"text","text":"a"}',
+        b'{"type":"text-delta","delta":"a"}',
+        b'{"role":"assistant","content":"a"}',
+    ]
+    for each in product(lines, repeat=4):
+        singly: list[Event] = []
+        stream = Stream()
+        for number, line in enumerate(each, 1):
+            decoder().extend(singly, [line], number, stream)  # which meets all types for the first time
+        assert decoder().decode(each) == singly, each
 
 
 @pytest.mark.parametrize(("name", "function"), [("", print), (5, print), (None, print), ("x", None), ("x", "f")])

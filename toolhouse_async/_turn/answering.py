@@ -6,7 +6,8 @@ import codecs
 from collections import deque
 from typing import Final, Literal
 
-from .._wire.decode import EventDecoder, is_whole
+from .._wire.decode import EventDecoder
+from .._wire.framed import is_whole
 from .._wire.learned import Stream
 from .._wire.lines import LineSplitter
 from ..errors import LineTooLongError

@@ -31,7 +31,7 @@ class Calls:
         waits = False
         for event in events:
             id_ = event.id
-            if type(event) is ToolCall:
+            if isinstance(event, ToolCall):
                 if id_ is None or id_ in latest or self._waiting is not None:
                     waits = self._add_call(event)
                 else:  # as nearly all are, of which there may be very many

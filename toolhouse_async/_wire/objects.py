@@ -10,7 +10,7 @@ from . import plans
 from .blocks import is_result, of_tools
 from .fields import Json, error, is_error, text, tool_call, tool_result
 from .learned import Stream
-from .shapes import SHAPES, WHOLE_WORDS, OfStream, Shape, Whole, answer_items
+from .shapes import SHAPES, WHOLE_WORDS, Made, OfStream, Shape, Whole, answer_items
 from .words import block_text, is_thought, normal
 
 _MOST_LEARNED: Final = 200
@@ -52,6 +52,7 @@ class ObjectReader:
         self._words: dict[str, plans.WordsPlan] = {}
         self._piece_words: dict[str, plans.WordsPlan] = {}  # of types that no service uses for whole messages
         self._plans: dict[str, plans.Plan] = {}
+        self._functions: dict[str, Shape] = {}  # that the user has registered
         self._unknown: dict[str, None] = {}
 
     def _value(self, value: Any, line: bytes, stream: Stream) -> Sequence[Event]:
@@ -75,11 +76,15 @@ class ObjectReader:
         if kind is None:
             return self._untyped(obj, line, stream)
         shape = self._shape_of(kind)
+        if self._own and normal(kind) in self._own:
+            if obj.get("type") == kind:
+                _learn(self._functions, kind, shape)
+            return self._of_own(kind, shape(obj, line), obj, line, stream)  # type: ignore[operator]
         if shape is text:
             return self._text(kind, obj, line, stream)
         made = self._made(shape, obj, line, stream)
         if made is None:
-            if is_error(obj) and normal(kind) not in self._own:
+            if is_error(obj):
                 return (error(obj, line),)
             if shape is _no_shape and obj.get("type") == kind:
                 _learn(self._unknown, kind, None)
@@ -139,6 +144,15 @@ class ObjectReader:
                 stream.forget()
         else:
             made = shape(obj, line)
+        return self._events(made, stream)
+
+    def _of_own(self, kind: str, made: Made, obj: Json, line: bytes, stream: Stream) -> Sequence[Event]:
+        """What a function of the user's has made of an object; one that is not of its shape is unknown."""
+        events = self._events(made, stream)
+        return (UnknownEvent(kind, obj, line=line),) if events is None else events
+
+    def _events(self, made: Made, stream: Stream) -> Sequence[Event] | None:
+        """What a shape has made, as events; ``None`` if it made nothing."""
         if made is None:
             return None
         if type(made) in _EVENTS:

@@ -9,7 +9,10 @@ from ..events import Event
 from .fields import Json, error, failed_tool, text, tool_result
 from .streamed import Streamed
 
-Shape: TypeAlias = Callable[[dict[str, Any], bytes], "Event | Iterable[Event] | None"]
+Made: TypeAlias = "Event | Iterable[Event] | None"
+"""What a shape makes of a line; ``None`` where it is not of it."""
+
+Shape: TypeAlias = Callable[[dict[str, Any], bytes], Made]
 """What :meth:`EventDecoder.register` takes: the parsed line and its bytes in, events out."""
 
 

@@ -25,6 +25,8 @@ MEASURES: dict[str, Measure] = {
     "keys": keys.keyed,
     "batches": batches.batched,
 }
+ON_UVLOOP = ("burst-1", "burst-20", "shapes-1", "shapes-20", "live", "short-turn")
+"""Measures that are taken on uvloop, too."""
 CURVES: dict[str, Growth] = {
     "growth-rate": growth.rate,
     "growth-turns": growth.turns,

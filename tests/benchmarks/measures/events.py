@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from statistics import median
 
@@ -28,7 +27,7 @@ def burst_20(setting: Setting) -> list[Row]:
 
 def _events(measure: str, plan: Plan, bars: Mapping[str, float], setting: Setting) -> list[Row]:
     contestants = {"floor": floor, **OURS, **others()}
-    figures = asyncio.run(cpu_per_event(setting.url, contestants, plan, setting.rounds))
+    figures = setting.run(cpu_per_event(setting.url, contestants, plan, setting.rounds))
     rows = [_row(measure, "ours", against, bar, figures) for against, bar in bars.items() if against in figures]
     rows += [_row(measure, name, "ours", 1.1, figures) for name in OURS if name != "ours"]
     return rows + [_row(measure, name, "floor", None, figures) for name in others()]
@@ -54,7 +53,7 @@ def _ours(measure: str, plan: Plan, bar: float, setting: Setting) -> list[Row]:
 
 def _measured(plan: Plan, setting: Setting, turns: int = 1) -> Figures:
     contestants: dict[str, Contestant] = {"floor": floor, "ours": our_client}
-    return asyncio.run(cpu_per_event(setting.url, contestants, plan, setting.rounds, turns=turns))
+    return setting.run(cpu_per_event(setting.url, contestants, plan, setting.rounds, turns=turns))
 
 
 def _row(measure: str, name: str, against: str, bar: float | None, figures: Figures) -> Row:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from statistics import median
 
-from ..contestants import floor, ours
+from ..contestants import Contestant, floor, ours, registered
 from ..plans import Plan
 from ..report import Row
 from ..rounds import cpu_of_each, ratio
@@ -32,18 +31,19 @@ def twenty_per_chunk(setting: Setting) -> list[Row]:
 
 def _shapes(how: str, per_chunk: int, bar: float, setting: Setting) -> list[Row]:
     count = 20_000 if setting.full else 5_000
-    runs = {}
+    runs: dict[str, tuple[Contestant, Plan]] = {}
     for name, shape, tools in [*((name, name, FEW_TOOLS) for name in SHAPES), ("half tools", "text", MANY_TOOLS)]:
         plan = Plan("burst", count, per_chunk, tools=tools, shape=shape)
-        runs[name], runs[f"{name}, floor"] = (ours, plan), (floor, plan)
-    figures = asyncio.run(cpu_of_each(setting.url, runs, setting.rounds))
+        client = registered if shape == "registered" else ours
+        runs[name], runs[f"{name}, floor"] = (client, plan), (floor, plan)
+    figures = setting.run(cpu_of_each(setting.url, runs, setting.rounds))
 
-    def row(name: str, against: str, bar: float, label: str) -> Row:
+    def row(name: str, against: str, bar: float | None, label: str) -> Row:
         costs = median(figures[name]), median(figures[against])
         return Row(f"shapes, {how}", name, costs[0], "µs", label, costs[1], ratio(figures, name, against), bar)
 
     return [
-        *(row(name, f"{name}, floor", bar, "floor") for name in SHAPES),
+        *(row(name, f"{name}, floor", bar if name != "registered" else None, "floor") for name in SHAPES),
         row("half tools", "half tools, floor", 2 * bar, "floor"),
         row("half tools", "text", 2, "text"),
         *(row(name, "text", 1.15, "text") for name in SAME_PRICE),
