@@ -26,7 +26,7 @@ class EventReader:
         self._driver = driver
         self._events = driver.events
         # Where an event was taken: to ask for the running loop each time costs a system call on Python 3.11.
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: AbstractEventLoop
         self._thread = 0
         self._raised = False
 
@@ -40,9 +40,8 @@ class EventReader:
         """
         events = self._events
         if events:
-            loop = self._loop
-            if loop is None or get_ident() != self._thread or not loop.is_running():
-                self._loop, self._thread = self._driver.check_loop(), get_ident()
+            if get_ident() != self._thread or not self._loop.is_running():
+                self._note_loop()
             return events.popleft()
         while not events:
             if self._driver.is_over:
@@ -50,6 +49,15 @@ class EventReader:
                 raise StopAsyncIteration
             await self._driver.advance()
         return events.popleft()
+
+    def _note_loop(self) -> None:
+        """Note where events are taken.
+
+        Raises:
+            ConfigurationError: It is not where the turn was begun.
+        """
+        if (loop := self._driver.check_loop()) is not None:
+            self._loop, self._thread = loop, get_ident()
 
     def _raise_once(self) -> None:
         """Raise why it has no result to the reader, unless they have had it."""
@@ -166,7 +174,7 @@ class _TextStream:
         self._turn = turn
         self._driver = driver
         self._events = driver.events
-        self._loop: AbstractEventLoop | None = None
+        self._loop: AbstractEventLoop
         self._thread = 0
 
     def __aiter__(self) -> Self:
@@ -174,9 +182,9 @@ class _TextStream:
 
     async def __anext__(self) -> str:
         events = self._events
-        loop = self._loop
-        if loop is None or get_ident() != self._thread or not loop.is_running():
-            self._loop, self._thread = self._driver.check_loop(), get_ident()
+        if get_ident() != self._thread or not self._loop.is_running():
+            if (loop := self._driver.check_loop()) is not None:
+                self._loop, self._thread = loop, get_ident()
         while True:
             while events:
                 event = events.popleft()

@@ -45,6 +45,17 @@ def bars(axes: Axes, rows: list[dict[str, Any]]) -> None:
     axes.set_xlabel("CPU time for one event, µs")
 
 
+def shapes(axes: Axes, rows: list[dict[str, Any]]) -> None:
+    """One bar for each shape, the dearest at the top, and what the floor takes for the same lines."""
+    rows = sorted(rows, key=lambda row: row["figure"])
+    names = [row["contestant"] for row in rows]
+    drawn = axes.barh(names, [row["figure"] for row in rows], color=OURS, label="ours")
+    axes.barh(names, [row["other"] for row in rows], color=OTHERS, label=LABELS["floor"], height=0.35)
+    axes.bar_label(drawn, [f"{row['ratio']:.2f} ×" for row in rows], padding=3)
+    axes.set_xlabel("CPU time for one event, µs")
+    axes.legend(frameon=False, loc="lower right")
+
+
 def lines(axes: Axes, curve: dict[str, Any]) -> None:
     """One line for each contestant."""
     for name, values in curve["lines"].items():
@@ -62,14 +73,18 @@ def draw(figures: dict[str, Any], folder: Path) -> list[Path]:
     for name, measure in (("events-1", "one event per chunk"), ("events-20", "20 events per chunk")):
         if rows := [row for row in figures["rows"] if row["measure"] == measure]:
             made.append(_saved(folder / f"{name}.svg", lambda axes, rows=rows: bars(axes, rows)))
+    for name, measure in (("shapes-1", "one event per chunk"), ("shapes-20", "20 events per chunk")):
+        rows = [row for row in figures["rows"] if row["measure"] == f"shapes, {measure}" and row["against"] == "floor"]
+        if rows:
+            made.append(_saved(folder / f"{name}.svg", lambda axes, rows=rows: shapes(axes, rows), height=5))
     for curve in figures["curves"]:
         made.append(_saved(folder / f"{curve['name']}.svg", lambda axes, curve=curve: lines(axes, curve)))
     return made
 
 
-def _saved(file: Path, plot: Any) -> Path:
+def _saved(file: Path, plot: Any, *, height: float = 3.5) -> Path:
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7, 3.5), layout="constrained")
+        figure = Figure(figsize=(7, height), layout="constrained")
         plot(figure.subplots())
         figure.savefig(file, transparent=True, metadata={"Date": None})
     return file

@@ -250,6 +250,15 @@ def test_a_form_is_learned(shape: str) -> None:
     assert form.is_whole is (shape in ("entry", "message"))
 
 
+def test_long_lines_are_parsed_each() -> None:
+    for size, learns in ((50, True), (500, False)):
+        stream, events = Stream(), list[Event]()
+        words = [f"{number} {'x' * size}" for number in range(100)]
+        EventDecoder().extend(events, lines_of(*map(WORDS["text"], words)), 1, stream)
+        assert events == [*map(TextDelta, words)]
+        assert (stream.form is not None) is learns
+
+
 @pytest.mark.parametrize("shape", UNKNOWN)
 def test_a_form_of_an_unknown_type_is_learned_where_nothing_depends_on_what_differs(shape: str) -> None:
     form = stream_of(lines_of(*map(UNKNOWN[shape], map(str, range(20))))).form

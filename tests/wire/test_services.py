@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from tests.wire.services import EXAMPLES, lines_of
-from toolhouse_async._wire.decode import EventDecoder, is_whole
+from toolhouse_async._wire.decode import EventDecoder
+from toolhouse_async._wire.framed import is_whole
 from toolhouse_async._wire.learned import Stream
 from toolhouse_async._wire.shapes import TABLE
 from toolhouse_async.events import ErrorEvent, Event, MalformedLine, TextDelta, ToolCall, ToolResult, UnknownEvent

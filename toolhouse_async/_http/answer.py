@@ -12,8 +12,11 @@ from .._wire.answers import HeaderLookup, Headers
 from ..errors import BodyTooLargeError
 from .port import Cut
 
-PIECE: Final = 32 * 1024
-"""Bytes of a body that are handed out at once: what they hold must be dealt with in one step of the event loop."""
+PIECE: Final = 20 * 1024
+"""Bytes of a body that are handed out at once: what they hold must be dealt with in one step of the event loop.
+
+Events of a few words are then fewer than the 700 new objects after which Python looks for garbage.
+"""
 
 
 class AiohttpAnswer:

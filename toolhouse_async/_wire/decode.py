@@ -25,6 +25,10 @@ __all__ = ["EventDecoder", "Shape"]
 
 _MANY: Final = 16
 """So many lines are worth a look at what they have in common."""
+_LONG: Final = 180
+"""Bytes of a line from which it is cheaper to parse each by itself."""
+_EVERY: Final = 32
+"""Of so many lines one is looked at for its length."""
 _new = object.__new__
 
 
@@ -99,7 +103,8 @@ class EventDecoder(LineReader):
         if stream.version != self._version:
             stream.forget()
             stream.version = self._version
-        if len(lines) < _MANY:
+        some = lines[::_EVERY]
+        if len(lines) < _MANY or sum(map(len, some)) > _LONG * len(some):
             self._one_by_one(events, lines, first, stream)
             return
         at = 0

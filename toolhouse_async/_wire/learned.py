@@ -56,17 +56,18 @@ class Form(NamedTuple):
             yield [], parts[0].count("\n")
         words: list[str] = []
         first, last = 1, len(parts) - 1
-        for at in [at for at, part in enumerate(parts) if '"' in part or "\\" in part or not part]:
+        before, after = f"\n{self.before}", f"{self.after}\n"
+        for at in [at for at, part in enumerate(parts) if "\n" in part or "\\" in part]:
             if not 0 < at < last:
                 continue
             words += parts[first:at]
             between, latest = parts[at], []
             # The line that it begins with, and the one that it ends with, may be of the form, too.
-            begin, found, rest = between.partition(f"{self.after}\n")
+            begin, found, rest = between.partition(after)
             if found and _is_plain(begin):
                 words.append(begin)
                 between = rest
-            rest, found, end = between.rpartition(f"\n{self.before}")
+            rest, found, end = between.rpartition(before)
             if found and _is_plain(end):
                 between, latest = rest, [end]
             yield words, between.count("\n") + 1
