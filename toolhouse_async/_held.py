@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import warnings
 from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator, Mapping
@@ -182,9 +181,9 @@ class _TextStream:
 
     async def __anext__(self) -> str:
         events = self._events
-        if get_ident() != self._thread or not self._loop.is_running():
-            if (loop := self._driver.check_loop()) is not None:
-                self._loop, self._thread = loop, get_ident()
+        is_there = get_ident() == self._thread and self._loop.is_running()
+        if not is_there and (loop := self._driver.check_loop()) is not None:
+            self._loop, self._thread = loop, get_ident()
         while True:
             while events:
                 event = events.popleft()
