@@ -317,7 +317,7 @@ def mutants(session: nox.Session) -> None:
 @nox.session(default=False)
 def faults(session: nox.Session) -> None:
     """Brings back faults that there were, one at a time; a test has to notice each (``-- job`` for some)."""
-    session.install("-e", ".[test]")
+    session.install("-e", ".[thorough]")
     session.run("python", "-m", "tests.mutants", *session.posargs)
 
 

@@ -225,7 +225,7 @@ LOOPS: Final = (
         "toolhouse_async/_http/transport.py",
         "            pass  # the event loop was closed under it\n",
         "            raise\n",
-        "loops/test_dropped.py::test_no_error_of_ours_is_left",
+        "http/test_transport.py::test_an_answer_that_is_collected_behind_a_closed_loop_says_nothing",
     ),
     Fault(
         "processes that are made by fork draw the same numbers",
@@ -576,17 +576,17 @@ SURROUNDINGS: Final = (
         "bots/test_restarts.py::test_a_platform_that_asks_to_wait_when_the_bot_stops",
     ),
     Fault(
-        "a width of nothing prints nothing",
+        "a width of one prints letter by letter",
         "toolhouse_async/_cli/terminal.py",
-        "and len(text) < 10 and int(text) else None",
-        "and len(text) < 10 else None",
+        "width=None if width is None else min(max(width, _NARROWEST), _WIDEST),",
+        "width=width,",
         "cli/test_streams.py::test_odd_settings_lose_nothing_of_the_output",
     ),
     Fault(
         "who ends a run in mid-job is not told how to go on",
         "toolhouse_async/_cli/run.py",
         "if turn.run_id is not None and (begun or turn.job_id is not None):",
-        "if turn.run_id is not None and begun:",
+        "if False:",
         "cli/test_run.py::test_what_ends_in_mid_job_says_how_to_go_on",
     ),
     Fault(
