@@ -10,6 +10,7 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,26 @@ def _is_ours(owner: type) -> bool:
     return owner.__module__.partition(".")[0] == "toolhouse_async"
 
 
+@cache
+def _public() -> frozenset[Any]:
+    """What the public modules offer."""
+    modules = [importlib.import_module(name) for name in public_modules()]
+    return frozenset(
+        value for each in modules for name in each.__all__ if isinstance(value := getattr(each, name), type)
+    )
+
+
+def _bases(value: type) -> Iterator[str]:
+    """The names of a class's bases; for one that is not public, which may change, those of its own."""
+    for base in value.__bases__:
+        if base in _public() or not _is_ours(base):
+            yield base.__name__
+        else:
+            yield from _bases(base)
+
+
 def _lines_of_class(name: str, value: type) -> Iterator[str]:
-    bases = ", ".join(base.__name__ for base in value.__bases__)
-    yield f"{name}: class({bases})"
+    yield f"{name}: class({', '.join(dict.fromkeys(_bases(value)))})"
     owners = [owner for owner in reversed(value.__mro__) if _is_ours(owner)]
     annotations = {field: text for owner in owners for field, text in inspect.get_annotations(owner).items()}
     members = {member: each for owner in owners for member, each in vars(owner).items()}
