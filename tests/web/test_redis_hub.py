@@ -147,6 +147,51 @@ async def test_readers_are_told_that_nobody_knows_of_the_message(redis_server: R
         assert publisher.turn_id == (await found(far)).id
 
 
+async def test_readers_are_told_that_a_process_has_stopped(redis_server: RedisServer) -> None:
+    async with two(redis_server) as (world, client, near, far):
+        running = await near.start("k", client.stream(AGENT, "wait"), note="wait")
+        turn = await found(far)
+        reader = asyncio.ensure_future(whole(sse(turn.follow())))
+        await has_said(turn.follow(), "first")
+        await near.aclose()
+        with pytest.raises(ClosedError):
+            await running.result()
+        sent = read_sse(await reader)
+        assert words(sent) == "first "
+        assert (sent[-1].data["error"], sent[-1].data["safe_to_retry"]) == ("StreamInterruptedError", False)
+        again = await found(far)
+        assert isinstance(again.error, StreamInterruptedError)
+        assert again.error.run_id == again.run_id == running.run_id
+        world.go_on.set()
+        assert (await client.recover(again.agent_id, again.run_id, again.note)).text == "first second"
+
+
+async def test_what_a_user_stopped_was_not_left_by_its_process(redis_server: RedisServer) -> None:
+    async with two(redis_server) as (_, client, near, far):
+        running = await near.start("k", client.stream(AGENT, "wait"))
+        await has_said((await found(far)).follow(), "first")
+        await running.stop()
+        await near.aclose()
+        assert isinstance((await found(far)).error, ClosedError)
+
+
+async def test_readers_are_told_whether_a_message_was_sent_when_its_process_stopped(redis_server: RedisServer) -> None:
+    async with two(redis_server) as (world, client, near, far):
+        session = client.session(AGENT)
+        await near.start("k", session.stream("wait"))
+        await has_said((await found(far)).follow(), "first")
+        await near.start("queued", session.stream("x"))
+        fault = world.emulator.faults.add(method="POST", cut="silence")
+        await near.start("unanswered", client.stream(AGENT, "x"))
+        await until(lambda: fault.hits == 1)
+        await near.aclose()
+        queued, unanswered = [await found(far, name) for name in ("queued", "unanswered")]
+        assert isinstance(queued.error, ClosedError)
+        assert queued.error.safe_to_retry is True
+        assert isinstance(unanswered.error, OutcomeUnknownError)
+        assert unanswered.error.safe_to_retry is None
+
+
 async def begun_in_vain(hub: RedisTurnHub, client: AsyncToolhouse) -> publishing.Publisher:
     """A name that was taken by a process that died before its message was sent."""
     publisher = publishing.Publisher(

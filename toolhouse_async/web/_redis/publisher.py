@@ -7,7 +7,7 @@ from typing import Final
 
 from ..._log import log
 from ..._values.eventread import error_json
-from ...errors import LeaseLostError, StoreError
+from ...errors import ClosedError, LeaseLostError, OutcomeUnknownError, StoreError, StreamInterruptedError
 from ...events import Event
 from .._hub import HubTurn
 from .pauses import Pauses
@@ -51,6 +51,7 @@ class Publisher:
         self._max_bytes = max_bytes
         self._is_claimed = False
         self._is_failing = False
+        self._is_left = False
         self._written = 0
         self._came = 0  # bytes of memory that the events took which are written
         self._in_hand: list[Entry] = []
@@ -77,6 +78,11 @@ class Publisher:
         """
         self.running = running
         self.task = asyncio.ensure_future(self._run(keep))
+
+    async def leave(self) -> None:
+        """Stop the turn because its process stops: whoever reads it elsewhere is told that, as if it had died."""
+        self._is_left = not self.running.is_over
+        await self.running.stop()
 
     async def keep_up(self, event: Event) -> None:
         """Hold a turn back that says much at once: what the server has not yet had would be dropped."""
@@ -126,7 +132,7 @@ class Publisher:
             self._in_hand = entries_of(live.replay, self._written)
         if not self._in_hand:
             if live.is_over:
-                error = live.error
+                error = _left(live.error) if self._is_left else live.error
                 return await self._heed(
                     await self._server.finish(self.name, self.turn_id, error_json(error) if error else b"")
                 )
@@ -182,6 +188,23 @@ class Publisher:
         self._moved.set()
         await self.running.stop(_taken())
         return True
+
+
+def _left(error: Exception | None) -> Exception | None:
+    """What a turn that a process has left in its middle came to, for the others: not what a user has stopped."""
+    if not isinstance(error, ClosedError) or error.safe_to_retry:
+        return error
+    if error.safe_to_retry is None:
+        return OutcomeUnknownError(
+            "the process that ran the turn has stopped, and nobody knows whether its message was accepted",
+            run_id=error.run_id,
+        )
+    return StreamInterruptedError(
+        "the process that ran the turn has stopped; its message was accepted, and the history has what came of it",
+        run_id=error.run_id,
+        safe_to_retry=False,
+        token=error.token,
+    )
 
 
 def _taken() -> LeaseLostError:
