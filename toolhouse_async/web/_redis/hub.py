@@ -37,8 +37,8 @@ class RedisTurnHub:
     **When a process dies**, it gives no more signs of life. Half as long again as ``lease`` after the last one, whoever
     follows its turns, or asks for them, gets :class:`~toolhouse_async.StreamInterruptedError` behind what was said, or
     :class:`~toolhouse_async.OutcomeUnknownError` where the worker had said nothing yet. Then the name is free, and
-    ``toolhouse.recover(turn.agent_id, turn.run_id, message)`` gets the answer, in any process. Of the turns of a hub that
-    is closed others hear the same at once.
+    ``toolhouse.recover(turn.agent_id, turn.run_id, message)`` gets the answer, in any process. Of the turns of a hub
+    that is closed others hear the same at once.
 
     **When the server is away**, turns go on, and readers wait. What was said meanwhile is written once it is back, and
     what it has lost is written again, as far as the turn's ``max_bytes`` in its own process go; a reader for whom
@@ -214,8 +214,9 @@ class RedisTurnHub:
         """Stop the turns that run in this process, and wait until their ends are written. Idempotent.
 
         Their readers in this process get what was said, then ``ClosedError``. What was said can be read for its time in
-        other processes, where it ends as that of a process which has died: the turn can be recovered. The iteration of readers in this process over turns elsewhere ends without a last event, as a lost
-        connection does: they may come back to another process.
+        other processes, where it ends as that of a process which has died: the turn can be recovered. The iteration of
+        readers in this process over turns elsewhere ends without a last event, as a lost connection does: they may come
+        back to another process.
         """
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._close())
