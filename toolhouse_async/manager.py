@@ -321,7 +321,7 @@ class SessionManager:
         """
         self._house.close()
         for checkout in list(self._house.live):
-            checkout.conversation.close()
+            checkout.close()
         live, waits = self._house.live, self._house.waits
         while waits or any(checkout.conversation.open_turns for checkout in live):  # noqa: ASYNC110 - a few passes
             await asyncio.sleep(0)  # who is in the middle of a step is being cancelled there

@@ -288,6 +288,29 @@ async def test_an_answer_that_takes_too_long_comes_later(
         await platform.sees(platform.ada, "word0", CLOSING["answering"], LATE, "word0", "You said: hello")
 
 
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_message_on_its_way_when_the_bot_stops_is_found_out_about(
+    platform: Platform, tmp_path: Path, first: bool
+) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        if not first:
+            await platform.say(platform.ada, "hello")
+            await platform.sees(platform.ada, "You said: hello")
+            await asyncio.sleep(5)
+        fault = world.emulator.faults.add(method="POST" if first else "PUT", cut="silence", accept=True)
+        await platform.say(platform.ada, "book")
+        await platform.until(lambda: fault.hits == 1)
+        await process.stop()
+        await asyncio.sleep(5)
+        await start()  # and nobody writes
+        end = [LOST] if first else [LATE, "You said: book"]
+        await platform.sees(platform.ada, *["You said: hello"][first:], CLOSING["sending"], *end)
+        await platform.say(platform.ada, "hello?")
+        await platform.until(lambda: "You said: hello?" in platform.screen(platform.ada))
+        assert world.accepted == [*["hello"][first:], "book", "hello?"]
+
+
 async def test_a_message_on_its_way_when_the_bot_stops(platform: Platform, tmp_path: Path) -> None:
     async with bots(platform, tmp_path) as (world, start):
         process = await start()

@@ -323,6 +323,76 @@ async def test_a_first_message_of_unknown_outcome(how: str) -> None:
         assert world.accepted == ["lost", "y"]
 
 
+@pytest.mark.parametrize("on_missing", ["raise", "restart"])
+async def test_a_first_message_of_unknown_outcome_is_never_said_to_be_absent(on_missing: str) -> None:
+    async with processes(2, on_missing=on_missing) as (world, server, one, two):
+        await stopped_while_sending(world, server, one)
+        for _ in range(2):
+            with pytest.raises(OutcomeUnknownError):  # from here on somebody was told
+                async with two.manager.checkout("k") as session:
+                    await session.reconcile()
+            with pytest.raises(OutcomeUnknownError):
+                await two.manager.send("k", "y")
+            async with two.manager.checkout("k") as session:
+                with pytest.raises(OutcomeUnknownError):
+                    await session.reconcile()
+            if on_missing == "restart":
+                break
+        else:
+            await two.manager.forget("k")
+        assert (await two.manager.send("k", "y")).text == "1:y"
+        assert world.accepted == ["lost", "y"]
+
+
+@pytest.mark.parametrize("on_missing", ["raise", "restart"])
+@pytest.mark.parametrize("first", [True, False])
+async def test_closing_while_a_message_is_on_its_way_leaves_its_fate_unknown(on_missing: str, first: bool) -> None:
+    async with processes(2, on_missing=on_missing) as (world, _, one, two):
+        if not first:
+            await one.manager.send("k", "x")
+        fault = world.emulator.faults.add(method="POST" if first else "PUT", cut="silence", accept=True)
+        sending = asyncio.ensure_future(one.manager.send("k", "lost"))
+        while not fault.hits:
+            await asyncio.sleep(0.01)
+        await one.manager.aclose()
+        with pytest.raises(ClosedError) as closed:
+            await sending
+        assert closed.value.safe_to_retry is None
+        assert (await listed(two)).unknown
+        with pytest.raises(UncertainSessionError):
+            await two.manager.send("k", "y")
+        if not first:
+            async with two.manager.checkout("k") as session:
+                assert (await session.reconcile()).text == "2:lost"
+            assert (await two.manager.send("k", "y")).text == "3:y"
+            assert world.accepted == ["x", "lost", "y"]
+            return
+        async with two.manager.checkout("k") as session:
+            with pytest.raises(OutcomeUnknownError):
+                await session.reconcile()
+        if on_missing == "raise":
+            await two.manager.forget("k")
+        assert (await two.manager.send("k", "y")).text == "1:y"
+        assert world.accepted == ["lost", "y"]
+
+
+async def test_a_turn_that_its_user_closed_is_not_asked_about() -> None:
+    async with processes(2) as (world, _, one, two):
+        await one.manager.send("k", "x")
+        fault = world.emulator.faults.add(method="PUT", cut="silence", accept=True)
+        turn = one.manager.stream("k", "lost")
+        sending = asyncio.ensure_future(turn.result())
+        while not fault.hits:
+            await asyncio.sleep(0.01)
+        await turn.aclose()
+        await asyncio.gather(sending, return_exceptions=True)
+        await one.manager.aclose()
+        assert not (await listed(two)).unknown
+        async with two.manager.checkout("k") as session:
+            assert (await session.reconcile()).text == "2:lost"
+        assert world.accepted == ["x", "lost"]
+
+
 async def test_stopped_while_the_answer_streams() -> None:
     """The message has arrived for certain: the conversation goes on, and the answer can still be had."""
     async with processes(2) as (world, _, one, two):

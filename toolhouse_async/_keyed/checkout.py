@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._log import log
 from .._turn import kept
+from .._wire.stage import Stage
 from ..errors import LeaseLostError, StoreError
 from .lease import Lease
 
@@ -53,6 +54,7 @@ class Checkout:
         )
         self._leaving: asyncio.Task[StoreError | None] | None = None
         self._said: Said | None = None  # the latest message that was sent
+        self._is_cut_short = False  # by the end of the manager, in the middle of a turn
         self._gone: dict[str, Any] = {}  # what was known of the run that the service does not know
         conversation.journal = self
 
@@ -135,10 +137,12 @@ class Checkout:
     def _load(self) -> None:
         house, lease = self._house, self._lease
         record = lease.record
-        if (house.ttl is not None and lease.idle > house.ttl) or (
-            house.restarts and record.run_id is None and record.unsettled is not None and record.unsettled.told
-        ):
+        if house.ttl is not None and lease.idle > house.ttl:
             record = lease.record = record.begun_anew()
+        unsettled = record.unsettled
+        if house.restarts and record.run_id is None and unsettled is not None and unsettled.told:
+            # The next message begins anew. Until then it stays: whoever asks is not told that it did not arrive.
+            record = lease.record = record._replace(unsettled=unsettled._replace(bars=False))
         conversation = self.conversation
         if record.run_id is None:
             conversation.begin_anew()
@@ -256,6 +260,11 @@ class Checkout:
         self._house.gates.disown(self.key)
         self._leaving = self._house.spawn(self._leave())
 
+    def close(self) -> None:
+        """Close the conversation since the manager is closed: what it sends is as uncertain as where a process dies."""
+        self._is_cut_short = bool(self.conversation.open_turns)
+        self.conversation.close()
+
     async def left(self) -> StoreError | None:
         """Wait until the key is let go; why the end of its conversation could not be written down, if so.
 
@@ -285,7 +294,12 @@ class Checkout:
         has_resumed = record.token is not None and record.unsettled is not None and record.unsettled.resumes
         if self.keeps_token and has_resumed and (unfinished is None or unfinished.said is not self._said):
             return {"heard": record.heard}  # the answer to a resume is looked up again until it was delivered
-        return {"unsettled": None if unfinished is None else kept.left(unfinished)}
+        if unfinished is None:
+            return {"unsettled": None}
+        unsettled = kept.left(unfinished)
+        if self._is_cut_short and unsettled.stage is Stage.MESSAGE:  # nobody has heard what became of it
+            unsettled = unsettled._replace(bars=True, told=False)
+        return {"unsettled": unsettled}
 
     async def forget(self) -> None:
         """Take the entry away, and let the key go.

@@ -115,7 +115,7 @@ class Conversations:
         self._left: set[str] = set()  # keys with a job that a stopped process has left
         self._sought: set[str] = set()  # keys with a message of which a stopped process did not know what became
         self._aside: set[str] = set()  # keys of them whose chat is gone
-        self._told: set[str] = set()  # keys of which it was said that an answer is missing
+        self._told: set[str] = set()  # keys of which it was said that an answer is missing, or that nobody knows
         self._stopped: set[str] = set()  # keys whose last message arrived, and nobody wants its answer
         self._seeking: set[asyncio.Task[None]] = set()
         self.paces: WeakValueDictionary[str, Pace] = beside.paces if beside else WeakValueDictionary()
@@ -218,6 +218,8 @@ class Conversations:
             log.warning("%s: %s: %s", key, type(error).__name__, error)
             if error.safe_to_retry is not True:
                 self._stopped.discard(key)  # what became of this one matters
+            if isinstance(error, OutcomeUnknownError):
+                self._told.add(key)
             answer.say(words_for(error))
         except Exception:
             log.exception("%s: an error of the bot's own", key)
@@ -260,7 +262,9 @@ class Conversations:
         except OutcomeUnknownError:
             if session.run_id is not None and not await _is_gone(session):
                 raise  # it can be known later
-            answer.say(LOST)
+            if key not in self._told:
+                answer.say(LOST)
+            self._told.discard(key)
             return False
         except ToolhouseError as error:
             if error.safe_to_retry is not False:
