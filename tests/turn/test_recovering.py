@@ -8,6 +8,7 @@ from toolhouse_async import (
     ClosedError,
     JobToken,
     NotFoundError,
+    NotSentError,
     OutcomeUnknownError,
     ServerError,
     StreamInterruptedError,
@@ -106,6 +107,16 @@ def test_a_run_that_cannot_be_read() -> None:
     with pytest.raises(NotFoundError):
         one.machine.blind(gone, 2.0, 0.5)
     assert one.stop(gone).safe_to_retry is None
+
+
+def test_a_service_that_could_never_be_asked_is_not_what_a_history_shows() -> None:
+    one = recovering()
+    down = NotSentError("nobody answers")
+    one.machine.blind(down, 1.0, 0.5)
+    with pytest.raises(OutcomeUnknownError, match="could not be read: nobody answers") as caught:
+        one.machine.blind(down, 1e6, 0.5)
+    assert caught.value.__cause__ is down
+    assert one.stop(caught.value).safe_to_retry is None
 
 
 RESUME, AND = ("user", ""), ("user", "and")

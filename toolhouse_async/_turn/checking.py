@@ -75,7 +75,7 @@ def blind(turn: Progress, error: ToolhouseError, now: float, draw: float) -> Non
     Raises:
         UncertainSessionError: Nobody can know yet.
     """
-    if not tolerated(error):
+    if not tolerated(error) or (turn.status is None and turn.seeking.is_too_late(now)):
         raise _still_uncertain(f"its history cannot be read: {error}")
     _look_again(turn, now, asked_for(error), draw)
 

@@ -64,11 +64,15 @@ def blind(turn: Progress, error: ToolhouseError, now: float, draw: float) -> Non
 
     Raises:
         ToolhouseError: Asking again would not help.
+        OutcomeUnknownError: It has not helped until it was too late; the error is its cause.
     """
+    search = _search(turn, now)
     if not tolerated(error):
         error.safe_to_retry = None  # it speaks of the message, not of the reading
         raise error
-    _search(turn, now)
+    if turn.status is None and search.is_too_late(now):
+        why = f"nobody can know what became of the message: the history could not be read: {error}"
+        raise OutcomeUnknownError(why[:1000]) from error
     _judge(turn, _found(turn, turn.status), now, asked_for(error), draw)
 
 

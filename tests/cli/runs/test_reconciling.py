@@ -79,6 +79,14 @@ async def test_a_service_that_cannot_be_asked(capsys):
     assert "AuthenticationError" in capsys.readouterr().err
 
 
+async def test_a_service_that_is_not_there(capsys):
+    async with serving() as service:
+        result = await service.begin("echo", "Hello")
+        service.emulator.faults.add(method="GET", cut="rst", times=None)
+        assert await reconciled(service, result, "Hello") == 1
+    assert "the history does not show it" not in capsys.readouterr().err
+
+
 async def test_a_search_can_be_interrupted():
     async with serving() as service:
         result = await service.begin("echo", "Hello")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from ...errors import ConfigurationError, ToolhouseError
+from ...errors import ConfigurationError, OutcomeUnknownError, ToolhouseError
 from ..jsonlines import document_line
 from ..statuses import Status, status_of
 from ..telling import show_result
@@ -65,6 +65,8 @@ async def reconcile(
             except ToolhouseError as error:
                 failure = error
             status = Status.DONE if failure is None else status_of(failure)
+            if isinstance(failure, OutcomeUnknownError) and isinstance(failure.__cause__, ToolhouseError):
+                status = Status.FAILED  # the service could never be asked
             worst = max(worst, status)
             outcome = _OUTCOMES[status]
             if as_json:
