@@ -247,6 +247,7 @@ class Driver:
             answer = await participant.send(todo, self._deadline)
         except ConflictError as conflict:
             participant.done_sending()
+            self.turn.drift = self._core.drift()  # for a job that was left
             self.machine.refused(conflict, self._core.time())
         except ToolhouseError as error:
             in_flight = participant.in_flight

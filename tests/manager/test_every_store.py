@@ -138,11 +138,11 @@ async def test_what_another_process_brings_of_a_turn_has_all_its_rounds(place: P
 
 async def test_a_long_turn_keeps_its_key(place: Place) -> None:
     """By renewing the lease."""
-    async with managers(place, 2, lease=0.3) as (world, one, two):
+    async with managers(place, 2, lease=1) as (world, one, two):
         slow = asyncio.ensure_future(one.send("k", "slow"))
         await world.is_slow.wait()
         other = asyncio.ensure_future(two.send("k", "x"))
-        await asyncio.sleep(1)
+        await asyncio.sleep(2.5)
         assert not other.done()
         world.go_on.set()
         assert (await slow).text == "1:slow"

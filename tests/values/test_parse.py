@@ -4,6 +4,7 @@ import dataclasses
 import enum
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, TypedDict
 
@@ -84,6 +85,18 @@ def test_pydantic_models() -> None:
     assert made == Model(name="n", when=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
 
 
+def test_pydantic_models_within_other_types() -> None:
+    assert result('[{"name": "a"}]').parse(list[Model]) == [Model(name="a")]
+    optional: Any = Model | None
+    assert result("null").parse(optional) is None
+    assert result('{"name": "a"}').parse(optional) == Model(name="a")
+
+
+def test_arrays_of_any_type() -> None:
+    for wanted, expected in ((set[int], {1, 2}), (tuple[int, int], (1, 2)), (Sequence[int], [1, 2]), (list, [1, 2])):
+        assert [*result("[1, 2]").parse(wanted)] == [*expected]
+
+
 def test_plain_types() -> None:
     assert result("[1, 2]").parse(list[int]) == [1, 2]
     assert result("5").parse(int) == 5
@@ -110,6 +123,17 @@ def test_plain_types() -> None:
         (Typed, '{"count": 1}', ["Typed", "name"]),
         (Typed, '{"name": 5}', ["$.name"]),
         (int | None, '"x"', ["int | None"]),
+        (list[str], '{"x": 1}', ["expected an array, got an object"]),
+        (list[str], '"abc"', ["expected an array, got a text"]),
+        (Sequence[str], "5", ["expected an array, got a number"]),
+        (tuple[int, int], '{"1": 2, "2": 3}', ["expected an array, got an object"]),
+        (Shape, '{"name": "n", "points": {"x": 1}}', ["expected an array, got an object @ $.points"]),
+        (Data, '{"rows": {"a": "12"}}', ["expected an array, got a text"]),
+        (Point, '[{"x": 1}]', ["expected an object, got an array"]),
+        (list[Point], '{"x": 1}', ["expected an array, got an object"]),
+        (Typed, "null", ["expected an object, got null"]),
+        (list[Model], '[{"name": 5}]', ["Model", "name"]),
+        (Model | None, '{"name": 5}', ["Model", "name"]),
         (Model, '{"name": 5}', ["Model", "name"]),
     ],
 )

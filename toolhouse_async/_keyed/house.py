@@ -26,6 +26,10 @@ class Use(Protocol):
         """The conversation of the key."""
         ...
 
+    def close(self) -> None:
+        """Close the conversation because the manager is closed."""
+        ...
+
 
 @define(eq=False)
 class House:

@@ -55,7 +55,7 @@ def looked(turn: Progress, status: JobStatus, now: float, draw: float) -> None:
         turn.run.transcript.hear(turn.known_said, heard, whole=True)
     else:
         if turn.job is None or turn.job.job_id != job_id:  # for the token: from when it was seen first
-            turn.job = Job(turn.polling, job_id, now, until=None)
+            turn.job = Job(turn.polling, job_id, waiting.seen_first(turn, job_id, now), until=None)
         _look_again(turn, now, status.retry_after, draw)
 
 

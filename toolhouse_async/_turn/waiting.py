@@ -24,9 +24,7 @@ def follow(turn: Progress, job_id: str, now: float) -> None:
         TooManyRoundsError: The worker has started more jobs than the policy allows.
         ToolhouseError: It cannot be waited for, or what came before it is not whole.
     """
-    before = turn.job
-    missed = before is not None and before.job_id == job_id  # a poll did not see it, and it is not new
-    job = turn.job = Job(turn.polling, job_id, before.started if before and missed else now, until=None)
+    job = turn.job = Job(turn.polling, job_id, seen_first(turn, job_id, now), until=None)
     turn.missed = None
     job.begin(turn.events)
     if turn.run.run_id is None:
@@ -64,8 +62,18 @@ def _count(turn: Progress) -> None:
 def interrupted(turn: Progress, job_id: str | None, now: float) -> StreamInterruptedError:
     """The error for an answer that is not whole; its token waits for the job that runs, if one does."""
     if job_id is not None:
-        turn.job = Job(turn.polling, job_id, now, until=None)
+        turn.job = Job(turn.polling, job_id, seen_first(turn, job_id, now), until=None)
     return turn.interrupted()
+
+
+def seen_first(turn: Progress, job_id: str, now: float) -> float:
+    """When a job was seen first: now, unless this turn has waited for it, or an earlier one has left it."""
+    job, left = turn.job, turn.run.job
+    if job is not None and job.job_id == job_id:
+        return job.started  # a poll did not see it, and it is not new
+    if left is not None and left.job_id == job_id:
+        return min(now, left.started - turn.drift)
+    return now
 
 
 def polled(turn: Progress, report: Report, now: float) -> None:

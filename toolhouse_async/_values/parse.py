@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import abc
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_origin, is_typeddict
+
+import attrs
 
 from ..errors import ConfigurationError
 
@@ -11,6 +15,12 @@ T = TypeVar("T")
 
 _PLAIN: Final[dict[type, tuple[type, ...]]] = {str: (str,), int: (int,), float: (float, int), bool: (bool,)}
 """What JSON may hold where such a type is wanted: cattrs itself would turn ``null`` into ``"None"``."""
+_ARRAYS: Final = (
+    *(list, tuple, set, frozenset),
+    *(abc.Sequence, abc.MutableSequence, abc.Set, abc.MutableSet, abc.Collection, abc.Iterable),
+)
+"""Types that JSON writes as arrays: cattrs itself would take whatever can be iterated, such as a text."""
+_JSON_NAMES: Final = {dict: "an object", list: "an array", str: "a text", type(None): "null", bool: "true or false"}
 
 
 def structure(value: Any, wanted: type[T]) -> T:
@@ -25,7 +35,7 @@ def structure(value: Any, wanted: type[T]) -> T:
     except Exception as error:
         from cattrs import transform_error
 
-        reasons = "; ".join(transform_error(error))
+        reasons = "; ".join(transform_error(error, format_exception=_reason))
         raise ValueError(f"the worker's JSON does not fit {name_of(wanted)}: {reasons:.2000}") from error
 
 
@@ -60,7 +70,56 @@ def _converter() -> Any:
     converter = make_converter()
     for kind, accepted in _PLAIN.items():
         converter.register_structure_hook(kind, _exactly(accepted))
+    _want(converter, _is_array, list)
+    _want(converter, _is_object, dict)
+    converter.register_structure_hook_func(_is_model, lambda value, wanted: wanted.model_validate(value))
     return converter
+
+
+def _is_array(wanted: Any) -> bool:
+    return wanted in _ARRAYS or get_origin(wanted) in _ARRAYS
+
+
+def _is_object(wanted: Any) -> bool:
+    kind = get_origin(wanted) or wanted
+    return isinstance(kind, type) and (attrs.has(kind) or dataclasses.is_dataclass(kind) or is_typeddict(kind))
+
+
+def _is_model(wanted: Any) -> bool:
+    return isinstance(wanted, type) and hasattr(wanted, "model_validate")
+
+
+class _UnfitError(ValueError):
+    """JSON of another kind than what is wanted is written as."""
+
+
+def _want(converter: Any, is_such: Callable[[Any], bool], kind: type) -> None:
+    """Have types of some sort be read of one kind of JSON alone, and by cattrs as ever."""
+    asking = set[Any]()
+
+    def read(wanted: Any) -> Callable[[Any, Any], Any]:
+        asking.add(wanted)
+        try:
+            structured = converter.get_structure_hook(wanted, cache_result=False)
+        finally:
+            asking.discard(wanted)
+
+        def check(value: Any, wanted: Any) -> Any:
+            if type(value) is not kind:
+                raise _UnfitError(f"expected {_JSON_NAMES[kind]}, got {_JSON_NAMES.get(type(value), 'a number')}")
+            return structured(value, wanted)
+
+        return check
+
+    converter.register_structure_hook_factory(lambda wanted: wanted not in asking and is_such(wanted), read)
+
+
+def _reason(error: BaseException, wanted: type | None) -> str:
+    """Why a value does not fit, for people: pydantic says so itself."""
+    from cattrs.v import format_exception
+
+    is_told = isinstance(error, _UnfitError) or hasattr(error, "errors")
+    return str(error) if is_told else format_exception(error, wanted)
 
 
 def _exactly(accepted: tuple[type, ...]) -> Callable[[Any, Any], Any]:
