@@ -170,6 +170,7 @@ def test_a_changed_row_and_another_worker_are_refused(batch):
         ("rows.csv", "a,b\n1,2,3\n", ("--template", "{a}"), "'rows.csv': row 1 has more cells than the header"),
         ("rows.csv", 'a,b\n1,"2\n', ("--template", "{a}"), "'rows.csv': row 1 cannot be read"),
         ("rows.jsonl", '"a"\n', ("--out", "out.txt"), "--out 'out.txt' is neither .csv nor .jsonl"),
+        ("rows.jsonl", '"a"\n', ("--out", "rows.jsonl"), "--out 'rows.jsonl' is the file of the rows"),
         ("rows.jsonl", '"a"\n', ("--rate", "2"), "'2' is none such as 2/s, 90/min or 1000/h"),
         ("rows.jsonl", '"a"\n', ("--rate", "0/s"), "'0/s' is none such as 2/s"),
         (
@@ -179,7 +180,7 @@ def test_a_changed_row_and_another_worker_are_refused(batch):
             "--store takes a SQLite file, or a URL of redis://",
         ),
         ("rows.jsonl", '"a"\n', ("--store", "redis://:pass/word@x"), "not the URL of a Redis server"),
-        ("rows.jsonl", '"a"\n', ("--out", "no/such/out.jsonl"), "'no/such/out.jsonl' cannot be written: No such file"),
+        ("rows.jsonl", '"a"\n', ("--out", "no/such/out.jsonl"), "there is no folder 'no/such' that can be written to"),
         ("rows.jsonl", '"a"\n', ("--name", ""), "the name of a batch must be a string that is not empty"),
     ],
 )
@@ -188,7 +189,7 @@ def test_what_is_wrong_is_said_and_ends_with_2(batch, name, text, arguments, why
     done = batch(name, *arguments)
     assert done.returncode == 2
     assert why in done.stderr
-    assert len(asked(batch)) == ("no/such" in why)
+    assert asked(batch) == []
 
 
 def test_a_file_that_cannot_be_read(batch):

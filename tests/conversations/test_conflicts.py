@@ -24,7 +24,7 @@ from tests.conversations.support import (
     streamed,
     user,
 )
-from toolhouse_async import ConflictError, JobProgress, Session, TurnResult
+from toolhouse_async import ConflictError, Session, TurnResult
 from toolhouse_async.testing import EmulatorServer, WorkersEmulator
 
 RUNS = history(user("hi"), job=JOB)
@@ -99,23 +99,6 @@ async def test_detach_does_not_detach_from_a_refused_message(
     await session.send("compute", background="detach")
     assert (await session.send("next", background="detach")).text == "[next:computed]"
     assert_accepted(server, "POST compute", "PUT next")
-
-
-async def test_a_job_that_was_left_is_as_old_for_the_message_that_waits_for_it(
-    emulator: WorkersEmulator, server: EmulatorServer, session: Session
-) -> None:
-    @emulator.worker(AGENT)
-    async def worker(ctx: Any) -> Any:
-        if ctx.message == "compute":
-            yield ctx.background(asyncio.sleep, 60)
-        yield ctx.text("done")
-
-    left = (await session.send("compute", background="detach")).token
-    assert left is not None
-    await asyncio.sleep(30)
-    elapsed = [event.elapsed async for event in session.stream("next") if isinstance(event, JobProgress)]
-    assert 30 < elapsed[0] < 35
-    assert elapsed[-1] < 75
 
 
 async def test_detach_and_raise_raises_for_a_refused_message(

@@ -312,6 +312,17 @@ def test_a_resume_that_another_sends() -> None:
 # Refused, and not sent
 
 
+def test_a_job_that_was_left_is_as_old_for_the_message_that_waits_for_it() -> None:
+    for job_id, started in (("j1", 70.0), ("j2", 100.0)):
+        run = Run("r1", job=JobToken("a", "r1", "j1", 1070.0))
+        one = Telling(run, at=100.0).enter()
+        one.turn.drift = 1000.0
+        one.machine.refused(ConflictError("busy", status=409), one.now)
+        one.look(job=job_id)
+        assert one.turn.job is not None
+        assert one.turn.job.started == started
+
+
 def test_a_refusal_behind_which_a_job_stands() -> None:
     one = Telling(Run("r1")).enter()
     one.machine.refused(ConflictError("busy", status=409), 0)

@@ -91,20 +91,23 @@ def _tell(error: ToolhouseError | asyncio.CancelledError, request: Request, turn
 def _way_on(request: Request, run_id: str, *, job_runs: bool) -> str:
     """The command that goes on with a run, without the key.
 
-    An empty message waits for a job and resumes the worker, as this turn would have done; where no job runs, the
+    It waits for a job, and may be given again: what has its answer is not resumed once more. Where no job runs, the
     user is to say what comes next.
     """
-    options = ["--run-id", run_id]
+    options: list[str] = []
     if request.base_url is not None:
         options += ["--base-url", request.base_url]
     if request.allow_insecure:
         options.append("--allow-insecure")
     if request.api_key == "":
         options += ["--api-key", ""]
-    if request.format != "ndjson":
-        options += ["--format", request.format]
     if request.json:
         options.append("--json")
-    command = shlex.join(["toolhouse-async", "run", *options, "--", request.agent_id, "" if job_runs else "MESSAGE"])
+    if job_runs:
+        words = ["wait", *options, "--", request.agent_id, run_id]
+    else:
+        options += ["--format", request.format] if request.format != "ndjson" else []
+        words = ["run", "--run-id", run_id, *options, "--", request.agent_id, "MESSAGE"]
+    command = shlex.join(["toolhouse-async", *words])
     what = "has a background job; wait for it" if job_runs else "can be continued"
     return harmless(f"Run {run_id} {what} with: {command}")

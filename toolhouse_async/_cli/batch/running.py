@@ -18,7 +18,7 @@ from ..jsonlines import document_line
 from ..sessions.opening import Named, open_store
 from ..statuses import Status
 from .display import Display, counted
-from .tables import Rows, kind_of, written
+from .tables import Rows, check_out, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,8 +63,8 @@ async def run(request: Request) -> int:
 
     Cancelling ends what is under way; the next start goes on.
     """
-    if request.out is not None and kind_of(request.out) is None:
-        raise ConfigurationError(f"--out {request.out.name!r:.200} is neither .csv nor .jsonl")
+    if request.out is not None:
+        check_out(request.out, request.path)
     rows = Rows(request.path, key=request.key, template=request.template)
     client = open_client(request.base_url, request.api_key, allow_insecure=request.allow_insecure)
     async with client as toolhouse, open_store(Named(request.store, None), may_be_new=True) as store:

@@ -100,6 +100,24 @@ def kind_of(path: Path) -> str | None:
     return {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}.get(path.suffix.lower())
 
 
+def check_out(path: Path, rows: Path) -> None:
+    """Refuse a file for the answers before anything is asked.
+
+    Args:
+        path: The file.
+        rows: That of the rows.
+
+    Raises:
+        ConfigurationError: Its name does not say how it is written, it is that of the rows, or its folder is none.
+    """
+    if kind_of(path) is None:
+        raise ConfigurationError(f"--out {path.name!r:.200} is neither .csv nor .jsonl")
+    if path.exists() and rows.exists() and path.samefile(rows):
+        raise ConfigurationError(f"--out {path.name!r:.200} is the file of the rows; give the answers another name")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ConfigurationError(f"--out: there is no folder {str(path.parent)!r:.200} that can be written to")
+
+
 def _csv_rows(file: IO[str], name: str) -> Iterator[Row]:
     reader = csv.DictReader(file, restval="", strict=True)
     number = 0
