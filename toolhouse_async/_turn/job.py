@@ -79,7 +79,7 @@ class Job:
         if deadline is not None and now >= deadline and deadline == self.deadline:
             raise JobWaitTimeoutError(
                 f"job {self.job_id or 'of unknown id'} was still running after {now - self.started:.0f} s; "
-                "it goes on, and the token waits for it"
+                "it goes on, and the token waits for it (PollingPolicy(deadline=...) says for how long after its start)"
             )
         return None
 
