@@ -196,7 +196,9 @@ class TurnResumed(_Base):
 class StreamRecovered(_Base):
     """A cut answer was healed from the history.
 
-    ``text`` is the whole answer as the history has it, ``missing`` what the cut stream had not delivered.
+    ``text`` is the whole answer as the history has it, ``missing`` what the cut stream had not delivered; it follows as
+    a :class:`TextDelta`. Where ``text`` does not begin with what was received, ``missing`` is empty, and ``text``
+    replaces what was shown.
     """
 
     text: str = field(repr=short)

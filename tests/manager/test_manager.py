@@ -402,9 +402,14 @@ async def test_stopped_while_the_answer_streams() -> None:
         await one.stop()
         await asyncio.gather(slow, return_exceptions=True)
         world.go_on.set()
+        await asyncio.sleep(60)  # until its lease has ended
+        info = await listed(two)
+        assert (info.unseen, info.unknown, info.pending) == (True, False, False)
         async with two.manager.checkout("k") as session:
             assert (await session.reconcile()).text == "1:slow"
+        assert not (await listed(two)).unseen
         assert (await two.manager.send("k", "x")).text == "2:x"
+        assert not (await listed(two)).unseen
 
 
 # Jobs

@@ -6,6 +6,7 @@ from attrs import frozen
 
 from .._wire.ids import is_id
 from .._wire.records import Record
+from .._wire.stage import Stage
 
 
 @frozen
@@ -21,6 +22,8 @@ class SessionInfo:
         waiting: Processes that wait for the key.
         pending: Whether a background job is open, for ``resume_pending()``.
         unknown: Whether nobody knows if its last message was accepted.
+        unseen: Whether nobody has seen the answer to its last message: its turn was ended before that was whole, and
+            :meth:`Session.reconcile` brings it. Of a message of unknown fate, or behind an open job, it is not said.
     """
 
     key: str
@@ -31,12 +34,14 @@ class SessionInfo:
     waiting: int
     pending: bool
     unknown: bool
+    unseen: bool = False
 
 
 def info_of(key: str, record: Record, now: float) -> SessionInfo:
     """What an entry says at the store's time ``now``."""
     is_held = bool(record.holder) and record.until > now
-    unsettled = record.unsettled
+    unsettled = None if is_held else record.unsettled
+    has_arrived = unsettled is not None and unsettled.stage not in (Stage.MESSAGE, Stage.RESUME)
     return SessionInfo(
         key,
         record.run_id,
@@ -45,7 +50,8 @@ def info_of(key: str, record: Record, now: float) -> SessionInfo:
         0.0 if is_held else max(0.0, now - record.until),
         sum(waiter.until > now for waiter in record.queue),
         record.token is not None,
-        unsettled is not None and unsettled.bars and not is_held,
+        unsettled is not None and unsettled.bars,
+        has_arrived and record.token is None,
     )
 
 

@@ -52,8 +52,9 @@ _yes = click.option("--yes", is_flag=True, help="Do not ask.")
 def list_command(store: Named, *, agent_id: str | None, as_json: bool) -> int:
     """Print every key with its worker, its run, its state, and its age.
 
-    A state is held (a process has the key), unknown (nobody knows whether its last message was accepted), job (a
-    background job is open), unreadable, or idle; the age is the time since the key was last let go.
+    A state is held (a process has the key), unknown (nobody knows whether its last message was accepted), unseen
+    (nobody has seen the answer to it), job (a background job is open), unreadable, or idle; the age is the time since
+    the key was last let go.
     """
     from .acting import list_keys
 

@@ -46,6 +46,7 @@ class Kept:
             for name, is_so in (
                 ("held", self.info.holder is not None),
                 ("unknown", self.info.unknown),
+                ("unseen", self.info.unseen),
                 ("job", self.info.pending),
             )
             if is_so
@@ -70,6 +71,7 @@ class Kept:
             "token": None if token is None else token.to_json(),
             "message": None if unsettled is None else unsettled.words,
             "unknown": info.unknown,
+            "unseen": info.unseen,
         }
 
 
