@@ -480,9 +480,23 @@ NO_HEADS = (
     b"x",
     b'{"v":2}',
     b'{"v":1}',
-    b'{"v":1,"agent_id":5,"total":1}',
-    b'{"v":1,"agent_id":"a","total":"x"}',
+    b'{"v":1,"agent_id":5,"total":1,"is_keyed":false}',
+    b'{"v":1,"agent_id":"a","total":"x","is_keyed":false}',
+    b'{"v":1,"agent_id":"a","total":1,"is_keyed":0}',
+    b'{"v":1,"agent_id":"a","total":1}',
 )
+
+
+@pytest.mark.parametrize("first", [None, lambda row, _: row])
+async def test_rows_that_are_named_in_another_way_are_not_asked_once_more(first: Any) -> None:
+    async with served() as (world, _, client, store):
+        await all_of(client.batch(AGENT, ["a", "b"], store=store, name="b", key=first))
+        other = None if first else lambda row, _: row
+        with pytest.raises(ConfigurationError, match="would all be asked again"):
+            await all_of(client.batch(AGENT, ["a", "b"], store=store, name="b", key=other))
+        assert world.told == {"a": 1, "b": 1}
+        await all_of(client.batch(AGENT, ["a", "b"], store=store, name="other", key=other))
+        assert world.told == {"a": 2, "b": 2}
 
 
 @pytest.mark.parametrize("at_its_end", [False, True])

@@ -92,7 +92,7 @@ class Engine:
             Exception: What has ended the batch, once all that was under way is done.
         """
         if not self._has_begun:
-            await self._journal.begin(self._agent_id, self._total)
+            await self._journal.begin(self._agent_id, self._total, is_keyed=self._questions.is_keyed)
             self._has_begun = True
         while True:
             self._fill()
@@ -128,7 +128,7 @@ class Engine:
             raise error
         if error is None and not self.shared.gate.is_stopped:
             self._total = self._questions.count
-            await self._journal.begin(self._agent_id, self._total)
+            await self._journal.begin(self._agent_id, self._total, is_keyed=self._questions.is_keyed)
 
     def _fill(self) -> None:
         """Begin with rows while there is room; items that nobody took count too, up to as many again."""

@@ -26,10 +26,12 @@ class Head(NamedTuple):
     Attributes:
         agent_id: The worker.
         total: How many rows it has; ``None`` while nobody has read them to the end.
+        is_keyed: Whether its rows have keys of their own; else their places are their keys.
     """
 
     agent_id: str
     total: int | None
+    is_keyed: bool
 
 
 class BatchJournal:
@@ -64,11 +66,11 @@ class BatchJournal:
         """
         return _head((await self._store.read(self._head)).value)
 
-    async def begin(self, agent_id: str, total: int | None) -> None:
+    async def begin(self, agent_id: str, total: int | None, *, is_keyed: bool) -> None:
         """Note that a batch has begun, or goes on; and how many rows it has, once that is known.
 
         Raises:
-            ConfigurationError: The batch asks another worker.
+            ConfigurationError: The batch asks another worker, or names its rows in the other way.
             StoreError: The store failed.
         """
         while True:
@@ -79,7 +81,13 @@ class BatchJournal:
                     f"the batch {self.name!r:.200} asks the worker {head.agent_id}, not {agent_id}: give this one "
                     "another name"
                 )
-            wanted = Head(agent_id, total if total is not None or head is None else head.total)
+            if head is not None and head.is_keyed != is_keyed:
+                way = "keys of their own" if head.is_keyed else "their places for keys"
+                raise ConfigurationError(
+                    f"the rows of the batch {self.name!r:.200} have {way}, and would all be asked again by other "
+                    "ones: leave key= (on the command line: --key) as it was, or give this batch another name"
+                )
+            wanted = Head(agent_id, total if total is not None or head is None else head.total, is_keyed)
             if head == wanted:
                 return
             data = orjson.dumps({"v": VERSION, **wanted._asdict()})
@@ -150,9 +158,10 @@ def _head(data: bytes | None) -> Head | None:
     try:
         written = orjson.loads(data)
         if written.pop("v") == VERSION:
-            agent_id, total = written["agent_id"], written["total"]
-            if isinstance(agent_id, str) and (total is None or type(total) is int):
-                return Head(agent_id, total)
+            head = Head(**written)
+            is_total = head.total is None or type(head.total) is int
+            if isinstance(head.agent_id, str) and is_total and type(head.is_keyed) is bool:
+                return head
     except (ValueError, TypeError, KeyError, AttributeError):
         pass
     raise StoreError("the store's entry of this batch cannot be read: it is none, or of a later version")

@@ -32,6 +32,7 @@ class Questions:
 
     Attributes:
         count: How many it has made.
+        is_keyed: Whether the rows have keys of their own.
     """
 
     def __init__(self, key: Callable[[Any, int], str] | None, template: str | None) -> None:
@@ -49,6 +50,7 @@ class Questions:
         if template is not None:
             _check_template(template)
         self._key = key
+        self.is_keyed: bool = key is not None
         self._template = template
         self._seen: set[int] = set()
         self.count = 0
