@@ -113,7 +113,7 @@ def check_known(options: Collection[str]) -> None:
     if unknown:
         hint = f"there are {', '.join(sorted(known))}"
         if {"vars", "toolhouse_id", "bundle"}.issuperset(unknown):
-            hint = "these are a session's: toolhouse.session(agent_id, vars=…)"
+            hint = "these are a session's: toolhouse.session(agent_id, vars=…); of one turn: extra_body={'vars': …}"
         raise ConfigurationError(f"unknown turn options: {', '.join(unknown)} ({hint})")
 
 
