@@ -74,8 +74,11 @@ def name_of(process: int) -> str:
         return "?"
 
 
-def wait_for(command: int, seconds: float) -> int | None:
-    """Wait for the command, and for orphans meanwhile; return its status, or ``None`` where the time is over."""
+def wait_for(command: int | None, seconds: float) -> int | None:
+    """Wait for the command, and for orphans meanwhile; return its status, or ``None`` where the time is over.
+
+    Without a command it waits until there are no children left.
+    """
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         try:
@@ -93,7 +96,7 @@ def end_all() -> None:
     """Kill what is left, and what that starts meanwhile."""
     while left := list(running_below(os.getpid())):
         send(signal.SIGKILL, left)
-        wait_for(0, LOOK)
+        wait_for(None, LOOK)
 
 
 def interrupted(number: int, frame: object) -> NoReturn:
@@ -116,7 +119,7 @@ def main(seconds: float, command: list[str]) -> int:
         for each in stuck:
             print(f"    {each}: {name_of(each)}", file=sys.stderr, flush=True)
         send(signal.SIGABRT, stuck)
-        wait_for(0, LAST_WORDS)
+        wait_for(None, LAST_WORDS)
         status = 124
     elif left := list(running_below(os.getpid())):
         say(f"left running, and ended now: {'; '.join(map(name_of, left))}")

@@ -54,6 +54,20 @@ def test_a_command_that_hangs_is_ended(how: str) -> None:
         assert 'File "<string>", line 1 in <module>' in done.stderr
 
 
+def test_processes_have_some_seconds_for_their_last_words() -> None:
+    code = (
+        "import os, signal, time\n"
+        "def speak(*_):\n"
+        "    time.sleep(1)\n"
+        "    print('where I am', flush=True)\n"
+        "    os._exit(0)\n"
+        "signal.signal(signal.SIGABRT, speak)\n"
+        "time.sleep(600)\n"
+    )
+    done = limited(BEGUN, code)
+    assert (done.returncode, done.stdout) == (124, "where I am\n")
+
+
 @pytest.mark.parametrize("leader", ["hangs", "ends"])
 def test_what_it_started_ends_with_it(tmp_path: Path, leader: str) -> None:
     """So does a process of another session, whose parent has ended, and that holds on to the output."""

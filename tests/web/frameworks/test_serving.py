@@ -154,6 +154,8 @@ async def test_a_server_that_stops_waits_no_longer_than_it_is_told(name: str) ->
         assert GRACE - 1 < now() - began < GRACE + 5
         await soon(lambda: it.worker.ended == "stopped")
         assert it.service.connections == 0
+        # Uvicorn does not wait for the request that it has cancelled.
+        await soon(lambda: not any("run_asgi" in repr(task) for task in asyncio.all_tasks()))
 
 
 async def test_django_itself_has_no_lifespan() -> None:
