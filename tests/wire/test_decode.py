@@ -584,6 +584,7 @@ def test_lines_of_a_registered_type_are_read_alike_whatever_came_before() -> Non
 
     lines = [
         *(b'{"type":"mine","makes":"%b"}' % made for made in (b"text", b"call", b"both", b"nothing")),
+        b'{"event":"mine","makes":"text"}',
         b'{"type":"text","text":"a"}',
         b'{"type":"text-delta","delta":"a"}',
         b'{"role":"assistant","content":"a"}',
