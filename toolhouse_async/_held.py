@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator, Mapping
-from threading import get_ident
+from sys import get_asyncgen_hooks
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from ._driver import Driver
 from ._values.nested import half_made
@@ -15,18 +14,30 @@ from ._values.results import TurnResult
 from .errors import ClosedError
 from .events import Event, TextDelta
 
+_NOWHERE: Final = object()
+
+
+def _place_of(driver: Driver) -> object:
+    """What is the same object only on the event loop on which the turn was begun, as long as that runs.
+
+    A loop that runs gives its thread a hook for async generators. To ask for the loop itself costs a system call on
+    Python 3.11, and this is asked for each event.
+
+    Raises:
+        ConfigurationError: It is another loop.
+    """
+    return _NOWHERE if driver.check_loop() is None else get_asyncgen_hooks()[0] or _NOWHERE
+
 
 class EventReader:
     """An async iterator of events that opens at its first step and closes itself at the end or on an error."""
 
-    __slots__ = ("__weakref__", "_driver", "_events", "_loop", "_raised", "_thread")
+    __slots__ = ("__weakref__", "_driver", "_events", "_place", "_raised")
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._events = driver.events
-        # Where an event was taken: to ask for the running loop each time costs a system call on Python 3.11.
-        self._loop: AbstractEventLoop
-        self._thread = 0
+        self._place: object = _NOWHERE
         self._raised = False
 
     def __aiter__(self) -> Self:
@@ -39,8 +50,8 @@ class EventReader:
         """
         events = self._events
         if events:
-            if get_ident() != self._thread or not self._loop.is_running():
-                self._note_loop()
+            if get_asyncgen_hooks()[0] is not self._place:
+                self._place = _place_of(self._driver)
             return events.popleft()
         while not events:
             if self._driver.is_over:
@@ -48,15 +59,6 @@ class EventReader:
                 raise StopAsyncIteration
             await self._driver.advance()
         return events.popleft()
-
-    def _note_loop(self) -> None:
-        """Note where events are taken.
-
-        Raises:
-            ConfigurationError: It is not where the turn was begun.
-        """
-        if (loop := self._driver.check_loop()) is not None:
-            self._loop, self._thread = loop, get_ident()
 
     def _raise_once(self) -> None:
         """Raise why it has no result to the reader, unless they have had it."""
@@ -124,6 +126,7 @@ class Turn(EventReader):
         driver = self._driver
         while not self._events and not driver.is_over:
             await driver.advance()
+            self._place = get_asyncgen_hooks()[0] or _NOWHERE
         if not self._events:
             self._raise_once()
         return self
@@ -167,23 +170,21 @@ class Turn(EventReader):
 class _TextStream:
     """The text of a turn's events."""
 
-    __slots__ = ("_driver", "_events", "_loop", "_thread", "_turn")
+    __slots__ = ("_driver", "_events", "_place", "_turn")
 
     def __init__(self, turn: Turn, driver: Driver) -> None:
         self._turn = turn
         self._driver = driver
         self._events = driver.events
-        self._loop: AbstractEventLoop
-        self._thread = 0
+        self._place: object = _NOWHERE
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> str:
         events = self._events
-        is_there = get_ident() == self._thread and self._loop.is_running()
-        if not is_there and (loop := self._driver.check_loop()) is not None:
-            self._loop, self._thread = loop, get_ident()
+        if get_asyncgen_hooks()[0] is not self._place:
+            self._place = _place_of(self._driver)
         while True:
             while events:
                 event = events.popleft()

@@ -61,16 +61,16 @@ class Fold:
         self._parts += texts
         if len(self._parts) > _MOST_PARTS:
             self._join()
-        kinds = [*map(type, others)]
-        unknown = kinds.count(UnknownEvent)
-        if others and unknown == len(others):  # there may be as many as there are words
-            self.unknown += unknown
-            self._ends_in_call = False
-        elif kinds.count(ToolCall) + kinds.count(ToolResult) == len(others) > 0:
-            self._take_tools(others)
-        else:
-            for event in others:
-                self.add(event)
+        if others:
+            kinds = [*map(type, others)]
+            if kinds.count(UnknownEvent) == len(others):  # there may be as many as there are words
+                self.unknown += len(others)
+                self._ends_in_call = False
+            elif kinds.count(ToolCall) + kinds.count(ToolResult) == len(others):
+                self._take_tools(others)
+            else:
+                for event in others:
+                    self.add(event)
         if ends_in_words:
             self._ends_in_call = False
 

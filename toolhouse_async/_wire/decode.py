@@ -103,8 +103,7 @@ class EventDecoder(LineReader):
         if stream.version != self._version:
             stream.forget()
             stream.version = self._version
-        some = lines[::_EVERY]
-        if len(lines) < _MANY or sum(map(len, some)) > _LONG * len(some):
+        if len(lines) < _MANY or sum(map(len, some := lines[::_EVERY])) > _LONG * len(some):
             self._one_by_one(events, lines, first, stream)
             return
         at = 0
