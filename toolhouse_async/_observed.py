@@ -13,7 +13,6 @@ from ._turn.progress import Progress
 from ._turn.table import State
 from ._values.eventjson import json_text
 from ._values.results import TurnResult
-from ._wire.stage import Stage
 from .errors import ClosedError, OutcomeUnknownError, ToolhouseError
 from .events import Event, JobFinished, JobProgress, JobStarted, StreamRecovered, TextDelta, ToolCall, ToolResult
 
@@ -106,7 +105,7 @@ class ObservedTurn:
         """Whether the fate of what this turn said last is unknown, and not that of something before."""
         turn = self._turn
         left = turn.run.unfinished
-        if left is not None and turn.said is left.said and left.stage in (Stage.MESSAGE, Stage.RESUME):
+        if left is not None and turn.said is left.said and not left.stage.is_accepted:
             return True
         return isinstance(error, OutcomeUnknownError) and error.safe_to_retry is None
 

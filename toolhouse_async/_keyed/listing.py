@@ -6,7 +6,6 @@ from attrs import frozen
 
 from .._wire.ids import is_id
 from .._wire.records import Record
-from .._wire.stage import Stage
 
 
 @frozen
@@ -41,7 +40,7 @@ def info_of(key: str, record: Record, now: float) -> SessionInfo:
     """What an entry says at the store's time ``now``."""
     is_held = bool(record.holder) and record.until > now
     unsettled = None if is_held else record.unsettled
-    has_arrived = unsettled is not None and unsettled.stage not in (Stage.MESSAGE, Stage.RESUME)
+    has_arrived = unsettled is not None and unsettled.stage.is_accepted
     return SessionInfo(
         key,
         record.run_id,

@@ -53,7 +53,7 @@ def waiting(record: Record, token: JobToken, *, refused: bool) -> dict[str, Any]
         refused: Whether a message of the user's was refused for it.
     """
     unsettled = None if refused else record.unsettled
-    if unsettled is not None and _is_accepted(unsettled.stage):
+    if unsettled is not None and unsettled.stage.is_accepted:
         unsettled = _at(Stage.JOB, unsettled)
     return {"unsettled": unsettled, "token": token}
 
@@ -118,7 +118,7 @@ def take_up(run: Run, record: Record, now: float, *, idle: float, job_age: float
     run.begun = NEVER if record.said is not None else None
     if unsettled is None:
         return None
-    stage, accepted = unsettled.stage, _is_accepted(unsettled.stage)
+    stage, accepted = unsettled.stage, unsettled.stage.is_accepted
     if stage is Stage.JOB and token is None:
         stage = Stage.ANSWER  # the job will be seen, or what came after it
     said = run.transcript.latest if accepted else None
@@ -152,7 +152,7 @@ def _transcript(record: Record) -> Transcript:
     """What is known of a run by what a store keeps: of an accepted message that is open, not where its answer ends."""
     said, unsettled = record.said, record.unsettled
     heard = None if record.heard is None else Heard(record.heard, whole=True)
-    if said is None or unsettled is None or not _is_accepted(unsettled.stage):
+    if said is None or unsettled is None or not unsettled.stage.is_accepted:
         return Transcript(said, heard)
     if unsettled.stage is Stage.RESUME_DUE:
         return Transcript(said, None)
@@ -164,7 +164,3 @@ def _transcript(record: Record) -> Transcript:
     transcript = Transcript({each: times for each, times in before.items() if times}, heard)
     transcript.say(unsettled.words).is_certain = True
     return transcript
-
-
-def _is_accepted(stage: Stage) -> bool:
-    return stage not in (Stage.MESSAGE, Stage.RESUME)

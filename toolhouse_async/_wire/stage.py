@@ -14,3 +14,8 @@ class Stage(Enum):
     JOB = "a job was being waited for"
     RESUME_DUE = "the resume was still to be sent"
     RESUME = "the resume was sent, and nobody knows whether it was accepted"
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether what was sent last was accepted for certain."""
+        return self not in (Stage.MESSAGE, Stage.RESUME)

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import re
 from urllib.parse import quote, urlencode
@@ -6,8 +7,9 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from tests.support.stores import new_schema
-from toolhouse_async import JobToken
+from toolhouse_async import AsyncToolhouse, JobToken, SessionManager, StreamInterruptedError
 from toolhouse_async._cli.sessions.opening import Named
+from toolhouse_async.stores import SQLiteSessionStore
 
 
 def listed(done):
@@ -65,6 +67,26 @@ def test_a_message_of_unknown_outcome_is_shown(sessions, use):
     assert "message   of unknown outcome: Book a table\n" in sessions("show", "chat:1").stdout
     document = json.loads(sessions("show", "chat:1", "--json").stdout)
     assert (document["unknown"], document["message"]) == (True, "Book a table")
+
+
+def test_a_message_whose_answer_nobody_has_seen_is_listed_and_shown(sessions, service, path):
+    async def is_cut():
+        async with (
+            SQLiteSessionStore(path) as store,
+            AsyncToolhouse("", base_url=service.url) as toolhouse,
+            SessionManager(toolhouse, "echo", store=store) as manager,
+        ):
+            await manager.send("chat:1", "Hello")
+            service.faults.add(method="PUT", cut="fin", cut_after=5)
+            with pytest.raises(StreamInterruptedError):
+                await manager.send("chat:1", "Book a table", recover=False)
+
+    asyncio.run(is_cut())
+    ((_, _, _, state, *_),) = listed(sessions("list"))
+    assert state == "unseen"
+    assert "message   its answer was not seen: Book a table\n" in sessions("show", "chat:1").stdout
+    document = json.loads(sessions("show", "chat:1", "--json").stdout)
+    assert (document["unseen"], document["unknown"], document["message"]) == (True, False, "Book a table")
 
 
 def test_a_message_without_words_is_said_to_be_empty(sessions, use):
