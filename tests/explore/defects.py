@@ -9,13 +9,14 @@ import pytest
 from attrs import evolve
 
 from toolhouse_async import NotSentError, ToolhouseError
-from toolhouse_async._turn import comparison, healing, kept, recovering
+from toolhouse_async._turn import comparison, healing, recovering
 from toolhouse_async._turn.comparison import Verdict
 from toolhouse_async._turn.fold import Fold
 from toolhouse_async._turn.machine import TurnMachine
 from toolhouse_async._turn.reading import Sight
 from toolhouse_async._turn.search import Search
 from toolhouse_async._turn.transcript import Transcript
+from toolhouse_async._wire.stage import Stage
 
 Defect: TypeAlias = Callable[[pytest.MonkeyPatch], None]
 
@@ -131,8 +132,8 @@ def forgets_earlier_rounds(patch: pytest.MonkeyPatch) -> None:
 
 
 def takes_a_resume_for_accepted(patch: pytest.MonkeyPatch) -> None:
-    """Where a job is running, whatever was sent is written down as accepted."""
-    patch.setattr(kept, "_is_accepted", lambda stage: True)
+    """Whatever was sent counts as accepted where it is written down."""
+    patch.setattr(Stage, "is_accepted", True)
 
 
 DEFECTS: Final[Mapping[str, tuple[Defect, str, int, int]]] = {

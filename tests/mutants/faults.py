@@ -262,7 +262,7 @@ JOBS: Final = (
     Fault(
         "a resume that was refused is written down as accepted",
         "toolhouse_async/_turn/kept.py",
-        "if unsettled is not None and _is_accepted(unsettled.stage):",
+        "if unsettled is not None and unsettled.stage.is_accepted:",
         "if unsettled is not None:",
         "turn/test_kept.py::test_a_job_says_nothing_of_what_is_of_unknown_fate",
     ),
