@@ -255,6 +255,7 @@ def test_data_on_several_lines_that_are_one_together_are_given_before_a_cut_too(
 
 
 CALL = {"type": "tool_call", "id": "1", "name": "f", "arguments": {}}
+MOOD = {"type": "mood", "value": 1}
 
 
 @pytest.mark.parametrize(
@@ -266,6 +267,10 @@ CALL = {"type": "tool_call", "id": "1", "name": "f", "arguments": {}}
         ([ndjson(CALL), ndjson(text("a"))], False),
         ([ndjson(CALL), ndjson({"type": "error", "message": "x"})], False),
         ([ndjson({"type": "error", "message": "x"})], False),
+        ([ndjson(CALL, MOOD)], False),
+        ([ndjson(MOOD, CALL)], True),
+        ([ndjson(CALL), ndjson(MOOD, MOOD)], False),
+        ([ndjson(CALL), ndjson(MOOD)], False),
     ],
 )
 def test_whether_a_call_without_a_result_came_last(pieces: list[bytes], is_open: bool) -> None:

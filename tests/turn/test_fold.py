@@ -120,7 +120,7 @@ def test_unknown_and_malformed_are_counted() -> None:
 
 def test_what_came_twice_is_counted_twice() -> None:
     fold = Fold()
-    fold.take([], [MalformedLine(b"", 1, "no JSON"), MalformedLine(b"", 2, "no JSON")], ends_in_words=False)
+    fold.take([], [MalformedLine(b"", 1, "no JSON"), MalformedLine(b"", 2, "no JSON")], 0, ends_in_tools=False)
     for _ in range(2):
         fold.heal("x")
         fold.next_round()

@@ -175,7 +175,7 @@ def test_any_chunks_of_bytes_give_the_same_result(data: st.DataObject) -> None:
             if type(event) is TextDelta:
                 again.say(event.text)
             else:
-                again.take([], [event], ends_in_words=False)
+                again.add(event)
         assert again.result("a", "r") == results[-1][1]
         assert again.unanswered_call == fold.unanswered_call
     assert results[0] == results[1] == results[2]

@@ -124,9 +124,9 @@ def test_an_answer_of_calls_is_summed_up() -> None:
 
 def test_what_is_drained_is_given_out_once() -> None:
     said = Repeats()
-    said.take([TextDelta("a"), ToolCall("1", "f"), TextDelta("b")])
-    assert said.drain() == (["a", "b"], [ToolCall("1", "f")])
-    assert said.drain() == ([], [])
+    said.take([TextDelta("a"), ToolCall("1", "f"), UnknownEvent("mood", 1), TextDelta("b"), UnknownEvent(None, 2)])
+    assert said.drain() == (["a", "b"], [ToolCall("1", "f")], 2)
+    assert said.drain() == ([], [], 0)
     assert said.fresh([TextDelta("b")]) == []
     said.take([])
     assert said.fresh([TextDelta("ab")]) == []
@@ -139,7 +139,7 @@ def test_words_that_come_few_by_few_are_summed_up_later(many: int) -> None:
     for letter in "ab" * many:
         events: list[Event] = []
         decoder.extend(events, lines_of({"type": "token", "token": letter}), 1, stream)
-        assert stream.drain() == ([letter], [])
+        assert stream.drain() == ([letter], [], 0)
     events = []
     decoder.extend(events, lines_of({"role": "assistant", "content": "ab" * many}), 1, stream)
     assert [type(event) for event in events] == [UnknownEvent]

@@ -11,7 +11,7 @@ from .._wire.framed import is_whole
 from .._wire.learned import Stream
 from .._wire.lines import LineSplitter
 from ..errors import LineTooLongError
-from ..events import Event, TextDelta
+from ..events import Event, TextDelta, ToolCall, ToolResult
 from .fold import Fold
 
 _Characters: Final = codecs.getincrementaldecoder("utf-8")
@@ -109,6 +109,7 @@ class Answering:
             if is_last:
                 self._decoder.finish(added, stream, is_cut=is_cut)
         finally:
-            texts, others = stream.drain()
-            self._fold.take(texts, others, ends_in_words=type(added[-1]) is TextDelta if others else bool(texts))
-            events.extend(added)
+            if added:
+                ends_in_tools = bool(stream.others) and isinstance(added[-1], ToolCall | ToolResult)
+                self._fold.take(*stream.drain(), ends_in_tools=ends_in_tools)
+                events.extend(added)

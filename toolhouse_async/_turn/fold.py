@@ -50,28 +50,27 @@ class Fold:
             self._join()
         self._ends_in_call = False
 
-    def take(self, texts: list[str], others: Sequence[Event], *, ends_in_words: bool) -> None:
-        """Take the next events of the stream: their words, and those that are none.
+    def take(self, texts: list[str], others: Sequence[Event], unknown: int, *, ends_in_tools: bool) -> None:
+        """Take the next events of the stream.
 
         Args:
             texts: The words, in order.
-            others: The other events, in order.
-            ends_in_words: Whether words came last.
+            others: The events that are neither words nor unknown, in order.
+            unknown: How many are unknown.
+            ends_in_tools: Whether a call or a result came last.
         """
         self._parts += texts
         if len(self._parts) > _MOST_PARTS:
             self._join()
+        self.unknown += unknown
         if others:
             kinds = [*map(type, others)]
-            if kinds.count(UnknownEvent) == len(others):  # there may be as many as there are words
-                self.unknown += len(others)
-                self._ends_in_call = False
-            elif kinds.count(ToolCall) + kinds.count(ToolResult) == len(others):
+            if kinds.count(ToolCall) + kinds.count(ToolResult) == len(others):
                 self._take_tools(others)
             else:
                 for event in others:
                     self.add(event)
-        if ends_in_words:
+        if not ends_in_tools:
             self._ends_in_call = False
 
     def add(self, event: Event) -> None:

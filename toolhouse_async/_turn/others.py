@@ -16,6 +16,7 @@ from .transcript import Found
 if TYPE_CHECKING:
     from .._values.results import Message
     from .._wire.decode import EventDecoder
+    from ..events import ToolCall, ToolResult
 
 
 @frozen
@@ -55,7 +56,7 @@ class OthersTurn:
             if number:
                 fold.next_round()
             fold.heal("".join(entry.text for entry in entries if entry.role == "assistant"))
-            fold.take([], [tool for entry in entries for tool in decoder.tools_in(entry.raw)], ends_in_words=True)
+            fold.take([], _tools_in(entries, decoder), 0, ends_in_tools=False)
         return fold
 
     def fold_before(self, reply: str, decoder: EventDecoder) -> Fold | None:
@@ -74,7 +75,7 @@ class OthersTurn:
             return None
         left, fold = len(text) - len(ending), Fold()
         for words, entries in rounds:
-            fold.take([], [tool for entry in entries for tool in decoder.tools_in(entry.raw)], ends_in_words=True)
+            fold.take([], _tools_in(entries, decoder), 0, ends_in_tools=False)
             if left > 0:
                 size = len(squeezed(words))
                 fold.heal(words if size <= left else first_of(words, left))
@@ -149,3 +150,7 @@ class Others:
                 return place
         last = segments[own[-1]].message if own else None
         return own[-1] if last is not None and is_same_text(last.text, words) else None
+
+
+def _tools_in(entries: Sequence[Message], decoder: EventDecoder) -> list[ToolCall | ToolResult]:
+    return [tool for entry in entries for tool in decoder.tools_in(entry.raw)]

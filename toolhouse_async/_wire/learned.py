@@ -226,9 +226,8 @@ class Stream(Streamed):
             events += deltas(words, lines)
             self.say(words, is_whole=form.is_whole)
         else:
-            made = unknowns(form.unknown, lines)
-            events += made
-            self.others.extend(made)
+            events += unknowns(form.unknown, lines)
+            self.unknown += len(lines)
 
     def say(self, words: list[str], *, is_whole: bool) -> None:
         """Note words that follow one another: pieces, or whole messages."""

@@ -41,10 +41,11 @@ def call(obj: Json) -> Plan | None:
     id_key, name_key, arguments_key = (_key(obj, keys) for keys in (ID_KEYS, NAME_KEYS, ARGUMENT_KEYS))
     if not (id_key and name_key and arguments_key and _is_plain(obj)):
         return None
-    names = tuple(obj)
+    names, size = tuple(obj), len(obj)
+    is_exact = size == 4  # where these three and the type are there, nothing else is
 
     def read(obj: Json, line: bytes) -> Event | None:
-        if tuple(obj) != names:
+        if len(obj) != size or not (is_exact or tuple(obj) == names):
             return None
         id_, name, arguments = obj[id_key], obj[name_key], obj[arguments_key]
         if type(id_) is not str or type(name) is not str or arguments is None:

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Final, TypeAlias
 from zlib import crc32
 
-from ..events import Event, TextDelta, ToolCall, ToolResult
+from ..events import Event, TextDelta, ToolCall, ToolResult, UnknownEvent
 
 _Words: TypeAlias = tuple[int, int]
 """What stands for words: their bytes, and a checksum of them."""
@@ -27,7 +27,8 @@ class Repeats:
 
     Attributes:
         texts: The words since they were taken last, each as it came.
-        others: The events since then that are no words.
+        others: The events since then that are neither words nor unknown.
+        unknown: How many have been unknown since then.
         mark: How many of the texts came before the latest of a tool's events; -1 where that has been reckoned in.
         called: The ids of calls that were no part of a whole message.
         in_pieces: Whether some of all words came in pieces, as far as they have been counted.
@@ -36,12 +37,13 @@ class Repeats:
 
     __slots__ = (
         "_all", "_backlog", "_counted", "_repeated", "_since", "_summed", "_sums_up", "_things",
-        "called", "in_pieces", "is_whole", "mark", "others", "texts",
+        "called", "in_pieces", "is_whole", "mark", "others", "texts", "unknown",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.others: list[Event] = []
+        self.unknown: int = 0
         self._backlog: list[list[str]] = []  # words that were given out and are not yet in these:
         self._counted = 0  # how many of the texts are in these:
         self._all = _NONE  # all words of the stream …
@@ -61,6 +63,9 @@ class Repeats:
             kind = type(event)
             if kind is TextDelta:
                 self.texts.append(event.text)  # type: ignore[union-attr]
+                continue
+            if kind is UnknownEvent:
+                self.unknown += 1
                 continue
             self.others.append(event)
             if kind is ToolCall or kind is ToolResult:
@@ -102,18 +107,18 @@ class Repeats:
         self._since = self._all if is_all else _followed(self._since, text)
         self.in_pieces = self.in_pieces or (in_pieces and bool(new))
 
-    def drain(self) -> tuple[list[str], list[Event]]:
-        """Give out the words and the other events since the last time."""
-        texts, others = self.texts, self.others
+    def drain(self) -> tuple[list[str], list[Event], int]:
+        """Give out the words since the last time, the other events, and how many were unknown."""
+        texts, others, unknown = self.texts, self.others, self.unknown
         if self._counted or self.mark >= 0 or len(texts) > _FEW or len(self._backlog) > _FEW:
             self.count()
             self._counted = 0
         elif texts:
             self._backlog.append(texts)  # not worth a sum yet
-        self.texts = []
+        self.texts, self.unknown = [], 0
         if others:
             self.others = []
-        return texts, others
+        return texts, others, unknown
 
     def give(self, text: str) -> None:
         """Note words that are given out at once, all before them having been."""
