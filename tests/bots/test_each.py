@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import time
 from itertools import product
 from pathlib import Path
@@ -12,6 +15,7 @@ import discord_bot
 import pytest
 import slack_bot
 import telegram_bot
+from conversations import run
 
 from toolhouse_async import SessionManager
 from toolhouse_async.testing import WorkersEmulator
@@ -124,6 +128,38 @@ async def test_a_bot_says_what_is_to_be_set(module: Any, missing: str, monkeypat
     monkeypatch.delenv(missing)
     with pytest.raises(SystemExit, match=f"^{missing} is not set; set it to "):
         await module.main()
+
+
+@pytest.mark.parametrize(
+    ("module", "settings", "reason"),
+    [
+        (telegram_bot, {"TOOLHOUSE_API_KEY": None}, "no API key: set the environment variable TOOLHOUSE_API_KEY"),
+        (telegram_bot, {"TELEGRAM_TOKEN": "x"}, "Token is invalid"),
+        (discord_bot, {"TOOLHOUSE_API_KEY": "two words"}, "the API key holds spaces"),
+        (slack_bot, {"AGENT_ID": "a/b"}, "agent"),
+    ],
+)
+def test_what_keeps_a_bot_from_starting_is_one_line(
+    module: Any, settings: dict[str, str | None], reason: str, tmp_path: Path
+) -> None:
+    given = {**os.environ, **dict.fromkeys(SETTINGS, "42:token"), "AGENT_ID": "a", "TOOLHOUSE_API_KEY": "k", **settings}
+    environment = {name: value for name, value in given.items() if value is not None}
+    command = [sys.executable, module.__file__]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("The bot has stopped: ")
+    assert reason in line
+
+
+def test_a_platform_that_is_away_as_a_bot_starts_is_one_line() -> None:
+    async def main() -> None:
+        raise ConnectionRefusedError
+
+    with pytest.raises(SystemExit, match=r"^The bot has stopped: ConnectionRefusedError$"):
+        run(main, OSError)
+    with pytest.raises(ConnectionRefusedError):
+        run(main)
 
 
 @pytest.mark.parametrize("module", [telegram_bot, discord_bot, slack_bot], ids=lambda module: module.__name__)

@@ -95,6 +95,19 @@ def setting(name: str, what: str) -> str:
     return value
 
 
+def run(main: Callable[[], Coroutine[Any, Any, None]], *failures: type[Exception]) -> None:
+    """Run a bot until it is stopped; what keeps it from starting is said in one line.
+
+    Args:
+        main: The bot.
+        failures: What the platform's library raises where the platform is away, or does not take the token.
+    """
+    try:
+        asyncio.run(main())
+    except (ToolhouseError, *failures) as error:
+        sys.exit(f"The bot has stopped: {str(error) or type(error).__name__}")
+
+
 class Conversations:
     """The conversations of a bot: one for each key.
 

@@ -17,7 +17,7 @@ import aiohttp
 import discord
 from answers import Chat, ChatGoneError, Refusal
 from commands import COMMANDS, IDLE, greeting, receive
-from conversations import Conversations, setting
+from conversations import Conversations, run, setting
 from discord import app_commands
 from formatting import GAP, Block, Code, End, Start, Style, Text, in_fences, parse
 from splitting import utf16
@@ -191,4 +191,4 @@ async def main() -> None:
 
 if __name__ == "__main__":
     discord.utils.setup_logging()
-    asyncio.run(main())
+    run(main, *DiscordChat.failures)

@@ -18,7 +18,7 @@ from typing import Any
 from aiohttp import ClientError, web
 from answers import Chat, Refusal
 from commands import receive
-from conversations import Conversations, setting
+from conversations import Conversations, run, setting
 from formatting import GAP, Block, Code, End, Mark, Start, Style, Text, in_fences, parse
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.errors import SlackApiError, SlackClientError
@@ -198,4 +198,4 @@ async def main() -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
-    asyncio.run(main())
+    run(main, *SlackChat.failures)

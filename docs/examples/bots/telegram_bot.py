@@ -17,9 +17,10 @@ from aiogram import Bot, Dispatcher, F
 from aiogram.enums import ChatType, ContentType, ParseMode
 from aiogram.exceptions import AiogramError, TelegramBadRequest, TelegramForbiddenError
 from aiogram.types import BotCommand, LinkPreviewOptions, Message
+from aiogram.utils.token import TokenValidationError
 from answers import Chat, Refusal
 from commands import COMMANDS, receive
-from conversations import Conversations, setting
+from conversations import Conversations, run, setting
 from formatting import Block, Code, End, Start, Style, Text, parse
 
 from toolhouse_async import AsyncToolhouse, SessionManager
@@ -168,4 +169,4 @@ async def main() -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
-    asyncio.run(main())
+    run(main, *TelegramChat.failures, TokenValidationError)
