@@ -169,6 +169,13 @@ def test_a_changed_row_and_another_worker_are_refused(batch):
         ("rows.jsonl", '"a"\n', ("--key", "a"), "row 0 has nothing in the column 'a', which is its key"),
         ("rows.csv", "a,b\n1,2,3\n", ("--template", "{a}"), "'rows.csv': row 1 has more cells than the header"),
         ("rows.csv", 'a,b\n1,"2\n', ("--template", "{a}"), "'rows.csv': row 1 cannot be read"),
+        (
+            "rows.csv",
+            "a;b\n1;2, 3\n",
+            ("--template", "{a}"),
+            "columns are separated by ';', it seems; write it with commas",
+        ),
+        ("rows.csv", "a\tb\n1\t2\n", ("--template", "{a}"), "columns are separated by '\\t', it seems"),
         ("rows.jsonl", '"a"\n', ("--out", "out.txt"), "--out 'out.txt' is neither .csv nor .jsonl"),
         ("rows.jsonl", '"a"\n', ("--out", "rows.jsonl"), "--out 'rows.jsonl' is the file of the rows"),
         ("rows.jsonl", '"a"\n', ("--rate", "2"), "'2' is none such as 2/s, 90/min or 1000/h"),
@@ -197,7 +204,9 @@ def test_a_file_that_cannot_be_read(batch):
     assert done.returncode == 2
     assert "'rows.csv' cannot be read: No such file or directory" in done.stderr
     (batch.folder / "latin.csv").write_bytes(b"a\n\xe4\n")
-    assert "row 1 cannot be read: 'utf-8' codec" in batch("latin.csv").stderr
+    said = batch("latin.csv").stderr
+    assert "row 1 cannot be read: 'utf-8' codec" in said
+    assert "write the file in UTF-8" in said
 
 
 @pytest.mark.parametrize("command", ["status", "failed", "retry"])

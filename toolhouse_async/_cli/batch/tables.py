@@ -122,12 +122,19 @@ def _csv_rows(file: IO[str], name: str) -> Iterator[Row]:
     reader = csv.DictReader(file, restval="", strict=True)
     number = 0
     try:
+        header = reader.fieldnames or ()
+        if len(header) == 1 and (separator := next((each for each in ";\t" if each in header[0]), "")):
+            raise ConfigurationError(
+                f"{name!r:.200}: its columns are separated by {separator!r}, it seems; write it with commas"
+            )
         for number, row in enumerate(reader, 1):
             if None in row:
                 raise ConfigurationError(f"{name!r:.200}: row {number} has more cells than the header")
             yield row
-    except (csv.Error, UnicodeDecodeError) as error:
+    except csv.Error as error:
         why = str(error)
+    except UnicodeDecodeError as error:
+        why = f"{error}; write the file in UTF-8"
     else:
         return
     raise ConfigurationError(f"{name!r:.200}: row {number + 1} cannot be read: {why:.200}")
