@@ -76,9 +76,9 @@ settings.load_profile("everyday")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Half as many workers again as processors: some tests wait for other processes, or for time to pass."""
+    """More workers than processors, twice as many on small machines: many tests wait for processes or for time to pass."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores + cores // 2
+    return cores + min(cores, 4)
 
 
 def pytest_configure() -> None:

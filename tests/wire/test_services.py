@@ -250,3 +250,17 @@ def test_no_endless_memory_is_taken_by_messages_of_others() -> None:
     EventDecoder().extend(events, lines, 1, stream)
     assert type(events[-1]) is UnknownEvent
     assert len(stream.of_others) <= 101
+
+
+@pytest.mark.parametrize("kind", [["text"], {"text": 1}, 5, None], ids=repr)
+def test_a_type_that_is_no_text_within_a_message_of_others(kind: object) -> None:
+    odd = {"type": kind, "value": 1}
+    lines = lines_of({"type": "TEXT_MESSAGE_START", "messageId": "m", "role": "user"}, odd)
+    assert EventDecoder().decode(lines)[1:] == [UnknownEvent(None, odd)]
+    decoder, stream, events = EventDecoder(), Stream(), list[Event]()
+    for line in lines:
+        if (event := decoder.read_alone(line, stream)) is not None:
+            events.append(event)
+        else:
+            decoder.extend(events, [line], 1, stream)
+    assert events[1:] == [UnknownEvent(None, odd)]

@@ -129,7 +129,7 @@ class EventDecoder(LineReader):
             words = self._words_of(stream)(kind)
         except (AttributeError, TypeError):
             return None
-        if stream.pending:
+        if stream.pending or (words is None and type(kind) is not str):
             return None
         if words is None:
             if kind not in self._unknown:
@@ -229,33 +229,34 @@ class EventDecoder(LineReader):
                     add(event)
                     texts.append(said)
                     continue
-            elif (plan := plan_of(kind)) is not None:
-                tool = None if stream.begun else plan(obj, line)
-                if tool is not None:
-                    add(tool)
-                    others.append(tool)
-                    stream.mark = len(texts)
-                    if type(tool) is ToolCall:
-                        stream.note(tool.id)
+            elif type(kind) is str:  # a list, which nothing can be looked up by, may have come as far as this
+                if (plan := plan_of(kind)) is not None:
+                    tool = None if stream.begun else plan(obj, line)
+                    if tool is not None:
+                        add(tool)
+                        others.append(tool)
+                        stream.mark = len(texts)
+                        if type(tool) is ToolCall:
+                            stream.note(tool.id)
+                        continue
+                elif kind in unknown:
+                    if "error" not in obj and "errorText" not in obj:
+                        other = new(UnknownEvent)
+                        other.type = kind
+                        other.data = obj
+                        other.line = line
+                        add(other)
+                        stream.unknown += 1
+                        continue
+                elif (function := function_of(kind)) is not None:
+                    made = function(obj, line)
+                    if type(made) is TextDelta and stream.has_deltas:
+                        add(made)
+                        texts.append(made.text)
+                    else:
+                        self._add(self._of_own(kind, made, obj, line, stream), events, stream)
+                        words_of = self._words_of(stream)
                     continue
-            elif kind in unknown:
-                if "error" not in obj and "errorText" not in obj:
-                    other = new(UnknownEvent)
-                    other.type = kind
-                    other.data = obj
-                    other.line = line
-                    add(other)
-                    stream.unknown += 1
-                    continue
-            elif (function := function_of(kind)) is not None:
-                made = function(obj, line)
-                if type(made) is TextDelta and stream.has_deltas:
-                    add(made)
-                    texts.append(made.text)
-                else:
-                    self._add(self._of_own(kind, made, obj, line, stream), events, stream)
-                    words_of = self._words_of(stream)
-                continue
             if (form := stream.form) is not None and (said := form.words_in(line)) and stream.holds(form):
                 add(TextDelta(said, line=line))
                 stream.say([said], is_whole=form.is_whole)
