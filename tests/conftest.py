@@ -76,7 +76,7 @@ settings.load_profile("everyday")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """More workers than processors, twice as many on small machines: many tests wait for processes or for time to pass."""
+    """More workers than processors, twice as many on small machines: many tests wait for something else than one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return cores + min(cores, 4)
 
