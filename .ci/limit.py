@@ -109,10 +109,12 @@ def main(seconds: float, command: list[str]) -> int:
     """Run the command; return the exit status."""
     adopt_orphans()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    process = subprocess.Popen(command, start_new_session=True).pid  # so that the terminal's Ctrl-C comes here alone
+    # In a session of its own, so that the terminal's Ctrl-C comes here alone. The object is kept: as it goes, it would
+    # take the status of a process that has ended.
+    process = subprocess.Popen(command, start_new_session=True)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupted)
-    status = wait_for(process, seconds)
+    status = wait_for(process.pid, seconds)
     if status is None:
         say(f"not done after {seconds:g} s, so it is ended: {' '.join(command)}")
         stuck = list(running_below(os.getpid()))
@@ -124,6 +126,7 @@ def main(seconds: float, command: list[str]) -> int:
     elif left := list(running_below(os.getpid())):
         say(f"left running, and ended now: {'; '.join(map(name_of, left))}")
     end_all()
+    process.returncode = status  # it has been taken by hand
     return status if status >= 0 else 128 - status
 
 

@@ -41,6 +41,22 @@ def test_the_status_is_the_commands(status: int) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (status, "done\n", "")
 
 
+def test_the_status_of_a_command_that_has_ended_at_once_is_its_own() -> None:
+    code = (
+        "import os, runpy, subprocess, sys\n"
+        "class Ended(subprocess.Popen):\n"
+        "    def __init__(self, *args, **options):\n"
+        "        super().__init__(*args, **options)\n"
+        "        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)\n"
+        "subprocess.Popen = Ended\n"
+        "sys.argv = sys.argv[1:]\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    command = [sys.executable, "-c", code, LIMIT[1], str(FOREVER), sys.executable, "-c", "raise SystemExit(7)"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert (done.returncode, done.stderr) == (7, "")
+
+
 def test_a_signal_that_ends_the_command_is_told_as_a_shell_does() -> None:
     assert limited(FOREVER, "import os; os.kill(os.getpid(), 9)").returncode == 128 + 9
 
