@@ -26,8 +26,8 @@ def without(*paths: str) -> list[str]:
 
 EVERYDAY = ("-m", "not thorough")
 """What the README's test command runs; ``tests/conftest.py`` says which tests are thorough."""
-SAME_ON_EVERY_PYTHON = ("batch", "cli", "mcp")
-"""What other programs and libraries do with the core; besides it, the same on all Pythons."""
+SAME_ON_EVERY_PYTHON = ("batch", "cli", "mcp", "security", "web")
+"""What is built upon the core, and hostile input to it: tried on two Pythons, and the same on all."""
 OF_OTHERS = (
     "benchmarks",
     "bots",
@@ -46,8 +46,6 @@ WITH_EXTRAS = (
     "chat/test_app.py",
     "cli/conversation/test_chat.py",
     "cli/test_completion.py",
-    "cli/test_demo_web.py",
-    "cli/test_run.py",
     "cli/test_serve_openai.py",
     "mcp/client",
     "mcp/processes/test_stdio.py",
@@ -96,7 +94,7 @@ EXPLORED_FURTHER = (
 MUTATED = {
     "_turn": ("tests/turn",),
     "_wire": ("tests/wire",),
-    "_run": ("tests/run",),
+    "_run": ("tests/run", "tests/conversations", "tests/manager", "tests/test_observe.py"),
     "stores": ("tests/stores",),
     "_driver": ("tests/test_driver.py", "tests/conversations"),
 }

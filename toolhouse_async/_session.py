@@ -175,10 +175,10 @@ class Session:
     async def reconcile(self, *, assume: Literal["absent"] | None = None) -> TurnResult | None:
         """Find out what became of the last message.
 
-        Where its turn brought a result, that is returned. Else its outcome may be unknown
-        (:class:`~toolhouse_async.OutcomeUnknownError`), or its turn was cut, cancelled, closed or timed out. Then the
-        history is read until it shows what became of it; jobs that the message has started are waited for, and the
-        run is resumed after them, with the ``headers`` and ``timeouts`` of its turn.
+        A turn that is under way on the run is waited for first. Where the last turn brought a result, that is returned.
+        Else its outcome may be unknown (:class:`~toolhouse_async.OutcomeUnknownError`), or it was cut, cancelled or
+        closed, or it timed out. Then the history is read until it shows what became of the message; jobs that it has
+        started are waited for, and the run is resumed after them, with the ``headers`` and ``timeouts`` of its turn.
 
         Args:
             assume: ``"absent"`` settles, without looking, that a message did not arrive of which nobody knows that. It
@@ -192,6 +192,7 @@ class Session:
 
         Raises:
             OutcomeUnknownError: Nobody can know, now or at all (the message was to start the conversation).
+            SessionBusyError: The turn under way is one that this task reads.
             ToolhouseError: It arrived, and the turn failed later.
             ConfigurationError: ``assume`` is neither ``"absent"`` nor ``None``.
 
@@ -202,6 +203,8 @@ class Session:
             raise ConfigurationError(f"assume must be 'absent' or None, not {assume!r:.80}")
         conversation = self._conversation
         run = conversation.run
+        if run.unfinished is None:
+            await conversation.rest()  # the message may be on its way, or its answer
         unfinished = run.unfinished
         if unfinished is not None and unfinished.is_uncertain and assume is not None:
             run.transcript.take_back(unfinished.said)
@@ -217,7 +220,10 @@ class Session:
                 "reconcile(assume='absent') settles it by your decision"
             )
         options = evolve(unfinished.options, background="resume", timeout=None)
-        return await _drive(Driver(conversation, conversation.turn(options, state=State.FINDING)))
+        machine = conversation.turn(options, state=State.FINDING)
+        if unfinished.is_uncertain:
+            machine.progress.said = unfinished.said  # which a turn before this one may settle
+        return await _drive(Driver(conversation, machine))
 
     async def recover(self, message: str | None = None, **turn_options: Unpack[TurnOptions]) -> TurnResult:
         """Get the answer to a message that another process has sent, which was ended before it had the whole of it.

@@ -18,6 +18,7 @@ from tests.wire.strategies import json_values
 from toolhouse_async._turn.answering import Answering
 from toolhouse_async._turn.fold import Fold
 from toolhouse_async._wire.decode import EventDecoder
+from toolhouse_async._wire.fields import ARGUMENT_KEYS, CONTENT_KEYS, ID_KEYS, NAME_KEYS
 from toolhouse_async._wire.learned import Stream
 from toolhouse_async.events import ErrorEvent, Event, MalformedLine, TextDelta, ToolCall, UnknownEvent
 
@@ -434,6 +435,23 @@ def test_what_is_no_json_among_lines_of_a_form() -> None:
 def test_a_line_that_is_not_as_the_others_of_its_type(first: dict[str, Any], then: dict[str, Any]) -> None:
     (expected,) = EventDecoder().decode(lines_of(then))
     assert EventDecoder().decode(lines_of(first, first, then))[-1] == expected
+
+
+def test_calls_and_results_of_one_type_may_be_spelled_in_every_way_by_turns() -> None:
+    calls = [
+        {"type": "tool_call", id_: "c", name: "f", arguments: {"a": 1}}
+        for id_, name, arguments in itertools.product(ID_KEYS, NAME_KEYS, ARGUMENT_KEYS)
+    ]
+    results = [
+        {"type": "tool_result", id_: "c", content: [1], **more}
+        for id_, content, more in itertools.product(ID_KEYS, CONTENT_KEYS, ({}, {"name": "f"}, {"is_error": True}))
+    ]
+    for spelled in (calls, results):
+        each = {line: EventDecoder().decode([line])[0] for line in lines_of(*spelled)}
+        for first in each:
+            decoder = EventDecoder()
+            for line, event in each.items():
+                assert decoder.decode([first, line]) == [each[first], event]
 
 
 def test_a_batch_may_begin_with_other_lines() -> None:

@@ -19,6 +19,7 @@ from .._values.results import JobStatus, JobToken, Message, TurnResult
 from .._values.settings import PollingPolicy
 from .._wire.ids import check_id
 from ..errors import ClosedError, ConfigurationError, ToolhouseError
+from .queue import Visitor
 from .shared import SharedRun
 
 
@@ -171,6 +172,19 @@ class Conversation:
             else:
                 assert token is not None  # noqa: S101 - the job and its run are known
                 await journal.waiting(token, refused=turn.is_unsent)
+
+    async def rest(self) -> None:
+        """Wait for the turns that are under way on the run.
+
+        Raises:
+            ConfigurationError: They belong to another event loop.
+            SessionBusyError: One of them is the caller's own.
+        """
+        queue, visitor = self.shared.queue, Visitor()
+        if not queue.take(visitor):
+            self.core.check_usable()
+            await queue.acquire(visitor)
+        queue.release(visitor)
 
     def begin_anew(self) -> None:
         """Go on with a new run."""

@@ -15,6 +15,12 @@ class Holder(Protocol):
     """The task that stepped it last."""
 
 
+class Visitor:
+    """Who waits for the turns on a run, and has none."""
+
+    stepped_by: asyncio.Task[object] | None = None
+
+
 class Queue:
     """Who has a run, and who waits for it."""
 

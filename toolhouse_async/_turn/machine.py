@@ -7,20 +7,22 @@ made it ends the turn with :meth:`TurnMachine.stopped`.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Literal
 
 from .._wire.stage import Stage
+from ..errors import OutcomeUnknownError, ToolhouseError
 from . import checking, ending, healing, recovering, sending, settling, streaming, waiting
-from .commands import ENTER, Poll
+from .commands import ENTER, Over, Poll
 from .job import Job
 from .progress import Progress
-from .table import State
+from .table import Signal, State
 
 if TYPE_CHECKING:
     from .._values.results import JobStatus
-    from ..errors import ConflictError, ToolhouseError
+    from ..errors import ConflictError
     from .heard import Said
-    from .knowledge import Head
+    from .knowledge import Head, Unfinished
     from .polls import Report
 
 
@@ -47,17 +49,38 @@ class TurnMachine:
             until: The time until which that is waited for, whatever the policy says.
         """
         turn = self.progress
-        if turn.state is State.FINDING:
-            self._go_on()
-        elif turn.state is State.WAITING:
+        if turn.state is State.WAITING:
             turn.job = Job(turn.polling, turn.left.job_id if turn.left else None, now - elapsed, until=until)
             turn.job.begin(turn.events)
             turn.todo = Poll(turn.job.deadline)
 
-    def _go_on(self) -> None:
+    def _find_out(self) -> None:
+        """Take up what is to be found out, or end: turns that went before this one may have settled it.
+
+        Raises:
+            OutcomeUnknownError: They have left it, and gone on.
+            WorkerError: The latest turn has come to that.
+        """
+        turn, run = self.progress, self.progress.run
+        asked, left = turn.said, run.unfinished
+        if asked is not None and not asked.is_certain and (left is None or left.said is not asked):
+            if run.transcript.has(asked):
+                raise OutcomeUnknownError(
+                    "nobody knew what became of the message when another was sent: recover() looks for its answer"
+                )
+            turn.go(Signal.ABSENT)
+            turn.todo = Over()
+        elif left is not None:
+            self._go_on(left)
+        elif isinstance(run.ended, ToolhouseError):
+            raise copy(run.ended)
+        else:
+            turn.go(Signal.HEALED)
+            turn.todo = Over(run.ended)
+
+    def _go_on(self, left: Unfinished) -> None:
         """Take up the run's latest turn where it was left."""
-        turn, left = self.progress, self.progress.run.unfinished
-        assert left is not None  # noqa: S101 - else there is nothing to find out
+        turn = self.progress
         turn.fold, turn.format = left.fold, left.options.format
         turn.said, turn.words, turn.since = left.said, left.words, left.since
         turn.head, turn.before = left.head, left.before
@@ -87,8 +110,15 @@ class TurnMachine:
 
     def entered(self, now: float) -> None:
         """The turns before it on the run are over."""
-        turn = self.progress
+        turn, left = self.progress, self.progress.run.unfinished
+        if turn.state is State.FINDING:
+            self._find_out()
+        elif turn.state is State.RECOVERING and left is not None and turn.others is None:
+            turn.began = turn.state = State.FINDING  # this client itself has left the run's latest turn
+            self._go_on(left)
         match turn.state:
+            case State.DONE:
+                pass
             case State.SENDING if turn.is_unsent:
                 checking.begin(turn, now)
             case State.SENDING:
@@ -96,12 +126,8 @@ class TurnMachine:
             case State.WAITING:
                 assert turn.job is not None  # noqa: S101 - the turn was left with it
                 turn.todo = Poll(turn.job.deadline)
-            case State.RECOVERING if turn.run.unfinished is None or turn.others is not None:
+            case State.RECOVERING:
                 recovering.begin(turn, now)
-            case State.RECOVERING:  # this client itself has left the run's latest turn
-                turn.began = turn.state = State.FINDING
-                self._go_on()
-                self.entered(now)
             case _:
                 turn.look_for_last(now)
 

@@ -85,6 +85,7 @@ TABLE: Final[Mapping[tuple[State, Signal], State]] = {
     (State.FINDING, Signal.JOB): State.WAITING,
     (State.FINDING, Signal.ARRIVED): State.HEALING,
     (State.FINDING, Signal.ABSENT): State.DONE,
+    (State.FINDING, Signal.HEALED): State.DONE,
     (State.RECOVERING, Signal.JOB): State.WAITING,
     (State.RECOVERING, Signal.LEFT): State.DONE,
     (State.RECOVERING, Signal.HEALED): State.DONE,

@@ -42,12 +42,12 @@ def call(obj: Json) -> Plan | None:
     if not (id_key and name_key and arguments_key and _is_plain(obj)):
         return None
     names, size = tuple(obj), len(obj)
-    is_exact = size == 4  # where these three and the type are there, nothing else is
+    is_exact = size == 4  # an object of so many fields that has these three, and a type, has nothing else
 
     def read(obj: Json, line: bytes) -> Event | None:
         if len(obj) != size or not (is_exact or tuple(obj) == names):
             return None
-        id_, name, arguments = obj[id_key], obj[name_key], obj[arguments_key]
+        id_, name, arguments = obj.get(id_key), obj.get(name_key), obj.get(arguments_key)
         if type(id_) is not str or type(name) is not str or arguments is None:
             return None
         event = _NEW(ToolCall)  # set by hand, as words are
