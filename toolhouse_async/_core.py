@@ -148,6 +148,8 @@ class Core:
             draw = self.service.randomness.random()
             polls = Polls(policy, self.time(), draw, elapsed=elapsed, run_id=run_id, run_begun=run.begun)
             poll = self._polls[key] = RunPoll(self.service, agent_id, run_id, self._poll_slots, polls)
+        else:
+            poll.join(self.time())
         return poll
 
     def close(self) -> bool:

@@ -168,6 +168,7 @@ def test_a_changed_row_and_another_worker_are_refused(batch):
         ("rows.jsonl", '{"a": 1}\n{"a": 1}\n', ("--template", "{a}", "--key", "a"), "two rows have the key '1'"),
         ("rows.jsonl", '"a"\n', ("--key", "a"), "row 0 has nothing in the column 'a', which is its key"),
         ("rows.csv", "a,b\n1,2,3\n", ("--template", "{a}"), "'rows.csv': row 1 has more cells than the header"),
+        ("rows.csv", "a,b,a\n1,2,3\n", ("--template", "{a}"), "'rows.csv' has the column 'a' twice"),
         ("rows.csv", 'a,b\n1,"2\n', ("--template", "{a}"), "'rows.csv': row 1 cannot be read"),
         (
             "rows.csv",

@@ -36,7 +36,9 @@ from toolhouse_async import (
     OutcomeUnknownError,
     ResponseTimeoutError,
     ResumeUncertainError,
+    ServerError,
     Session,
+    SessionBusyError,
     StreamInterruptedError,
     Timeouts,
     ToolhouseError,
@@ -142,6 +144,81 @@ async def test_another_session_on_the_same_run_knows_of_it_too() -> None:
 
 
 # reconcile()
+
+
+@pytest.mark.parametrize(("shown", "expected"), [(ARRIVED, "Second"), (ABSENT, None)])
+async def test_several_who_reconcile_at_once_hear_the_same(shown: Reply, expected: str | None) -> None:
+    async with conversation(lost(), get=repeat(shown)) as (session, server):
+        await unknown(session)
+        found = await asyncio.gather(*(session.reconcile() for _ in range(3)))
+        assert [result and result.text for result in found] == [expected] * 3
+        assert_accepted(server, "POST one", "PUT two")
+
+
+@pytest.mark.parametrize("passes", range(12))
+async def test_of_a_message_that_is_on_its_way_the_answer_is_waited_for(passes: int) -> None:
+    async with conversation(answer("ndjson", "Second")) as (session, server):
+        sending = asyncio.create_task(session.send("two"))
+        for _ in range(passes + 1):
+            await asyncio.sleep(0)
+        assert (await session.reconcile()).text == "Second"
+        assert (await sending).text == "Second"
+        assert_accepted(server, "POST one", "PUT two")
+
+
+async def test_of_a_first_message_that_is_on_its_way_the_answer_is_waited_for() -> None:
+    async with Scripted(post=[answer("ndjson", "First")]) as server, connect(server) as toolhouse:
+        session = toolhouse.session(AGENT)
+        sending = asyncio.create_task(session.send("one"))
+        await asyncio.sleep(0)
+        assert (await session.reconcile()).text == "First"
+        await sending
+
+
+async def test_who_reads_a_turn_cannot_wait_for_it() -> None:
+    async with conversation(answer("ndjson", "Second")) as (session, _), session.stream("two") as turn:
+        with pytest.raises(SessionBusyError):
+            await session.reconcile()
+        assert (await turn.result()).text == "Second"
+        assert (await session.reconcile()).text == "Second"
+
+
+async def test_a_message_that_another_turn_has_found_absent_is_absent() -> None:
+    """What was asked about is "two", and not the message that was sent then."""
+    async with conversation(lost(), answer("ndjson", "Third"), get=repeat(ABSENT)) as (session, server):
+        await unknown(session)
+        sending = asyncio.create_task(session.send("three"))
+        await asyncio.sleep(0)
+        assert await session.reconcile() is None
+        assert (await sending).text == "Third"
+        assert (await session.reconcile()).text == "Third"
+        assert_accepted(server, "POST one", "PUT two", "PUT three")
+
+
+async def test_a_message_that_another_turn_has_left_behind_stays_unknown() -> None:
+    async with conversation(refused(502), answer("ndjson", "Third"), get=repeat(ABSENT)) as (session, _):
+        with pytest.raises(ServerError):
+            await session.send("two")
+        sending = asyncio.create_task(session.send("three"))
+        await asyncio.sleep(0)
+        with pytest.raises(OutcomeUnknownError, match="when another was sent"):
+            await session.reconcile()
+        assert (await sending).text == "Third"
+        assert (await session.reconcile()).text == "Third"
+
+
+@pytest.mark.parametrize("looks", ["reconcile", "send"])
+async def test_a_decision_settles_what_is_being_looked_for(looks: str) -> None:
+    async with conversation(lost(), answer("ndjson", "Third"), get=repeat(ABSENT)) as (session, server):
+        await unknown(session)
+        began = now()
+        looking = asyncio.create_task(session.reconcile() if looks == "reconcile" else session.send("three"))
+        await asyncio.sleep(5)
+        assert await session.reconcile(assume="absent") is None
+        found = await looking
+        assert now() - began < 20
+        assert found is None if looks == "reconcile" else found.text == "Third"
+        assert_accepted(server, "POST one", "PUT two", *([] if found is None else ["PUT three"]))
 
 
 async def test_a_session_that_is_certain_has_nothing_to_reconcile() -> None:

@@ -314,3 +314,22 @@ async def test_a_deadline_is_kept_where_other_runs_hold_all_places() -> None:
         assert [request.path for request in server.requests] == ["/a/sick"]
         sick.cancel()
         await asyncio.wait({sick})
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_what_failed_while_nobody_waited_counts_for_nobody(waits: bool) -> None:
+    policy = PollingPolicy(min_interval=10, max_interval=10, jitter=0, failure_budget=3, failure_window=25)
+    async with core_of([response(503)] * 20) as (_, core):
+        poll, number = poll_of(core, policy=policy), 0
+        for number in (1, 2):
+            assert (await poll.report_after(number - 1, None)).error is None
+        other = await started(poll.report_after(number, None)) if waits else None
+        assert poll_of(core, policy=policy) is poll
+        if other is not None:  # who has waited all the time has their failures
+            assert isinstance((await other).error, ContactLostError)
+            return
+        begins = now()
+        while (report := await poll.report_after(number, None)).error is None:
+            number = report.number
+        assert isinstance(report.error, ContactLostError)
+        assert now() - begins >= 25

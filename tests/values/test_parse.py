@@ -4,9 +4,10 @@ import dataclasses
 import enum
 import subprocess
 import sys
-from collections.abc import Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, Union
 
 import attrs
 import pydantic
@@ -40,6 +41,11 @@ class Shape:
 @dataclasses.dataclass
 class Data:
     rows: dict[str, list[int]]
+
+
+@dataclasses.dataclass
+class Impossible:
+    id: uuid.UUID
 
 
 class Named(TypedDict):
@@ -92,6 +98,33 @@ def test_pydantic_models_within_other_types() -> None:
     assert result('{"name": "a"}').parse(optional) == Model(name="a")
 
 
+class Cat(pydantic.BaseModel):
+    kind: Literal["cat"]
+
+
+class Dog(pydantic.BaseModel):
+    kind: Literal["dog"]
+
+
+def test_a_choice_of_pydantic_models() -> None:
+    either: Any = Cat | Dog
+    assert result('{"kind": "dog"}').parse(either) == Dog(kind="dog")
+    assert result('[{"kind": "dog"}, {"kind": "cat"}]').parse(list[either]) == [Dog(kind="dog"), Cat(kind="cat")]
+    assert result('{"rows": {"a": [1]}}').parse(Union[Data, Cat]) == Data({"a": [1]})  # noqa: UP007 - as people write it
+    assert result("null").parse(Cat | Dog | None) is None
+
+
+def test_objects_of_any_keys() -> None:
+    for wanted in (dict, dict[str, int], Mapping[str, int]):
+        assert result('{"a": 1}').parse(wanted) == {"a": 1}
+
+
+@pytest.mark.parametrize("wanted", [uuid.UUID, list[uuid.UUID], Impossible])
+def test_a_type_that_no_answer_has_is_no_fault_of_the_answer(wanted: Any) -> None:
+    with pytest.raises(ConfigurationError, match="no answer can be parsed as"):
+        result('{"id": "12345678-1234-5678-1234-567812345678"}').parse(wanted)
+
+
 def test_arrays_of_any_type() -> None:
     for wanted, expected in ((set[int], {1, 2}), (tuple[int, int], (1, 2)), (Sequence[int], [1, 2]), (list, [1, 2])):
         assert [*result("[1, 2]").parse(wanted)] == [*expected]
@@ -132,6 +165,11 @@ def test_plain_types() -> None:
         (Point, '[{"x": 1}]', ["expected an object, got an array"]),
         (list[Point], '{"x": 1}', ["expected an array, got an object"]),
         (Typed, "null", ["expected an object, got null"]),
+        (dict, '["ab"]', ["expected an object, got an array"]),
+        (dict[str, int], '""', ["expected an object, got a text"]),
+        (Mapping[str, int], "[]", ["expected an object, got an array"]),
+        (bytes, '"aGk="', ["JSON has no bytes"]),
+        (Cat | Dog, '{"kind": "cow"}', ["kind", "dog"]),
         (list[Model], '[{"name": 5}]', ["Model", "name"]),
         (Model | None, '{"name": 5}', ["Model", "name"]),
         (Model, '{"name": 5}', ["Model", "name"]),

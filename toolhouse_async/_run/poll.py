@@ -39,6 +39,11 @@ class RunPoll:
         """The number of the last report."""
         return self._polls.latest.number
 
+    def join(self, now: float) -> None:
+        """Somebody more begins to wait. Where nobody is waiting, what failed before is no matter of theirs."""
+        if not self._driven:
+            self._polls.renew(now)
+
     async def report_after(self, number: int, deadline: float | None, service: Service | None = None) -> Report:
         """Return the first report later than ``number``, or at ``deadline`` what a last poll finds.
 

@@ -56,7 +56,8 @@ def looked(turn: Progress, status: JobStatus, now: float, draw: float) -> None:
         UncertainSessionError: The earlier message had arrived, or nobody can know yet.
     """
     search, earlier = turn.seeking, turn.run.unfinished
-    search.take(status, now)
+    if earlier is not None:  # else the user has decided that it is absent
+        search.take(status, now)
     if earlier is None or search.is_absent:
         turn.run.transcript.take_back(search.said)
         turn.run.unfinished = None

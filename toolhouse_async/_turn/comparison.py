@@ -60,13 +60,14 @@ def compare(answer: Ended, reply: Reply | None, *, lags: bool, rested: bool, pat
         return _differing(answer, reply, patient=patient)
     if answer.strict and not rested:
         return Verdict.AGAIN
-    if answer.has_job or reply.end is End.WORDS:
+    if answer.has_job:
         return Verdict.SAME
     if reply.end is End.TOOL:
         return Verdict.WAITS
+    # Words that stand last say nothing of a call that came behind them: there are histories without tools.
     if (reply.end is End.CALL or answer.open_call) and not patient:
         return Verdict.AGAIN
-    return Verdict.SAME if answer.proven else Verdict.DIFFERS
+    return Verdict.SAME if answer.proven or reply.end is End.WORDS else Verdict.DIFFERS
 
 
 def _differing(answer: Ended, reply: Reply, *, patient: bool) -> Verdict:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def looked(turn: Progress, status: JobStatus, now: float, draw: float) -> None:
     """The run was read."""
     search = turn.seeking
-    if turn.state is State.RESUMING and not turn.run.transcript.has(turn.known_said):
-        _absent(turn, now, draw)  # another who had sent it with us has found that out
+    if turn.state is not State.HEALING and not turn.run.transcript.has(turn.known_said):
+        _absent(turn, now, draw)  # another who had sent it with us has found that out, or the user has decided so
         return
     search.take(status, now)
     _catch_up(turn, status)

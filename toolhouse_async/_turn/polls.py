@@ -128,6 +128,10 @@ class Polls:
         self.latest: Report = Report(0)
         self.is_over: bool = False
 
+    def renew(self, now: float) -> None:
+        """Forget failures: nobody has polled since."""
+        self._patience.renew(now)
+
     def advance(self, when: float) -> bool:
         """Have the next poll made at that time at the latest; whether that changes anything."""
         if when >= self.next_at:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections import abc
 from collections.abc import Callable
-from typing import Any, Final, TypeVar, get_origin, is_typeddict
+from types import UnionType
+from typing import Any, Final, TypeVar, Union, get_args, get_origin, is_typeddict
 
 import attrs
 
@@ -20,6 +21,8 @@ _ARRAYS: Final = (
     *(abc.Sequence, abc.MutableSequence, abc.Set, abc.MutableSet, abc.Collection, abc.Iterable),
 )
 """Types that JSON writes as arrays: cattrs itself would take whatever can be iterated, such as a text."""
+_OBJECTS: Final = (dict, abc.Mapping, abc.MutableMapping)
+"""Types that JSON writes as objects: cattrs itself would take pairs, too."""
 _JSON_NAMES: Final = {dict: "an object", list: "an array", str: "a text", type(None): "null", bool: "true or false"}
 
 
@@ -29,9 +32,9 @@ def structure(value: Any, wanted: type[T]) -> T:
     if validate is not None:
         model: T = validate(value)  # pydantic's ValidationError is a ValueError
         return model
-    converter = _converter()
+    structured = _structuring(wanted)
     try:
-        return converter.structure(value, wanted)  # type: ignore[no-any-return]
+        return structured(value, wanted)  # type: ignore[no-any-return]
     except Exception as error:
         from cattrs import transform_error
 
@@ -45,13 +48,17 @@ def check_type(wanted: object) -> None:
     Raises:
         ConfigurationError: It cannot be; or cattrs is not installed, which it needs.
     """
-    if hasattr(wanted, "model_validate"):
-        return
+    if not hasattr(wanted, "model_validate"):
+        _structuring(wanted)
+
+
+def _structuring(wanted: object) -> Callable[[Any, Any], Any]:
     converter = _converter()
     try:
-        converter.get_structure_hook(wanted)
+        structured: Callable[[Any, Any], Any] = converter.get_structure_hook(wanted)
     except Exception as error:
         raise ConfigurationError(f"no answer can be parsed as {name_of(wanted)}: {error!s:.500}") from error
+    return structured
 
 
 def name_of(wanted: object) -> str:
@@ -72,7 +79,9 @@ def _converter() -> Any:
         converter.register_structure_hook(kind, _exactly(accepted))
     _want(converter, _is_array, list)
     _want(converter, _is_object, dict)
+    converter.register_structure_hook(bytes, _no_bytes)  # which cattrs would decode in a way of its own
     converter.register_structure_hook_func(_is_model, lambda value, wanted: wanted.model_validate(value))
+    converter.register_structure_hook_func(_is_choice_of_models, _chosen)
     return converter
 
 
@@ -82,11 +91,29 @@ def _is_array(wanted: Any) -> bool:
 
 def _is_object(wanted: Any) -> bool:
     kind = get_origin(wanted) or wanted
+    if kind in _OBJECTS:
+        return True
     return isinstance(kind, type) and (attrs.has(kind) or dataclasses.is_dataclass(kind) or is_typeddict(kind))
 
 
 def _is_model(wanted: Any) -> bool:
     return isinstance(wanted, type) and hasattr(wanted, "model_validate")
+
+
+def _is_choice_of_models(wanted: Any) -> bool:
+    """Whether it is one of several types, some of which are models: pydantic knows then which one is meant."""
+    choices = [each for each in get_args(wanted) if each is not type(None)]
+    return get_origin(wanted) in (Union, UnionType) and len(choices) > 1 and any(map(_is_model, choices))
+
+
+def _chosen(value: Any, wanted: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(wanted).validate_python(value)
+
+
+def _no_bytes(value: Any, wanted: Any) -> Any:
+    raise _UnfitError("JSON has no bytes; take str, and decode it as the worker has encoded it")
 
 
 class _UnfitError(ValueError):

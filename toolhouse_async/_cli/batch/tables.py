@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -123,6 +124,8 @@ def _csv_rows(file: IO[str], name: str) -> Iterator[Row]:
     number = 0
     try:
         header = reader.fieldnames or ()
+        if twice := next((column for column, times in Counter(header).items() if times > 1), None):
+            raise ConfigurationError(f"{name!r:.200} has the column {twice!r:.200} twice")
         if len(header) == 1 and (separator := next((each for each in ";\t" if each in header[0]), "")):
             raise ConfigurationError(
                 f"{name!r:.200}: its columns are separated by {separator!r}, it seems; write it with commas"
