@@ -17,6 +17,8 @@ async def clerk(ctx):
         raise RuntimeError("told to")
     if "prose" in ctx.message:
         yield ctx.text("no JSON")
+    elif "NaN" in ctx.message:
+        yield ctx.text('{"n": NaN}')
     else:
         yield ctx.text(json.dumps({"asked": ctx.message, "n": [1, None]}))
 
@@ -79,6 +81,14 @@ def test_lines_of_json_with_answers_as_json(batch):
     assert out[0]["answer"] == {"asked": "say 1", "n": [1, None]}
     assert (out[2]["status"], out[2]["answer"]) == ("done", None)
     assert "no JSON" in out[2]["error"]
+
+
+def test_numbers_that_json_does_not_have_are_no_json(batch):
+    write(batch.folder, "rows.jsonl", '"NaN"\n')
+    assert batch("rows.jsonl", "--out", "out.jsonl", "--parse").returncode == 5
+    (line,) = (batch.folder / "out.jsonl").read_text().splitlines()
+    assert json.loads(line)["answer"] is None
+    assert "not JSON" in json.loads(line)["error"]
 
 
 def test_strings_are_their_own_messages(batch):

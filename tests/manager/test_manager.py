@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +28,7 @@ from toolhouse_async import (
     UncertainSessionError,
 )
 from toolhouse_async._keyed.house import House
-from toolhouse_async.stores import MemorySessionStore
+from toolhouse_async.stores import MemorySessionStore, SQLiteSessionStore
 
 from .support import AGENT, World, client_of, processes
 
@@ -374,6 +376,21 @@ async def test_closing_while_a_message_is_on_its_way_leaves_its_fate_unknown(on_
             await two.manager.forget("k")
         assert (await two.manager.send("k", "y")).text == "1:y"
         assert world.accepted == ["lost", "y"]
+
+
+async def test_a_store_that_is_closed_before_it_is_used(tmp_path: Path) -> None:
+    async with SQLiteSessionStore(tmp_path / "store.db") as store:
+        pass
+    reported: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
+    async with (
+        AsyncToolhouse("key", base_url="http://127.0.0.1:9") as toolhouse,
+        SessionManager(toolhouse, AGENT, store=store) as manager,
+    ):
+        with pytest.raises(ClosedError):
+            await manager.send("k", "x")
+    gc.collect()
+    assert reported == []
 
 
 async def test_a_turn_that_its_user_closed_is_not_asked_about() -> None:

@@ -486,6 +486,16 @@ def test_what_became_of_a_message_is_found_out() -> None:
         unknown.look_on(("user", "other"), ANSWERED)
 
 
+def test_what_a_turn_before_it_has_settled_is_not_looked_for() -> None:
+    run = Telling().enter().answer("one").end().run
+    assert run.ended is not None
+    assert Telling(run, state=State.FINDING).enter().todo == Over(run.ended)
+    run.ended = failed = WorkerError("broken", code="E1")
+    with pytest.raises(WorkerError, match="broken") as caught:
+        Telling(run, state=State.FINDING).enter()
+    assert caught.value is not failed  # the traceback of one does not grow by that of another
+
+
 def resumed() -> Telling:
     """A resume after a job, of which nobody knows whether it was accepted."""
     one = Telling().enter().answer("one", head=Answer(job_id="j1")).end().poll(ASKED, ANSWERED).enter()

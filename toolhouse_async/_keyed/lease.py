@@ -14,7 +14,7 @@ from uuid import uuid4
 from .._log import log
 from .._wire import records
 from .._wire.records import Record
-from ..errors import LeaseLostError, StoreError
+from ..errors import ClosedError, LeaseLostError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -331,7 +331,7 @@ class Lease:
                     raise self._lost(found)
 
     async def _abandon(self) -> None:
-        with suppress(StoreError):  # then the lease or the place ends by itself
+        with suppress(StoreError, ClosedError):  # then the lease or the place ends by itself
             while True:
                 standing = await self._read()
                 if standing is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
 from contextlib import suppress
@@ -135,9 +136,11 @@ def _added(item: BatchItem, *, parses: bool) -> dict[str, Any]:
     if not parses:
         return {"status": item.status, "answer": item.result.text, "error": None}
     try:
-        return {"status": item.status, "answer": item.result.json(), "error": None}
+        answer = item.result.json()
+        json.dumps(answer, allow_nan=False)  # Python reads numbers that JSON does not have
     except ValueError as error:
         return {"status": item.status, "answer": None, "error": str(error)}
+    return {"status": item.status, "answer": answer, "error": None}
 
 
 class _Stopping:
