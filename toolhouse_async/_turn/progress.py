@@ -64,7 +64,7 @@ class Progress:
         round: Resumes that were accepted.
         is_unsent: Whether the user's message is still to be accepted.
         is_accepted: Whether the service has accepted a message of this turn.
-        said: What was said last.
+        said: What was said last; before it is found out what became of a message, that one.
         head: What its answer said before the body.
         answering: Its answer, while that is read.
         is_whole: Whether the round's words are all that there are.

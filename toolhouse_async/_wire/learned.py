@@ -227,7 +227,7 @@ class Stream(Streamed):
             self.say(words, is_whole=form.is_whole)
         else:
             events += unknowns(form.unknown, lines)
-            self.unknown += len(lines)
+            self.pass_over(len(lines))
 
     def say(self, words: list[str], *, is_whole: bool) -> None:
         """Note words that follow one another: pieces, or whole messages."""

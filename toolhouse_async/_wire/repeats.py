@@ -78,6 +78,10 @@ class Repeats:
         if self._sums_up:
             self._summed, self._sums_up = self._extent, False
 
+    def pass_over(self, many: int) -> None:
+        """Note so many events that are unknown."""
+        self.unknown += many
+
     def note(self, call_id: str | None) -> None:
         """Note a call that is no part of a whole message."""
         if self.called is None:
