@@ -36,6 +36,7 @@ ONLY_IN = {
     "opentelemetry": ("otel",),
     "prompt_toolkit": ("_cli",),
     "psycopg": ("stores",),
+    "pydantic": ("_values.parse",),
     "redis": ("stores",),
     "rich": ("_cli",),
     "sqlite3": ("stores",),

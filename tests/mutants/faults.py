@@ -58,7 +58,7 @@ FATE: Final = (
     Fault(
         "of two who share a resume of unknown fate, one does not learn what the other has found out",
         "toolhouse_async/_turn/healing.py",
-        "if turn.state is State.RESUMING and not turn.run.transcript.has(turn.known_said):",
+        "if turn.state is not State.HEALING and not turn.run.transcript.has(turn.known_said):",
         "if False:",
         "turn/test_machine.py::test_a_shared_resume_that_another_found_absent_is_sent_again",
     ),

@@ -479,12 +479,15 @@ async def test_closing_leaves_turns_elsewhere_alone(redis_server: RedisServer) -
         running = await near.start("k", client.stream(AGENT, "wait"))
         turn = await found(far)
         await has_said(turn.follow(), "first")
-        reading = asyncio.ensure_future(whole(sse(turn.follow())))
+        stream, shown = sse(turn.follow()), b""
+        while b"first" not in shown:
+            shown += await anext(stream)
+        reading = asyncio.ensure_future(whole(stream))
         waiting = asyncio.ensure_future(turn.result())
         first = turn.follow()
         await has_said(first, "first")
         await far.aclose()
-        sent = read_sse(await reading)
+        sent = read_sse(shown + await reading)
         assert [each.name for each in sent][-1] == "TextDelta"  # as a lost connection: it may come back elsewhere
         with pytest.raises(ClosedError):
             await waiting
