@@ -79,6 +79,7 @@ EXPLORED = (
     ("tests.explore.courses", "first,second", "1", "1", "checked"),
     # every run of the real client: those that wait together, and those that are ended from outside
     ("tests.explore", "waiting-together,waiting-with-a-token,waiting-in-two-sessions", "1", "1"),
+    ("tests.explore", "asked-by-two,asked-meanwhile", "1", "1"),
     ("tests.explore", "second,straight", "2", "1"),
     ("tests.explore", "closed,timed-out,queued", "1", "1"),
 )

@@ -195,6 +195,27 @@ async def wordless(scene: Scene) -> None:
     await scene.recover(await scene.send("", resume_message="go on"))
 
 
+async def asked_by_two(scene: Scene) -> None:
+    """Two ask at once what became of a message, and the faults go on meanwhile."""
+    await scene.before()
+    sending = await scene.send("b")
+    if sending.result is None:
+        await scene.recover(sending, *await asyncio.gather(scene.reconcile(), scene.reconcile()))
+    else:
+        await scene.recover(sending)
+
+
+async def asked_meanwhile(scene: Scene) -> None:
+    """It is asked what became of a message while that is on its way, or its answer."""
+    await scene.before()
+    passes = int(scene.world.pick("asked after so many passes", *((f"{number}", 0) for number in (1, 2, 4, 8, 16, 32))))
+    sending = asyncio.ensure_future(scene.send("b"))
+    for _ in range(passes):
+        await asyncio.sleep(0)
+    found = await scene.reconcile()
+    await scene.recover(await sending, found)
+
+
 async def looking(scene: Scene) -> None:
     """The user reads the history, before and behind a message."""
     await scene.before()
@@ -296,6 +317,8 @@ PROGRAMS: Final[Mapping[str, Program]] = {
         queued,
         queued_out_of_time,
         wordless,
+        asked_by_two,
+        asked_meanwhile,
         looking,
         detached,
         waiting_together,
