@@ -75,13 +75,10 @@ settings.load_profile("everyday")
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """More workers than processors, on small machines twice as many: tests wait for processes, and for time to pass.
-
-    Thorough ones do so for most of the time.
-    """
+def pytest_xdist_auto_num_workers() -> int:
+    """More workers than processors, on small machines twice as many: tests wait for processes, and for time to pass."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores + min(cores, 4) * (2 if config.option.markexpr == "thorough" else 1)
+    return cores + min(cores, 4)
 
 
 def pytest_configure() -> None:
