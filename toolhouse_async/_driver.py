@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,7 @@ class Driver:
         error: Why it ended, if it failed.
         result: What it came to, if it did not.
         begun: Whether a step was ever made.
+        here: True until the event loop goes on, where its reader has said so.
     """
 
     # What most turns never change, or late, stands here: no time and no memory is spent on it where many turns begin.
@@ -56,6 +57,7 @@ class Driver:
     error: ToolhouseError | None = None
     result: TurnResult | None = None
     begun: bool = False
+    here: Sequence[bool] = ()
     _deadline: float | None = None
     _is_armed: bool = False
     _is_inside: bool = False

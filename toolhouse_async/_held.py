@@ -15,6 +15,8 @@ from .errors import ClosedError
 from .events import Event, TextDelta
 
 _NOWHERE: Final = object()
+_MANY: Final = 16
+"""More events than these at once are worth an entry in the event loop's queue."""
 
 
 def _place_of(driver: Driver) -> object:
@@ -27,6 +29,14 @@ def _place_of(driver: Driver) -> object:
         ConfigurationError: It is another loop.
     """
     return _NOWHERE if driver.check_loop() is None else get_asyncgen_hooks()[0] or _NOWHERE
+
+
+def _trust_this_step(driver: Driver) -> None:
+    """Let the place not be asked for until the event loop goes on: what came last is in one task's hands so long."""
+    driver.here = here = [True]
+    loop = driver.check_loop()
+    assert loop is not None  # noqa: S101 - something has come
+    loop.call_soon(here.clear)
 
 
 class EventReader:
@@ -50,7 +60,7 @@ class EventReader:
         """
         events = self._events
         if events:
-            if get_asyncgen_hooks()[0] is not self._place:
+            if not self._driver.here and get_asyncgen_hooks()[0] is not self._place:
                 self._place = _place_of(self._driver)
             return events.popleft()
         while not events:
@@ -58,6 +68,8 @@ class EventReader:
                 self._raise_once()
                 raise StopAsyncIteration
             await self._driver.advance()
+        if len(events) > _MANY:
+            _trust_this_step(self._driver)
         return events.popleft()
 
     def _raise_once(self) -> None:
@@ -183,7 +195,7 @@ class _TextStream:
 
     async def __anext__(self) -> str:
         events = self._events
-        if get_asyncgen_hooks()[0] is not self._place:
+        if not self._driver.here and get_asyncgen_hooks()[0] is not self._place:
             self._place = _place_of(self._driver)
         while True:
             while events:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -16,6 +16,9 @@ from tests.support.raw_server import RawServer, silence
 from toolhouse_async import AsyncToolhouse, ConfigurationError, TurnStarted
 from toolhouse_async.manager import SessionManager
 from toolhouse_async.stores import MemorySessionStore
+
+MANY = [f"word {number}" for number in range(100)]
+"""So many that they are not looked at one by one."""
 
 
 class Two:
@@ -53,6 +56,8 @@ async def _speaks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, re
         writer.write(history(job="j1"))
     elif request.json()["message"] == "whole":
         writer.write(said("x"))
+    elif request.json()["message"] == "many":
+        writer.write(said(*MANY))
     else:
         writer.write(said("x", "y", ends=False))
         await silence(reader)
@@ -101,6 +106,35 @@ def test_what_a_turn_has_received_is_kept_for_its_own_thread(two: Two) -> None:
             return [*heard, await anext(words)]
 
     assert two.here(read) == ["x", "y"]
+
+
+def test_many_words_at_once_are_kept_for_their_own_loop(two: Two) -> None:
+    turn = two.client.stream("a", "many")
+    words = turn.text_stream
+    heard = []
+    for _ in range(3):
+        heard.append(two.here(words.__anext__))
+        two.fails_there(words.__anext__)
+        two.fails_there(lambda: anext(turn))
+    assert [*heard, *two.here(lambda: _all(words))] == MANY
+
+
+def test_many_words_at_once_are_kept_for_their_own_thread(two: Two) -> None:
+    async def read() -> list[str]:
+        async with two.client.stream("a", "many") as turn:
+            words = turn.text_stream
+            heard = [await anext(words), await anext(words)]
+            await asyncio.sleep(0)
+            for step in (turn.__anext__, words.__anext__):
+                with pytest.raises(ConfigurationError, match="another event loop"):
+                    await asyncio.to_thread(asyncio.run, _of(step))
+            return [*heard, *await _all(words)]
+
+    assert two.here(read) == MANY
+
+
+async def _all(words: AsyncIterator[str]) -> list[str]:
+    return [each async for each in words]
 
 
 def test_a_turn_that_is_over_stays_readable(two: Two) -> None:
