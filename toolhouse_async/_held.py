@@ -63,13 +63,14 @@ class EventReader:
             if not self._driver.here and get_asyncgen_hooks()[0] is not self._place:
                 self._place = _place_of(self._driver)
             return events.popleft()
-        while not events:
-            if self._driver.is_over:
-                self._raise_once()
-                raise StopAsyncIteration
-            await self._driver.advance()
+        driver = self._driver
+        if not driver.is_over:
+            await driver.advance()
+        if not events:
+            self._raise_once()
+            raise StopAsyncIteration
         if len(events) > _MANY:
-            _trust_this_step(self._driver)
+            _trust_this_step(driver)
         return events.popleft()
 
     def _raise_once(self) -> None:
@@ -136,7 +137,7 @@ class Turn(EventReader):
 
     async def __aenter__(self) -> Self:
         driver = self._driver
-        while not self._events and not driver.is_over:
+        if not self._events and not driver.is_over:
             await driver.advance()
             self._place = get_asyncgen_hooks()[0] or _NOWHERE
         if not self._events:

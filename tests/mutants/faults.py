@@ -244,8 +244,8 @@ LOOPS: Final = (
     Fault(
         "a step that is given up looks like the end",
         "toolhouse_async/_held.py",
-        "                self._raise_once()\n                raise StopAsyncIteration\n",
-        "                raise StopAsyncIteration\n",
+        "            self._raise_once()\n            raise StopAsyncIteration\n",
+        "            raise StopAsyncIteration\n",
         "test_held.py::test_a_step_that_is_given_up_does_not_look_like_the_end",
     ),
 )

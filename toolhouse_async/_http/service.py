@@ -83,8 +83,7 @@ def may_retry(error: ToolhouseError, *, reads_only: bool) -> bool:
 
 def _names(headers: HeaderLookup, secret: Secret) -> bool:
     """Whether an answer has the key in place of an id, also where that will be cut."""
-    values = headers.getall(RUN_ID, []) + headers.getall(JOB_ID, [])
-    return bool(values) and any(map(secret.is_in, values))
+    return any(map(secret.is_in, headers.getall(RUN_ID, []) + headers.getall(JOB_ID, [])))
 
 
 class HTTPService:

@@ -169,11 +169,11 @@ def is_framed(headers: HeaderLookup, http_version: tuple[int, int], status: int)
         return True
     if not codings:
         return status == 204
-    # Exactly: a part of a name, or one of several, proves no end.
-    is_chunked = _is_only("chunked", codings)
-    if not (is_chunked or _is_only("identity", codings)):
+    if _is_only("chunked", codings):  # exactly: a part of a name, or one of several, proves no end
+        return http_version >= (1, 1) or status == 204
+    if not _is_only("identity", codings):
         raise ProtocolError("the answer's Transfer-Encoding is not just chunked")
-    return status == 204 or (is_chunked and http_version >= (1, 1))
+    return status == 204
 
 
 def check_content(headers: HeaderLookup, run_id: str | None) -> None:
