@@ -412,6 +412,16 @@ def test_what_is_no_json_among_lines_of_a_form() -> None:
     assert [type(event) for event in events[20:]] == [UnknownEvent, TextDelta, MalformedLine, TextDelta]
 
 
+@pytest.mark.parametrize("rare", ["\x7f", "\x7f\x7f", "a\x7fb", '"', "\\", "\n"])
+@pytest.mark.parametrize("place", [0, 1, 20, 24, 25, 26, 47, 49])
+def test_rare_characters_among_words_and_other_lines(rare: str, place: int) -> None:
+    texts = [f"word {number}" for number in range(50)]
+    texts[place] = rare
+    lines = lines_of(*({"type": "text", "text": text} for text in texts))
+    lines[25:25] = lines_of(*({"type": "odd", "text": text} for text in ("\x7f", "x")))
+    same(at_once(lines * 2), in_batches(lines * 2, [1] * len(lines) * 2))
+
+
 @pytest.mark.parametrize(
     ("first", "then"),
     [

@@ -18,6 +18,8 @@ _NONE: Final[_Words] = (0, 0)
 
 
 def _followed(words: _Words, text: str) -> _Words:
+    if not text:
+        return words
     data = text.encode("utf-8", "surrogatepass")
     return words[0] + len(data), crc32(data, words[1])
 
