@@ -251,7 +251,7 @@ async def test_once_it_was_reported_the_history_decides() -> None:
     async with processes(2) as (world, server, one, two):
         await one.manager.send("k", "x")
         await stopped_while_sending(world, server, one)
-        for match in ("a process ended", "did arrive", "did arrive"):
+        for match in ("its process ended", "did arrive", "did arrive"):
             with pytest.raises(UncertainSessionError, match=match) as caught:
                 await two.manager.send("k", "y")
             assert caught.value.safe_to_retry is True
@@ -393,21 +393,99 @@ async def test_a_store_that_is_closed_before_it_is_used(tmp_path: Path) -> None:
     assert reported == []
 
 
-async def test_a_turn_that_its_user_closed_is_not_asked_about() -> None:
-    async with processes(2) as (world, _, one, two):
-        await one.manager.send("k", "x")
-        fault = world.emulator.faults.add(method="PUT", cut="silence", accept=True)
-        turn = one.manager.stream("k", "lost")
-        sending = asyncio.ensure_future(turn.result())
-        while not fault.hits:
-            await asyncio.sleep(0.01)
+async def _given_up(world: Any, process: Any, words: str, *, by: str) -> None:
+    """Let a turn be closed, or its task be cancelled, while its message is being sent, and accepted."""
+    fault = world.emulator.faults.add(method="PUT" if world.accepted else "POST", cut="silence", accept=True)
+    turn = process.manager.stream("k", words)
+    sending = asyncio.ensure_future(turn.result())
+    while not fault.hits:
+        await asyncio.sleep(0.01)
+    if by == "cancelling":
+        sending.cancel()
+    elif by == "closing":
         await turn.aclose()
-        await asyncio.gather(sending, return_exceptions=True)
+    else:
+        await process.client.aclose()
+    await asyncio.gather(sending, return_exceptions=True)
+    await turn.aclose()
+
+
+HOW = ["cancelling", "closing", "its client"]
+
+
+@pytest.mark.parametrize("how", HOW)
+async def test_a_message_that_was_given_up_is_asked_about_by_other_processes(how: str) -> None:
+    async with processes(2) as (world, server, one, two):
+        await one.manager.send("k", "x")
+        await _given_up(world, one, "lost", by=how)
         await one.manager.aclose()
-        assert not (await listed(two)).unknown
+        assert (await listed(two)).unknown
+        requests = len(server.requests)
+        with pytest.raises(UncertainSessionError, match="its turn was closed") as caught:
+            await two.manager.send("k", "y")
+        assert caught.value.safe_to_retry is True
+        assert len(server.requests) == requests
         async with two.manager.checkout("k") as session:
             assert (await session.reconcile()).text == "2:lost"
+        assert not (await listed(two)).unknown
         assert world.accepted == ["x", "lost"]
+
+
+@pytest.mark.parametrize("how", HOW)
+async def test_a_first_message_that_was_given_up_is_asked_about_by_other_processes(how: str) -> None:
+    async with processes(2) as (world, _, one, two):
+        await _given_up(world, one, "lost", by=how)
+        await one.manager.aclose()
+        for _ in range(2):
+            with pytest.raises(UncertainSessionError, match="start this conversation"):
+                await two.manager.send("k", "y")
+        await two.manager.forget("k")
+        assert (await two.manager.send("k", "y")).text == "1:y"
+        assert world.accepted == ["lost", "y"]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("how", HOW[:2])
+async def test_who_gave_a_message_up_is_not_asked(how: str, is_first: bool) -> None:
+    async with processes(2) as (world, _, one, two):
+        if not is_first:
+            await one.manager.send("k", "x")
+        await _given_up(world, one, "lost", by=how)
+        assert (await listed(one)).unknown
+        async with one.manager.checkout("k"):
+            pass  # nothing is sent
+        gc.collect()  # what is known of the run is forgotten, but not this
+        assert (await one.manager.send("k", "y")).text == ("1:y" if is_first else "3:y")
+        assert (await two.manager.send("k", "z")).text == ("2:z" if is_first else "4:z")
+        assert world.accepted[-3:] == ["lost", "y", "z"]
+
+
+async def test_who_gave_a_message_up_is_asked_once_others_have_used_the_key() -> None:
+    async with processes(2) as (world, _, one, two):
+        await _given_up(world, one, "lost", by="closing")
+        async with two.manager.checkout("k"):
+            pass
+        with pytest.raises(UncertainSessionError):
+            await one.manager.send("k", "y")
+        assert world.accepted == ["lost"]
+
+
+async def test_of_very_many_messages_that_were_given_up_the_oldest_are_asked_about(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("toolhouse_async._keyed.checkout.MOST_GIVEN_UP", 1)
+    async with processes() as (world, _, one):
+        for key in ("j", "k"):
+            fault = world.emulator.faults.add(method="POST", cut="silence", accept=True)
+            turn = one.manager.stream(key, "lost")
+            sending = asyncio.ensure_future(turn.result())
+            while not fault.hits:
+                await asyncio.sleep(0.01)
+            await turn.aclose()
+            await asyncio.gather(sending, return_exceptions=True)
+        assert (await one.manager.send("k", "y")).text == "1:y"
+        with pytest.raises(UncertainSessionError):
+            await one.manager.send("j", "y")
 
 
 async def test_stopped_while_the_answer_streams() -> None:

@@ -121,7 +121,7 @@ def test_a_message_that_a_process_has_died_with_is_told_of_once() -> None:
     one = lost()
     assert one.run.unfinished is not None
     one.run.unfinished.told = False
-    with pytest.raises(UncertainSessionError, match="a process ended while it was sending"):
+    with pytest.raises(UncertainSessionError, match="its turn was closed or its process ended"):
         Telling(one.run, "z").enter()
     assert one.run.unfinished.told
     assert Telling(one.run, "z").enter().turn.state is State.CHECKING

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._log import log
 from .._turn import kept
-from .._wire.stage import Stage
 from ..errors import LeaseLostError, StoreError
 from .lease import Lease
 
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from .house import House
 
 
+MOST_GIVEN_UP: Final = 10_000
+"""Keys whose message was given up that are remembered at once; more of them are asked about."""
 SOON: Final = 0.25
 """Seconds that an answer waits for its run id, or its job, to be written down."""
 
@@ -54,7 +55,6 @@ class Checkout:
         )
         self._leaving: asyncio.Task[StoreError | None] | None = None
         self._said: Said | None = None  # the latest message that was sent
-        self._is_cut_short = False  # by the end of the manager, in the middle of a turn
         self._gone: dict[str, Any] = {}  # what was known of the run that the service does not know
         conversation.journal = self
 
@@ -137,9 +137,12 @@ class Checkout:
     def _load(self) -> None:
         house, lease = self._house, self._lease
         record = lease.record
+        is_of_here = house.given_up.pop(self.key, None) == record.idle_since
         if house.ttl is not None and lease.idle > house.ttl:
             record = lease.record = record.begun_anew()
         unsettled = record.unsettled
+        if unsettled is not None and unsettled.is_given_up and not is_of_here:
+            record = lease.record = record._replace(unsettled=unsettled._replace(bars=True))
         if house.restarts and record.run_id is None and unsettled is not None and unsettled.told:
             # The next message begins anew. Until then it stays: whoever asks is not told that it did not arrive.
             record = lease.record = record._replace(unsettled=unsettled._replace(bars=False))
@@ -261,8 +264,7 @@ class Checkout:
         self._leaving = self._house.spawn(self._leave())
 
     def close(self) -> None:
-        """Close the conversation since the manager is closed: what it sends is as uncertain as where a process dies."""
-        self._is_cut_short = bool(self.conversation.open_turns)
+        """Close the conversation since the manager is closed."""
         self.conversation.close()
 
     async def left(self) -> StoreError | None:
@@ -278,6 +280,7 @@ class Checkout:
             if self.conversation.run_id is None:
                 self._lease.change(**self._gone)  # it could not begin anew either
             await self._lease.release()
+            self._remember()
         except LeaseLostError as error:
             return None if self._lease.is_saved else error
         except StoreError as error:
@@ -296,10 +299,15 @@ class Checkout:
             return {"heard": record.heard}  # the answer to a resume is looked up again until it was delivered
         if unfinished is None:
             return {"unsettled": None}
-        unsettled = kept.left(unfinished)
-        if self._is_cut_short and unsettled.stage is Stage.MESSAGE:  # nobody has heard what became of it
-            unsettled = unsettled._replace(bars=True, told=False)
-        return {"unsettled": unsettled}
+        return {"unsettled": kept.left(unfinished)}
+
+    def _remember(self) -> None:
+        """Remember that this process has given its message up: here alone the next one is sent without asking."""
+        house, unsettled = self._house, self._lease.record.unsettled
+        if unsettled is not None and unsettled.is_given_up and not house.is_closed:
+            house.given_up[self.key] = self._lease.until
+            if len(house.given_up) > MOST_GIVEN_UP:
+                del house.given_up[next(iter(house.given_up))]
 
     async def forget(self) -> None:
         """Take the entry away, and let the key go.

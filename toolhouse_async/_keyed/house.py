@@ -46,6 +46,7 @@ class House:
         live: The uses under way.
         waits: The waits for keys under way.
         tasks: What goes on in the background.
+        given_up: Keys whose latest message this process has given up while it was being sent, and when it let go of each.
         is_closed: Whether no more may begin.
     """
 
@@ -59,6 +60,7 @@ class House:
     live: set[Use] = field(factory=set["Use"])
     waits: set[asyncio.Timeout] = field(factory=set[asyncio.Timeout])
     tasks: set[asyncio.Task[Any]] = field(factory=set["asyncio.Task[Any]"])
+    given_up: dict[str, float] = field(factory=dict[str, float])
     is_closed: bool = False
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:

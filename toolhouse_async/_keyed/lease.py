@@ -110,6 +110,11 @@ class Lease:
         self.error: LeaseLostError | None = None
         self.is_saved = False
 
+    @property
+    def until(self) -> float:
+        """Until when the key was ours, by the store's clock, as it was written down last."""
+        return self._saved.until
+
     async def acquire(self, *, unless_alive: bool = False) -> bool:
         """Wait until the key is ours.
 

@@ -6,6 +6,7 @@ from attrs import frozen
 
 from .._wire.ids import is_id
 from .._wire.records import Record
+from .._wire.stage import Stage
 
 
 @frozen
@@ -49,7 +50,7 @@ def info_of(key: str, record: Record, now: float) -> SessionInfo:
         0.0 if is_held else max(0.0, now - record.until),
         sum(waiter.until > now for waiter in record.queue),
         record.token is not None,
-        unsettled is not None and unsettled.bars,
+        unsettled is not None and unsettled.stage is Stage.MESSAGE,
         has_arrived and record.token is None,
     )
 

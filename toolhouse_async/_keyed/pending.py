@@ -60,8 +60,8 @@ async def _answer(
     unsettled = checkout.unsettled
     if unsettled is not None and unsettled.bars:
         raise OutcomeUnknownError(
-            "a process ended while it was sending a message of this conversation, and nobody knows whether it was "
-            "accepted: session.reconcile() of a checkout finds out"
+            "a message of this conversation was being sent when its turn was closed or its process ended, and nobody "
+            "knows whether it was accepted: session.reconcile() of a checkout finds out"
         )
     if unsettled is not None and unsettled.resumes and unsettled.stage is not Stage.JOB:
         checkout.goes_on_from_job()  # the resume may have been sent already

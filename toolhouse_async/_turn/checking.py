@@ -41,8 +41,8 @@ def begin(turn: Progress, now: float) -> None:
     if not earlier.told:
         earlier.told = True
         raise UncertainSessionError(
-            "a process ended while it was sending a message of this conversation, and nobody knows whether it was "
-            "accepted: await session.reconcile() finds out; this message was not sent"
+            "a message of this conversation was being sent when its turn was closed or its process ended, and nobody "
+            "knows whether it was accepted: await session.reconcile() finds out; this message was not sent"
         )
     _check_arrival(is_uncertain=earlier.is_uncertain)
     turn.go(Signal.UNCERTAIN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._wire.stage import Stage
-from ..errors import JobError, OutcomeUnknownError, ProtocolError, ToolhouseError, WorkerError
+from ..errors import ClosedError, JobError, OutcomeUnknownError, ProtocolError, ToolhouseError, WorkerError
 from .commands import Over, Send
 from .knowledge import Unfinished
 from .table import State
@@ -77,6 +77,7 @@ def _leave_open(turn: Progress, error: ToolhouseError, now: float, *, is_unknown
         has_job,
         job,
         bars=stage is Stage.MESSAGE and isinstance(error, OutcomeUnknownError | ProtocolError),
+        told=not isinstance(error, ClosedError),
         before=turn.before,
         missed=turn.missed,
         others=turn.others,

@@ -74,7 +74,7 @@ class Unfinished:
         job: The id of the job that was being waited for, or after which the run is resumed, and its start.
         bars: Whether nothing more is sent before it is settled: so where the library said that nobody knows, not where
             the user gave it up (cancelled, closed, timed out) or was told of a refusal (5xx).
-        told: Whether anybody was told; not where the process died that was sending it.
+        told: Whether anybody was told; not where the turn was closed, or the process died that was sending it.
         before: What another turn has brought of the same message, which was left to its job.
         missed: What was said before a job that was over before anybody looked, after which the run is to be resumed.
         others: What to look for in the history, where another process has heard what the turn has brought so far.

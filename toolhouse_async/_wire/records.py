@@ -41,6 +41,11 @@ class Unsettled(NamedTuple):
     resumes: bool
     stage: Stage
 
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it was being sent when its turn was closed: who did that may know better, others are to be told."""
+        return self.stage is Stage.MESSAGE and not (self.bars or self.told)
+
 
 class Waiter(NamedTuple):
     """Who waits for the key: the number it would have it by, and until when its place is kept."""
