@@ -46,7 +46,7 @@ class House:
         live: The uses under way.
         waits: The waits for keys under way.
         tasks: What goes on in the background.
-        given_up: Keys whose latest message this process has given up while it was being sent, and when it let go of each.
+        given_up: Keys whose message this process has given up while it was being sent, and when it let go of each.
         is_closed: Whether no more may begin.
     """
 
