@@ -424,8 +424,8 @@ SURROUNDINGS: Final = (
     Fault(
         "a transfer coding of a similar name proves an end",
         "toolhouse_async/_wire/answers.py",
-        'is_chunked = _is_only("chunked", codings)',
-        'is_chunked = any("chunked" in coding for coding in codings)',
+        'if _is_only("chunked", codings):',
+        'if any("chunked" in coding for coding in codings):',
         "wire/test_answers.py::test_a_transfer_coding_other_than_chunked_is_refused",
     ),
     Fault(
