@@ -182,6 +182,20 @@ FATE: Final = (
         "turn/test_healing.py::test_a_job_that_is_seen_running_while_an_answer_is_healed",
     ),
     Fault(
+        "of a message that was given up no other process is told",
+        "toolhouse_async/_turn/ending.py",
+        "        told=not isinstance(error, ClosedError),\n",
+        "        told=True,\n",
+        "manager/test_manager.py::test_a_message_that_was_given_up_is_asked_about_by_other_processes",
+    ),
+    Fault(
+        "who gave a message up is asked about it",
+        "toolhouse_async/_keyed/checkout.py",
+        " and not is_of_here:",
+        ":",
+        "manager/test_manager.py::test_who_gave_a_message_up_is_not_asked",
+    ),
+    Fault(
         "a turn that is closed before its message was sent does not say so",
         "toolhouse_async/_turn/ending.py",
         "        error.safe_to_retry = True\n",
