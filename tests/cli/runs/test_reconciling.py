@@ -4,9 +4,11 @@ import json
 import pytest
 
 from tests.cli.runs.service import serving
-from toolhouse_async import ConfigurationError
+from toolhouse_async import ConfigurationError, RecoveryPolicy, ToolhouseError
+from toolhouse_async._cli.runs.reading import print_status
 from toolhouse_async._cli.runs.reconciling import reconcile
 from toolhouse_async._cli.runs.target import Target
+from toolhouse_async._cli.terminal import described
 
 
 async def reconciled(service, result, *messages, timeout=None, as_json=False):
@@ -79,10 +81,33 @@ async def test_a_service_that_cannot_be_asked(capsys):
     assert "AuthenticationError" in capsys.readouterr().err
 
 
-async def test_a_service_that_is_not_there(capsys):
+@pytest.mark.parametrize("fault", [{"cut": "rst"}, {"status": 401}, {"status": 404}])
+async def test_a_run_that_cannot_be_read_is_said_at_once(capsys, fault):
     async with serving() as service:
         result = await service.begin("echo", "Hello")
-        service.emulator.faults.add(method="GET", cut="rst", times=None)
+        service.emulator.faults.add(method="GET", times=None, **fault)
+        with pytest.raises(ToolhouseError) as failed:
+            await print_status(service.client(), service.target(result), as_json=False)
+        began = asyncio.get_running_loop().time()
+        assert await reconciled(service, result, "Hello", "Bye", as_json=True) == 1
+        assert asyncio.get_running_loop().time() - began < RecoveryPolicy().quiet
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["outcome"] for line in out.splitlines()] == ["failed", "failed"]
+    assert err.count(f"Error: {described(failed.value)}\n") == 2
+
+
+async def test_a_service_that_is_gone_later_is_waited_for(capsys):
+    async with serving() as service:
+        result = await service.begin("echo", "Hello")
+        service.emulator.faults.add(method="GET", cut="rst", skip=1, times=20)
+        assert await reconciled(service, result, "Hello") == 0
+    assert capsys.readouterr().out == "Hello\n"
+
+
+async def test_a_service_that_does_not_come_back(capsys):
+    async with serving() as service:
+        result = await service.begin("echo", "Hello")
+        service.emulator.faults.add(method="GET", cut="rst", skip=1, times=None)
         assert await reconciled(service, result, "Hello") == 1
     assert "the history does not show it" not in capsys.readouterr().err
 

@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from tests.cli.runs.service import JOB, serving
-from toolhouse_async import ConfigurationError
+from toolhouse_async import ConfigurationError, RecoveryPolicy
 from toolhouse_async._cli.runs.target import Target
 from toolhouse_async._cli.runs.waiting import wait
 
@@ -97,6 +97,28 @@ async def test_a_job_that_still_runs_at_the_timeout(capsys, resume):
         assert "Error: JobWaitTimeoutError: " in err
         way_on = shlex.split(err.splitlines()[-1].partition(": ")[2])
         assert way_on == ["toolhouse-async", "wait", "analyst", result.run_id]
+
+
+async def test_a_timeout_that_never_suffices_says_which_one_does(capsys):
+    async with serving() as service:
+        result = await service.begin("analyst", "Analyse")
+        await asyncio.sleep(JOB + 1)
+        assert await waited(service, service.target(result), timeout=45) == 3
+        err = capsys.readouterr().err
+        assert f"looks anew, for {RecoveryPolicy().deadline:g} s until it resumes: leave --timeout out" in err
+        assert err.splitlines()[-1] == f"Go on with: toolhouse-async wait analyst {result.run_id}"
+        assert await waited(service, service.target(result), timeout=RecoveryPolicy().deadline + 5) == 0
+
+
+@pytest.mark.parametrize("resume", [True, False])
+async def test_a_service_that_is_not_there_is_said_at_once(capsys, resume):
+    async with serving() as service:
+        result = await service.begin("analyst", "Analyse")
+        service.emulator.faults.add(method="GET", cut="rst", times=None)
+        began = asyncio.get_running_loop().time()
+        assert await waited(service, service.target(result), resume=resume) == 1
+        assert asyncio.get_running_loop().time() - began < RecoveryPolicy().quiet
+    assert "connection was lost" in capsys.readouterr().err
 
 
 async def test_a_timeout_says_as_json_how_to_go_on(capsys):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ..._client import AsyncToolhouse
+    from ..._session import Session
     from .target import Target
 
 __all__ = ["reconcile"]
@@ -54,18 +55,21 @@ async def reconcile(
     worst = Status.DONE
     words = Words()
     async with toolhouse, toolhouse.session(target.agent_id, run_id=target.run_id) as session:
+        refusal = await _refusal(session)
         for message in messages:
             what = "the last message" if message is None else f'"{one_line(message)}"'
             words.notice(f"looking in the history for {what}")
-            result = failure = None
+            result, failure = None, refusal
             try:
-                result = await session.recover(message, timeout=timeout)
+                if failure is None:
+                    result = await session.recover(message, timeout=timeout)
             except ConfigurationError:
                 raise
             except ToolhouseError as error:
                 failure = error
             status = Status.DONE if failure is None else status_of(failure)
-            if isinstance(failure, OutcomeUnknownError) and isinstance(failure.__cause__, ToolhouseError):
+            unread = isinstance(failure, OutcomeUnknownError) and isinstance(failure.__cause__, ToolhouseError)
+            if refusal is not None or unread:
                 status = Status.FAILED  # the service could never be asked
             worst = max(worst, status)
             outcome = _OUTCOMES[status]
@@ -80,3 +84,14 @@ async def reconcile(
                 fail(described(failure))
             words.notice(f"{what}: {outcome}")
     return worst
+
+
+async def _refusal(session: Session) -> ToolhouseError | None:
+    """Why the run cannot be read at all. A search by itself would wait for a service that is not there."""
+    try:
+        await session.job_status()
+    except ConfigurationError:
+        raise
+    except ToolhouseError as error:
+        return error
+    return None

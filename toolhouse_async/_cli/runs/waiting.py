@@ -6,8 +6,8 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Final
 
-from ..._values.settings import PollingPolicy
-from ...errors import ConfigurationError, ToolhouseError
+from ..._values.settings import PollingPolicy, RecoveryPolicy
+from ...errors import ConfigurationError, ToolhouseError, TurnTimeoutError
 from ..statuses import Status, status_of
 from ..telling import show_failure, show_json, show_result
 from ..words import Words
@@ -22,6 +22,8 @@ __all__ = ["PATIENT", "wait"]
 
 PATIENT: Final = PollingPolicy(deadline=None)
 """Waits as long as a job runs: ``--timeout`` is the only limit, however long ago the job began."""
+_SEARCH: Final = f"{RecoveryPolicy().deadline:g}"
+"""Seconds for which the history is read at most, by a client of these commands."""
 
 
 async def wait(toolhouse: AsyncToolhouse, target: Target, *, resume: bool, timeout: float | None, as_json: bool) -> int:
@@ -39,16 +41,24 @@ async def wait(toolhouse: AsyncToolhouse, target: Target, *, resume: bool, timeo
     Cancelling ends the wait; the job goes on.
     """
     async with toolhouse, toolhouse.session(target.agent_id, run_id=target.run_id) as session:
+        running: bool | None = None
         try:
-            if resume:
-                await _collect(toolhouse, session, target, timeout, as_json=as_json)
-            else:
+            # Read once before all else: a waiter by itself would wait for a service that is not there.
+            running = (await session.job_status()).running
+            if not resume:
                 await _watch(toolhouse, session, target, timeout, as_json=as_json)
+            elif running:
+                await _follow(toolhouse, session, target, timeout, as_json=as_json)
+            else:
+                await _search(session, timeout, as_json=as_json)
         except ConfigurationError:
             raise
         except (ToolhouseError, asyncio.CancelledError) as error:
             show_failure(error, target.run_id, as_json=as_json and resume)
-            status = status_of(error) if isinstance(error, ToolhouseError) else Status.RUNNING
+            if isinstance(error, asyncio.CancelledError):
+                status = Status.RUNNING
+            else:  # a reading that fails says nothing of a message
+                status = Status.FAILED if running is None else status_of(error)
             if status is Status.RUNNING:
                 print(f"Go on with: {target.command('wait')}", file=sys.stderr, flush=True)
             if isinstance(error, asyncio.CancelledError):
@@ -66,15 +76,11 @@ async def _watch(
     show_status(status, history, target, as_json=as_json)
 
 
-async def _collect(
+async def _follow(
     toolhouse: AsyncToolhouse, session: Session, target: Target, timeout: float | None, *, as_json: bool
 ) -> None:
-    """Wait for the job and bring the answer: as it comes where a job runs still, else from the history."""
+    """Wait for the job that runs, and show the answer as it comes."""
     words = Words()
-    if not (await session.job_status()).running:
-        words.notice("no job runs; looking in the history for the answer, which may take two minutes")
-        show_result(await session.recover(timeout=timeout), as_json=as_json)
-        return
     show = show_json if as_json else words
     waiter = _waiter(toolhouse, session, target, timeout)
     try:
@@ -83,6 +89,18 @@ async def _collect(
     finally:
         await waiter.aclose()
         words.end_line()
+
+
+async def _search(session: Session, timeout: float | None, *, as_json: bool) -> None:
+    """Show the answer that the history has; resume the run where the history shows that it waits for that."""
+    words = Words()
+    words.notice(f"no job runs; looking in the history for the answer, which may take {_SEARCH} s")
+    try:
+        result = await session.recover(timeout=timeout)
+    except TurnTimeoutError:
+        words.notice(f"each call looks anew, for {_SEARCH} s until it resumes: leave --timeout out, or give it more")
+        raise
+    show_result(result, as_json=as_json)
 
 
 def _waiter(toolhouse: AsyncToolhouse, session: Session, target: Target, timeout: float | None) -> BackgroundJobWaiter:
