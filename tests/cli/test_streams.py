@@ -1,5 +1,6 @@
 """The commands among standard streams that are closed, full or left, and settings of the terminal that are odd."""
 
+import asyncio
 import subprocess
 import sys
 
@@ -124,3 +125,32 @@ def test_a_current_folder_that_is_removed_matters_only_where_it_is_needed(shell,
         done = from_nowhere(*arguments)
         assert done.returncode == 2
         assert done.stderr.splitlines()[-1] == "Error: the current folder has been removed"
+
+
+async def sleeper(ctx):
+    """Has one background job."""
+    if ctx.job_result is None:
+        yield ctx.background(asyncio.sleep, 0.1, 42)
+        yield ctx.text("First. ")
+    else:
+        yield ctx.text(f"Then {ctx.job_result}.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "lines"),
+    [
+        (["run", "echo", "Hello"], "", ["Hello", "[run id: "]),
+        (["run", "sleeper", "go"], "", ["First. ", "[job ", "[job over ", "[resumed]", "Then 42.", "[run id: "]),
+        (["chat", "--new", "echo"], "printf 'Hello\nBye\n' |", ["Hello", "[run id: ", "Bye", "[run id: "]),
+    ],
+)
+@pytest.mark.parametrize("target", ["", ">both"])
+def test_where_both_streams_are_one_notices_are_lines_of_their_own(
+    shell, toolhouse_emulator, tmp_path, arguments, stdin, lines, target
+):
+    toolhouse_emulator.worker("sleeper")(sleeper)
+    done = shell(arguments, f"{target} 2>&1", stdin, XDG_STATE_HOME=str(tmp_path))
+    found = (tmp_path / "both").read_text() if target else done.stdout
+    shown = [line for line in found.splitlines() if not line.startswith("[still running")]
+    assert [line[: len(start)] for line, start in zip(shown, lines, strict=True)] == lines
+    assert [line for line in shown if not line.startswith("[")] == [line for line in lines if line[0] != "["]

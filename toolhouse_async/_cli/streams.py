@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["OutputError", "prepared_streams"]
+__all__ = ["OutputError", "are_mixed", "prepared_streams"]
 
 
 class OutputError(Exception):
@@ -56,6 +56,15 @@ def prepared_streams() -> Generator[None]:
                 sys.stdout.flush()
             sys.stderr.flush()
             sys.stdout, sys.stderr = out, err
+
+
+def are_mixed() -> bool:
+    """Whether stdout and stderr are one terminal, pipe or file, so that a line of one may stand within the other's."""
+    try:
+        out, err = os.fstat(sys.stdout.fileno()), os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):  # no files of the system's
+        return False
+    return out.st_ino != 0 and os.path.samestat(out, err)  # Windows numbers no pipes
 
 
 def _occupy_descriptors() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from .. import events as ev
+from .streams import are_mixed
 from .terminal import harmless, one_line
 
 __all__ = ["Words"]
@@ -34,6 +35,7 @@ class Words:
             case ev.TurnResumed():
                 self.notice("resumed")
             case ev.TurnCompleted(result):
+                self.end_line()
                 self.notice(f"run id: {result.run_id}")
             case _:
                 pass
@@ -47,7 +49,7 @@ class Words:
 
     def notice(self, text: str) -> None:
         """Say something that is no word of the worker's."""
-        if sys.stdout.isatty():
+        if sys.stdout.isatty() or are_mixed():  # elsewhere nothing breaks the worker's own lines
             self.end_line()
         sys.stderr.write(f"[{one_line(text, 200)}]\n")
         sys.stderr.flush()
