@@ -36,6 +36,12 @@ async def forever(ctx):
         await asyncio.sleep(0.001)
 
 
+async def broken(ctx):
+    """Reports an error in mid-answer."""
+    yield ctx.text("word ")
+    yield ctx.error("out of words")
+
+
 async def patient(ctx):
     """Has a background job that ends when the test lets it."""
     if ctx.job_result is None:
@@ -48,7 +54,7 @@ async def patient(ctx):
 @pytest.fixture
 def worker(toolhouse_emulator, cli):
     """Runs the command ``run`` against a worker."""
-    for function in (poet, sleeper, forever, patient):
+    for function in (poet, sleeper, forever, broken, patient):
         toolhouse_emulator.worker(function.__name__)(function)
     url = toolhouse_emulator.url
 
@@ -111,9 +117,21 @@ def test_json_prints_every_event(worker):
     assert "\x1b" not in worker("poet", "\x9b", "--json").stdout
 
 
-@pytest.mark.parametrize(("stdin", "said"), [(b"from stdin, \xe2\x82\xac\n", "'from stdin, €' "), (b"", "None ")])
-def test_the_message_comes_from_stdin_where_it_is_not_given(worker, stdin, said):
-    assert worker("poet", stdin=stdin).stdout.startswith(said)
+def test_the_message_comes_from_stdin_where_it_is_not_given(worker):
+    assert worker("poet", stdin=b"from stdin, \xe2\x82\xac\n").stdout.startswith("'from stdin, €' ")
+
+
+@pytest.mark.parametrize("stdin", [b"", b"\r\n"])
+def test_a_message_on_stdin_that_is_empty_is_refused(worker, stdin):
+    done = worker("poet", stdin=stdin)
+    assert done.returncode == 2
+    assert 'there is no message on stdin: give MESSAGE, or ""' in done.stderr
+    assert worker.emulator.requests == []
+
+
+def test_a_worker_is_started_without_a_message_by_an_empty_one(worker):
+    assert worker("poet", "").stdout.startswith("None ")
+    assert b"message" not in worker.emulator.accepted[0].body
 
 
 def test_a_message_that_is_no_text_is_refused(worker):
@@ -229,12 +247,31 @@ def test_what_ends_in_mid_job_says_how_to_go_on(worker, cli, finish, end, option
     assert [request.method for request in worker.emulator.requests if request.method != "GET"] == ["POST", "PUT"]
 
 
-def test_what_ends_between_words_says_how_the_conversation_goes_on(worker):
+def test_what_ends_between_words_says_how_to_get_the_answer(worker):
     with start(worker, "forever", "hi") as process:
         process.stdout.read(5)
         process.send_signal(signal.SIGINT)
         errors = process.communicate(timeout=10)[1].decode()
-    assert way_on(errors)[-2:] == ["forever", "MESSAGE"]
+    name, *_, agent_id, _ = way_on(errors)
+    assert (name, agent_id) == ("wait", "forever")
+
+
+def test_what_ends_between_a_job_and_its_answer_says_how_to_get_the_answer(worker, cli):
+    """The answer to the resume is cut, and cannot be looked for."""
+    worker.emulator.faults.add(method="PUT", cut="fin", cut_after=5)
+    worker.emulator.faults.add(method="GET", status=403, skip=2, times=1)
+    done = worker("sleeper", "go")
+    assert done.returncode == 1
+    assert "has a background job" not in done.stderr
+    found = cli(*way_on(done.stderr))
+    assert (found.returncode, found.stdout) == (0, "First. Then 42.\n")
+    assert [request.method for request in worker.emulator.requests if request.method != "GET"] == ["POST", "PUT"]
+
+
+def test_a_worker_that_answers_by_an_error_leaves_the_word_to_the_user(worker):
+    done = worker("broken", "hi")
+    assert done.returncode == 1
+    assert way_on(done.stderr)[-2:] == ["broken", "MESSAGE"]
 
 
 def test_a_failure_is_the_last_event(worker):

@@ -110,14 +110,15 @@ def run_command(
 ) -> int:
     """Send MESSAGE to a worker and print its answer, background jobs and resumes included.
 
-    MESSAGE comes from stdin where it is not given and stdin is not a terminal. Notices go to stderr.
+    Without MESSAGE, it is read from stdin, and an empty stdin is refused. Where stdin is a terminal, or MESSAGE is "",
+    the worker is started without a message. Notices go to stderr.
     """
     from .keyfile import find_key
     from .run import Request, run
 
     request = Request(
         agent_id=agent_id,
-        message=_from_stdin() if message is None else text_argument(message),
+        message=_from_stdin() if message is None else text_argument(message) or None,
         vars=None if variables is None else _object(variables),
         base_url=base_url,
         api_key=find_key(api_key, base_url),
@@ -286,14 +287,17 @@ def _absolute(path: Path) -> Path:
 
 
 def _from_stdin() -> str | None:
-    if sys.stdin is None or sys.stdin.isatty():
+    if sys.stdin is not None and sys.stdin.isatty():
         return None
     try:
-        return sys.stdin.buffer.read().decode().rstrip("\r\n") or None
+        message = "" if sys.stdin is None else sys.stdin.buffer.read().decode().rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise click.UsageError("the message on stdin is not UTF-8 text") from error
     except OSError as error:
         raise click.UsageError(f"stdin cannot be read: {error.strerror or error}") from error
+    if not message:  # as that of a pipe whose command has failed
+        raise click.UsageError('there is no message on stdin: give MESSAGE, or "" to start the worker without one')
+    return message
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import attrs
 
 from .. import AsyncToolhouse, Turn
 from .. import events as ev
-from ..errors import ConfigurationError, ResumeUncertainError, ToolhouseError
+from ..errors import ConfigurationError, ToolhouseError, WorkerError
 from .streams import OutputError
 from .telling import show_failure, show_json
 from .terminal import harmless
@@ -84,16 +84,16 @@ def _tell(error: ToolhouseError | asyncio.CancelledError, request: Request, turn
     """Say that a turn ended before its time, and, where its run is known, how to go on."""
     show_failure(error, turn.run_id, as_json=request.json)
     if turn.run_id is not None and (begun or turn.job_id is not None):
-        job_runs = turn.job_id is not None and not isinstance(error, ResumeUncertainError)
-        print(_way_on(request, turn.run_id, job_runs=job_runs), file=sys.stderr, flush=True)
+        print(_way_on(request, turn, is_answered=isinstance(error, WorkerError)), file=sys.stderr, flush=True)
 
 
-def _way_on(request: Request, run_id: str, *, job_runs: bool) -> str:
+def _way_on(request: Request, turn: Turn, *, is_answered: bool) -> str:
     """The command that goes on with a run, without the key.
 
-    It waits for a job, and may be given again: what has its answer is not resumed once more. Where no job runs, the
-    user is to say what comes next.
+    It waits for a job or looks for an answer that was cut, and may be given again: what has its answer is not resumed
+    once more. Where the worker has answered, by an error, the user is to say what comes next.
     """
+    run_id = str(turn.run_id)
     options: list[str] = []
     if request.base_url is not None:
         options += ["--base-url", request.base_url]
@@ -103,11 +103,14 @@ def _way_on(request: Request, run_id: str, *, job_runs: bool) -> str:
         options += ["--api-key", ""]
     if request.json:
         options.append("--json")
-    if job_runs:
+    if not is_answered:
         words = ["wait", *options, "--", request.agent_id, run_id]
     else:
         options += ["--format", request.format] if request.format != "ndjson" else []
         words = ["run", "--run-id", run_id, *options, "--", request.agent_id, "MESSAGE"]
     command = shlex.join(["toolhouse-async", *words])
-    what = "has a background job; wait for it" if job_runs else "can be continued"
+    if is_answered:
+        what = "can be continued"
+    else:
+        what = "has a background job; wait for it" if turn.job_id is not None else "was cut; get the rest of the answer"
     return harmless(f"Run {run_id} {what} with: {command}")
