@@ -300,6 +300,8 @@ def test_the_environment_names_service_and_key(worker, cli):
     refused = cli("run", "poet", "hi", TOOLHOUSE_BASE_URL=worker.url, TOOLHOUSE_API_KEY="wrong")
     assert refused.returncode == 1
     assert "AuthenticationError" in refused.stderr
+    keyless = cli("run", "poet", "hi", "--api-key", "")
+    assert "set TOOLHOUSE_API_KEY or pass --api-key" in keyless.stderr
     assert "wrong" not in refused.stderr
 
 

@@ -1,4 +1,5 @@
 import io
+import re
 import unicodedata
 
 import pytest
@@ -6,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from toolhouse_async import AsyncToolhouse, ConfigurationError
 from toolhouse_async._cli import terminal
+from toolhouse_async._client import BASE_URL
 
 
 @pytest.mark.parametrize(
@@ -62,3 +65,31 @@ def test_without_a_terminal_there_are_no_control_codes():
     console.print(terminal.Text("bold", "bold red"))
     assert not console.is_terminal
     assert file.getvalue() == "bold\n"
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        *("x", "ftp://x", "http://x", "https://x?y", "https://x/@", "https://user:word@x", "https://[x", "https://x y"),
+        *("https://user:p@ss/@x", ""),
+    ],
+)
+def test_a_wrong_setting_is_told_as_that_of_an_option(base_url):
+    with pytest.raises(ConfigurationError) as failed:
+        AsyncToolhouse("key", base_url=base_url)
+    told = terminal.described(failed.value)
+    assert "--base-url" in told
+    assert not re.search("base_url|allow_insecure|api_key", told)
+
+
+@pytest.mark.parametrize(
+    "agent_id", ["https://example.com/a", f"{BASE_URL}/a/run-1", "sk-proj-0123456789abcdefghijklmnop"]
+)
+def test_a_wrong_worker_is_told_by_options(agent_id):
+    with pytest.raises(ConfigurationError) as failed:
+        AsyncToolhouse("key").session(agent_id)
+    assert not re.search("base_url|run_id|api_key", terminal.described(failed.value))
+
+
+def test_what_a_service_says_is_told_as_it_is():
+    assert terminal.in_options('422: "base_url and api_key= are missing"') == '422: "base_url and api_key= are missing"'

@@ -16,7 +16,7 @@ from .analysis import PENGUINS
 from .batch.commands import batch_command
 from .completion import PROGRAM, completed, completion_command
 from .conversation.command import chat_command
-from .invocation import complete, service_options, text_argument
+from .invocation import SECONDS, check_needs, complete, service_options, text_argument
 from .runs.commands import history_command, reconcile_command, status_command, wait_command
 from .sessions.commands import sessions_command
 from .statuses import MEANINGS, Status, status_of
@@ -46,7 +46,9 @@ def run_command_line() -> int:
         error.show()
         return error.exit_code
     except ConfigurationError as error:
-        _fail(str(error))
+        from .terminal import in_options
+
+        _fail(in_options(str(error)))
         return Status.USAGE
     except ToolhouseError as error:
         from .terminal import described
@@ -69,16 +71,20 @@ def commands() -> None:
 @click.option("--column", help="The histogram's column (default: the first that looks like a measurement).")
 @click.option("--web", is_flag=True, help="Serve a chat for the browser, and print its address.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="With --web: the port (default: any free one).")
-def demo_command(csv: Path, column: str | None, *, web: bool, port: int) -> int:
+@click.pass_context
+def demo_command(context: click.Context, csv: Path, column: str | None, *, web: bool, port: int) -> int:
     """Watch a worker analyse a CSV file: words, tool calls, background jobs, resumes, figures.
 
     Needs no account: an embedded Workers API serves the worker on this machine. Without CSV it is asked
     about 344 penguins.
     """
     if web:
+        if column is not None:
+            raise click.UsageError("--column is for the demonstration without --web")
         from .demo_web import demo_web
 
         return asyncio.run(demo_web(port, _absolute(csv)))
+    check_needs(context, "--web", "--port")
     from .demo import demo
 
     return complete(demo(_absolute(csv), column))
@@ -92,7 +98,7 @@ def demo_command(csv: Path, column: str | None, *, web: bool, port: int) -> int:
     "--format", type=click.Choice(["ndjson", "text"]), default="ndjson", show_default=True, help="The endpoint family."
 )
 @click.option("--run-id", help="Continue this conversation.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds for the whole turn.")
+@click.option("--timeout", type=SECONDS, help="Seconds for the whole turn.")
 @click.option("--vars", "variables", help="Variables for the worker, as a JSON object.")
 @click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON.")
 def run_command(
@@ -225,7 +231,9 @@ def _models(given: tuple[str, ...]) -> dict[str, str]:
     help="With --http: the bearer token that requests must carry (default: none is asked for); "
     "better set $TOOLHOUSE_MCP_TOKEN.",
 )
+@click.pass_context
 def mcp_command(
+    context: click.Context,
     *,
     workers: tuple[str, ...],
     base_url: str | None,
@@ -243,6 +251,8 @@ def mcp_command(
     from .keyfile import find_key
     from .mcp_server.workers import read_workers
 
+    if not http:
+        check_needs(context, "--http", "--host", "--port", "--token")
     try:
         offered = read_workers(map(text_argument, workers))
     except ValueError as error:

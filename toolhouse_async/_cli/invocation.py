@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from .statuses import Status
 
@@ -16,9 +18,35 @@ if TYPE_CHECKING:
 
     from .._client import AsyncToolhouse
 
-__all__ = ["complete", "example", "open_client", "service_options", "text_argument"]
+__all__ = ["SECONDS", "check_needs", "complete", "example", "open_client", "service_options", "text_argument"]
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
+
+
+class _Seconds(click.FloatRange):
+    """Seconds above zero that end: ``nan`` and ``inf`` are numbers for Python."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no number of seconds.", param, ctx)
+        return number
+
+
+SECONDS: Final = _Seconds(min=0, min_open=True)
+"""The type of an option that is a time."""
+
+
+def check_needs(context: click.Context, needed: str, *options: str) -> None:
+    """Refuse options that were given without the one that they are about; those of the environment are no mistake.
+
+    Raises:
+        click.UsageError: One was.
+    """
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+        if given and (name := parameter.opts[0]) in options:
+            raise click.UsageError(f"{name} needs {needed}")
 
 
 def example(line: str) -> str:

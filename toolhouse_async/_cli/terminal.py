@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 import attrs
 from rich.console import Console
@@ -14,7 +14,18 @@ from rich.text import Text
 if TYPE_CHECKING:
     from ..errors import ToolhouseError
 
-__all__ = ["HARMFUL", "Marks", "described", "fail", "harmless", "make_console", "make_marks", "one_line", "warn"]
+__all__ = [
+    "HARMFUL",
+    "Marks",
+    "described",
+    "fail",
+    "harmless",
+    "in_options",
+    "make_console",
+    "make_marks",
+    "one_line",
+    "warn",
+]
 
 HARMFUL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and newline: escape sequences begin with one
@@ -107,7 +118,33 @@ def make_marks(console: Console) -> Marks:
 def described(error: ToolhouseError) -> str:
     """An error with its kind and its run."""
     run = f" (run {error.run_id})" if error.run_id else ""
-    return f"{type(error).__name__}: {error}{run}"
+    return f"{type(error).__name__}: {in_options(str(error))}{run}"
+
+
+_OPTIONS: Final = {
+    "pass base_url= to the client to use": "pass --base-url to use",
+    "pass allow_insecure=True": "pass --allow-insecure",
+    "pass the key as api_key": "pass the key as --api-key",
+    "or pass api_key=": "or pass --api-key",
+    "goes to api_key= or": "goes to --api-key or",
+    "goes to run_id=": "is RUN_ID or goes to --run-id",
+    "check base_url, proxy and ssl_context": "check --base-url",
+    "check base_url": "check --base-url",
+    "check the run id, base_url": "check the run id, --base-url",
+    "check the network and base_url": "check the network and --base-url",
+    "base_url is": "--base-url is",
+    "base_url must be": "--base-url must be",
+    "base_url takes": "--base-url takes",
+    "base_url has": "--base-url has",
+}
+"""What the library's errors say of its arguments, and what a command says. Whole phrases, since errors quote services."""
+
+
+def in_options(text: str) -> str:
+    """Say of options what an error of the library says of arguments."""
+    for argument, option in _OPTIONS.items():
+        text = text.replace(argument, option)
+    return text
 
 
 def fail(message: str) -> None:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import click
 
-from ..invocation import complete, example, open_client, service_options, text_argument
+from ..invocation import SECONDS, complete, example, open_client, service_options, text_argument
 from .target import Target, read_target
 
-__all__ = ["history_command", "reconcile_command", "status_command", "wait_command"]
+if TYPE_CHECKING:
+    from .reading import Form
 
-_SECONDS = click.FloatRange(min=0, min_open=True)
+__all__ = ["history_command", "reconcile_command", "status_command", "wait_command"]
 
 
 @click.command("history", epilog=example("toolhouse-async history your-worker run-1 --markdown > conversation.md"))
 @click.argument("agent_id")
 @click.argument("run_id")
 @service_options
-@click.option("--json", "form", flag_value="json", help="Print it as the service has it: one JSON array.")
-@click.option("--markdown", "form", flag_value="markdown", help="Print it as a Markdown document.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as the service has it: one JSON array.")
+@click.option("--markdown", is_flag=True, help="Print it as a Markdown document.")
 def history_command(
     *,
     agent_id: str,
@@ -27,13 +28,17 @@ def history_command(
     base_url: str | None,
     api_key: str | None,
     allow_insecure: bool,
-    form: Literal["json", "markdown"] | None,
+    as_json: bool,
+    markdown: bool,
 ) -> int:
     """Print the conversation RUN_ID with a worker."""
     from .reading import print_history
 
+    if as_json and markdown:
+        raise click.UsageError("--json and --markdown exclude each other")
+    form: Form = "json" if as_json else "markdown" if markdown else "text"
     toolhouse = open_client(base_url, api_key, allow_insecure=allow_insecure)
-    return complete(print_history(toolhouse, Target(text_argument(agent_id), text_argument(run_id)), form or "text"))
+    return complete(print_history(toolhouse, Target(text_argument(agent_id), text_argument(run_id)), form))
 
 
 @click.command("status", epilog=example("toolhouse-async status your-worker run-1"))
@@ -58,7 +63,7 @@ def status_command(
 @click.argument("target", nargs=-1, required=True, metavar="{TOKEN | AGENT_ID RUN_ID}")
 @service_options
 @click.option("--no-resume", is_flag=True, help="Only wait: send nothing, and print where the run stands.")
-@click.option("--timeout", type=_SECONDS, help="Seconds to wait (default: as long as the job runs).")
+@click.option("--timeout", type=SECONDS, help="Seconds to wait (default: as long as the job runs).")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print every event as a line of JSON; with --no-resume as status does."
 )
@@ -91,7 +96,7 @@ def wait_command(
 @click.argument("messages", nargs=-1, metavar="[MESSAGE]...")
 @service_options
 @click.option(
-    "--timeout", type=_SECONDS, help="Seconds for each message (default: 120, and as long as jobs run that it began)."
+    "--timeout", type=SECONDS, help="Seconds for each message (default: 120, and as long as jobs run that it began)."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object in a line for each message.")
 def reconcile_command(
