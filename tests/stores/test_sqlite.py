@@ -322,6 +322,7 @@ async def test_a_key_is_not_waited_for_where_that_is_in_vain(tmp_path: Path, wha
             await manager.send("k", "Hello")
         assert time.monotonic() - started < 5
         assert caught.value.safe_to_retry is True
+        assert str(path) in str(caught.value)
         await manager.aclose()
 
 

@@ -137,7 +137,7 @@ _OPTIONS: Final = {
     "base_url takes": "--base-url takes",
     "base_url has": "--base-url has",
 }
-"""What the library's errors say of its arguments, and what a command says. Whole phrases, since errors quote services."""
+"""What the library's errors say of its arguments, and what commands say. Whole phrases: errors quote services too."""
 
 
 def in_options(text: str) -> str:

@@ -143,7 +143,7 @@ class SQLiteSessionStore:
 
     async def _execute(self, statement: str, *values: object) -> list[Any]:
         connection = await self._open()
-        return list(await _translated(partial(connection.execute_fetchall, statement, values)))
+        return list(await _translated(partial(connection.execute_fetchall, statement, values), self._path))
 
     async def _open(self) -> aiosqlite.Connection:
         if self._closed:
@@ -163,7 +163,7 @@ class SQLiteSessionStore:
     async def _begin(self) -> aiosqlite.Connection:
         # An event loop closes the asynchronous generators that are left when it ends, and the file with them.
         self._life = self._living()
-        connection: aiosqlite.Connection = await _translated(partial(anext, self._life))
+        connection: aiosqlite.Connection = await _translated(partial(anext, self._life), self._path)
         self._connection = connection
         return connection
 
@@ -182,7 +182,7 @@ class SQLiteSessionStore:
                 await asyncio.sleep(0.001)
             raise
         try:
-            await _prepare(made)
+            await _prepare(made, self._path)
             yield made
         finally:
             self._let_go(made)
@@ -208,7 +208,7 @@ class SQLiteSessionStore:
         return path
 
 
-async def _prepare(connection: aiosqlite.Connection) -> None:
+async def _prepare(connection: aiosqlite.Connection, path: Path) -> None:
     """Set the connection up, and bring the file up to this version."""
     await _use_wal(connection)
     await connection.execute_fetchall("PRAGMA synchronous = FULL")
@@ -217,7 +217,7 @@ async def _prepare(connection: aiosqlite.Connection) -> None:
         ((application,),) = await connection.execute_fetchall("PRAGMA application_id")
         ((version,),) = await connection.execute_fetchall("PRAGMA user_version")
         ((tables,),) = await connection.execute_fetchall("SELECT count(*) FROM sqlite_schema")
-        _check_file(application, version, tables)
+        _check_file(path, application, version, tables)
         for statement in MIGRATIONS[version:]:
             await connection.execute_fetchall(statement)
         if version < len(MIGRATIONS):
@@ -229,11 +229,11 @@ async def _prepare(connection: aiosqlite.Connection) -> None:
     await connection.commit()
 
 
-def _check_file(application: int, version: int, tables: int) -> None:
+def _check_file(path: Path, application: int, version: int, tables: int) -> None:
     if application != APPLICATION and tables:
-        raise _failure("the file is a database of something else", lasts=True)
+        raise _failure(f"{path} is a database of something else", lasts=True)
     if version > len(MIGRATIONS):
-        raise _failure(f"the file is of version {version}, and this library knows {len(MIGRATIONS)}", lasts=True)
+        raise _failure(f"{path} is of version {version}, and this library knows {len(MIGRATIONS)}", lasts=True)
 
 
 async def _use_wal(connection: aiosqlite.Connection) -> None:
@@ -250,8 +250,8 @@ async def _use_wal(connection: aiosqlite.Connection) -> None:
         await asyncio.sleep(0.02)
 
 
-async def _translated(call: Callable[[], Awaitable[T]]) -> T:
-    """Make a call whose failure is the store's."""
+async def _translated(call: Callable[[], Awaitable[T]], path: Path) -> T:
+    """Make a call whose failure is the store's, and names its file."""
     lasts = False
     try:
         return await call()
@@ -259,7 +259,7 @@ async def _translated(call: Callable[[], Awaitable[T]]) -> T:
         why, lasts = f"{type(error).__name__}: {error}", _is_lasting(error)
     except ValueError as error:  # what aiosqlite says of a closed connection
         why = str(error)
-    failure = StoreError(f"SQLite: {why}")
+    failure = StoreError(f"SQLite: {why} ({path})")
     failure.is_lasting = lasts
     raise failure
 

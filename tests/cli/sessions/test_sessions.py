@@ -185,6 +185,7 @@ def test_a_store_on_a_postgresql_server(cli, use, postgres_server):
         ([], 2, "no store: pass --store"),
         (["--store", "none.db"], 2, "there is no file 'none.db'"),
         (["--store", "."], 2, "there is no file"),
+        (["--store", __file__], 1, __file__),
         (["--store", "http://host/"], 2, "redis://"),
         (["--store", "redis://:secret/@host"], 2, "not the URL of a Redis server"),
         (["--store", "redis://127.0.0.1:1"], 1, "StoreError"),
