@@ -646,6 +646,27 @@ SURROUNDINGS: Final = (
         "cli/test_run.py::test_a_failure_is_the_last_event",
     ),
     Fault(
+        "a notice sticks to the answer where stdout and stderr are one pipe",
+        "toolhouse_async/_cli/words.py",
+        "if sys.stdout.isatty() or are_mixed():",
+        "if sys.stdout.isatty():",
+        "cli/test_streams.py::test_where_both_streams_are_one_notices_are_lines_of_their_own",
+    ),
+    Fault(
+        "who has an answer that was cut behind a job is told to send a further message",
+        "toolhouse_async/_cli/run.py",
+        "is_answered=isinstance(error, WorkerError)",
+        "is_answered=turn.job_id is None",
+        "cli/test_run.py::test_what_ends_between_a_job_and_its_answer_says_how_to_get_the_answer",
+    ),
+    Fault(
+        "a message is looked for at a service that is not there",
+        "toolhouse_async/_cli/runs/reconciling.py",
+        "refusal = await _refusal(session)",
+        "refusal = None",
+        "cli/runs/test_reconciling.py::test_a_run_that_cannot_be_read_is_said_at_once",
+    ),
+    Fault(
         "a job that is stuck is not logged",
         "toolhouse_async/observe.py",
         '        self._write("job_polled", record)\n',
