@@ -296,7 +296,7 @@ class AsyncToolhouse:
         self._core.check_open()
         agent_id = self._agent_id(agent_id)
         make_options(turn_options)
-        check_count(concurrency, "concurrency")
+        concurrency = check_count(concurrency, "concurrency")
         check_items("messages", messages, "strings", "one column, such as frame['question']")
         return MapIterator(
             lambda message: self.run(agent_id, message, **turn_options),

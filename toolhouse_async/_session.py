@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Generator
 from copy import copy
 from types import TracebackType
@@ -16,7 +15,7 @@ from ._log import log
 from ._run.conversation import Conversation
 from ._turn.table import State
 from ._values.nested import half_made
-from ._values.options import Options, TurnOptions, check_known, check_message, check_timeout
+from ._values.options import Options, TurnOptions, check_count, check_known, check_message, check_timeout
 from ._values.results import JobStatus, JobToken, Message, TurnResult
 from ._values.settings import PollingPolicy, check_setting
 from .errors import AnswerFormatError, ClosedError, ConfigurationError, OutcomeUnknownError, ToolhouseError
@@ -120,8 +119,7 @@ class Session:
         check_message(message)
         if make_options(turn_options).background == "detach":
             raise ConfigurationError("ask() needs the whole answer: background must be 'resume'")
-        if builtins.type(attempts) is not int or attempts < 1:
-            raise ConfigurationError(f"attempts must be a count of at least 1, not {attempts!r:.80}")
+        attempts = check_count(attempts, "attempts")
         check_type(type)
         attempt = 0
         while True:
@@ -317,7 +315,7 @@ class BackgroundJobWaiter(EventReader):
         conversation = session._conversation  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         if conversation.run_id is None:
             raise ConfigurationError("there is no run to wait for: the session has not had an answer yet")
-        check_timeout(timeout)
+        timeout = check_timeout(timeout)
         if polling is not None:
             check_setting("polling", polling, PollingPolicy)
         left = conversation.run.job

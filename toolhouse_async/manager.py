@@ -85,9 +85,9 @@ class SessionManager:
         lease: float = 30,
         **session_options: Any,
     ) -> None:
-        check_seconds(lease, "lease")
+        length = float(check_seconds(lease, "lease"))
         if ttl is not None:
-            check_seconds(ttl, "ttl")
+            ttl = check_seconds(ttl, "ttl")
         if on_missing not in ("raise", "restart"):
             raise ConfigurationError(f"on_missing must be 'raise' or 'restart', not {on_missing!r:.80}")
         unknown = session_options.keys() - {"toolhouse_id", "vars", "bundle"}
@@ -103,7 +103,7 @@ class SessionManager:
             MemorySessionStore() if store is None else store,
             ttl,
             on_missing == "restart",
-            float(lease),
+            length,
         )
 
     async def __aenter__(self) -> Self:
@@ -306,7 +306,7 @@ class SessionManager:
         Raises:
             StoreError: The store failed.
         """
-        check_seconds(seconds, "seconds")
+        seconds = check_seconds(seconds, "seconds")
         count = 0
         async for name, value, info in self._entries():
             if info.holder is None and info.idle > seconds and not info.pending:

@@ -149,7 +149,7 @@ def as_tool(
         raise ConfigurationError(f"description must be text that says what the worker does, not {description!r:.80}")
     if not isinstance(conversation, bool):
         raise ConfigurationError(f"conversation must be True or False, not {conversation!r:.80}")
-    check_timeout(timeout)
+    timeout = check_timeout(timeout)
     worker: _Worker
     if isinstance(source, SessionManager):
         worker = _KeyedWorker(source, agent_id, timeout, has_conversations=conversation)

@@ -6,11 +6,13 @@ import asyncio
 import gc
 import pickle
 from collections.abc import AsyncIterator, Iterator
+from fractions import Fraction
 from typing import Any
 
 import pytest
 
 import toolhouse_async
+from tests.support.numbers import Whole
 from tests.support.stores import Troubled
 from toolhouse_async import (
     AsyncToolhouse,
@@ -889,7 +891,8 @@ class Table:
         ({"key": "id"}, "key must be a function"),
         ({"template": "{"}, "template is no pattern"),
         ({"template": "the same"}, "template has no field"),
-        ({"concurrency": 0}, "concurrency must be at least 1"),
+        ({"concurrency": 0}, "concurrency must be a whole number of at least 1, not 0"),
+        ({"concurrency": 2.5}, "concurrency must be a whole number of at least 1, not 2.5"),
         ({"rate": 0}, "rate must be messages a second above zero, or None, not 0"),
         ({"rate": True}, "rate must be"),
         ({"retry_unknown": None}, "retry_unknown must be True or False"),
@@ -905,6 +908,17 @@ async def test_wrong_arguments_are_refused_before_anything_is_sent(wrong: dict[s
         with pytest.raises(ConfigurationError, match=why):
             client.batch(arguments.pop("agent_id"), arguments.pop("rows"), **arguments)
         assert server.requests == []
+
+
+async def test_numbers_of_other_libraries_are_taken() -> None:
+    async with served() as (_, _, client, store):
+        numbers: dict[str, Any] = {
+            "concurrency": Whole(2),
+            "rate": Fraction(500),
+            "lease": Whole(30),
+            "timeout": Whole(5),
+        }
+        assert len(await all_of(client.batch(AGENT, ["a", "b"], store=store, name="b", **numbers))) == 2
 
 
 async def test_a_closed_client_has_no_batches() -> None:

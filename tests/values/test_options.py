@@ -1,12 +1,22 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, get_type_hints
 
 import attrs
 import pytest
 
-from toolhouse_async._values.options import Options, TurnOptions, check_message, check_timeout
+from tests.support.numbers import Floating, Truth, Whole
+from toolhouse_async._values.options import (
+    Options,
+    TurnOptions,
+    check_count,
+    check_message,
+    check_seconds,
+    check_timeout,
+)
 from toolhouse_async._values.settings import Timeouts
 from toolhouse_async.errors import ConfigurationError
 
@@ -41,7 +51,7 @@ def test_both_forms_have_the_same_options() -> None:
         ("resume_message", ["", "continue"]),
         ("recover", [True, False]),
         ("settle", ["auto", True, False]),
-        ("timeout", [None, 0, 0.5, 60, 10**400]),
+        ("timeout", [None, 0, 0.5, 60, 10**400, Fraction(1, 2)]),
         ("extra_body", [None, {}, {"a": 1}]),
         ("headers", [None, {}, {"X-Mine": "1", "x-other": ""}]),
         ("timeouts", [None, Timeouts(), Timeouts(idle=5)]),
@@ -61,7 +71,10 @@ def test_what_is_accepted(name: str, values: list[Any]) -> None:
         ("resume_message", [None, 5, b"x", ["x"]]),
         ("recover", [None, 1, 0, "yes"]),
         ("settle", ["always", None, 1, 0]),
-        ("timeout", [-1, -0.1, math.nan, math.inf, "5", True, [], -(10**400)]),
+        (
+            "timeout",
+            [-1, -0.1, math.nan, math.inf, "5", True, [], -(10**400), Whole(-1), Decimal(5)],
+        ),
         ("extra_body", [[], "x", 5, [("a", 1)]]),
         ("headers", [[("X", "1")], "X: 1", 7]),
         ("timeouts", [5, {"idle": 5}, Timeouts]),
@@ -102,6 +115,25 @@ def test_a_timeout_is_seconds_or_none() -> None:
     check_timeout(1)
     with pytest.raises(ConfigurationError, match="seconds or None"):
         check_timeout("soon")
+
+
+@pytest.mark.parametrize(("given", "plain"), [(Whole(5), 5), (Floating(0.5), 0.5), (Fraction(1, 2), 0.5)])
+def test_numbers_of_other_libraries_become_plain_ones(given: Any, plain: float) -> None:
+    read = [Options(timeout=given).timeout, check_timeout(given), check_seconds(given, "lease")]
+    assert [(each, type(each)) for each in read] == [(plain, type(plain))] * 3
+
+
+def test_a_count_is_a_whole_number() -> None:
+    assert [check_count(value, "it") for value in (1, 10**30, Whole(5))] == [1, 10**30, 5]
+    for wrong in (0, -1, True, 2.0, 2.5, "2", None, Whole(0), Truth(), Floating(2.0), Fraction(2)):
+        with pytest.raises(ConfigurationError, match=r"^it must be a whole number of at least 1, not "):
+            check_count(wrong, "it")
+
+
+@pytest.mark.parametrize("wrong", [0, -1, True, "2", None, math.nan, math.inf, Whole(0), Truth(), Floating(math.nan)])
+def test_seconds_are_above_zero(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^it must be seconds above zero, not "):
+        check_seconds(wrong, "it")
 
 
 @pytest.mark.parametrize("message", [None, "", "hi"])

@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
+from tests.support.numbers import Floating, Whole
 from toolhouse_async._values.settings import Limits, PollingPolicy, RecoveryPolicy, RetryPolicy, Timeouts
 from toolhouse_async.errors import ConfigurationError
 
@@ -134,3 +135,12 @@ def test_the_longest_pause_is_not_shorter_than_the_shortest() -> None:
 
 def test_a_huge_integer_is_a_number() -> None:
     assert Limits(max_body=10**400).max_body == 10**400
+
+
+def test_numbers_of_other_libraries_become_plain_ones() -> None:
+    timeouts = Timeouts(connect=Whole(5), idle=Floating(0.5))  # type: ignore[arg-type]
+    assert timeouts == Timeouts(connect=5, idle=0.5)
+    assert (type(timeouts.connect), type(timeouts.idle)) == (int, float)
+    assert RetryPolicy(max_attempts=Whole(2)).max_attempts == 2  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="must be a whole number, not"):
+        RetryPolicy(max_attempts=Floating(2.0))  # type: ignore[arg-type]

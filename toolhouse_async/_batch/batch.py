@@ -15,6 +15,7 @@ from .._session import make_options
 from .._source import check_items
 from .._values.batches import BatchItem, BatchProgress
 from .._values.nested import half_made
+from .._values.numeric import plain_number
 from .._values.options import check_count, check_seconds
 from ..errors import ClosedError, ConfigurationError
 from ..stores._protocol import check_store
@@ -67,9 +68,10 @@ class Batch:
         lease: float,
         options: TurnOptions,
     ) -> None:
-        check_count(concurrency, "concurrency")
-        check_seconds(lease, "lease")
-        if rate is not None and (type(rate) not in (int, float) or not 0 < rate < math.inf):
+        concurrency = check_count(concurrency, "concurrency")
+        length = float(check_seconds(lease, "lease"))
+        pace = plain_number(rate)
+        if pace is not None and (type(pace) not in (int, float) or not 0 < pace < math.inf):
             raise ConfigurationError(f"rate must be messages a second above zero, or None, not {rate!r:.80}")
         if not isinstance(retry_unknown, bool):
             raise ConfigurationError(f"retry_unknown must be True or False, not {retry_unknown!r:.80}")
@@ -79,8 +81,8 @@ class Batch:
         conversation = conversations(None)
         self._core = conversation.core
         self._journal = BatchJournal(store, name)
-        house = House(self._journal.prefix, store, None, restarts=False, length=float(lease), patience=math.inf)
-        gate = Gate(Pace(rate), is_there=lambda: shared.is_there(), chance=random.Random())  # noqa: S311 - spreads pauses
+        house = House(self._journal.prefix, store, None, restarts=False, length=length, patience=math.inf)
+        gate = Gate(Pace(pace), is_there=lambda: shared.is_there(), chance=random.Random())  # noqa: S311 - spreads pauses
         core = self._core
         speed = Speed(lambda: core.time())  # whose clock is that of the loop that uses it first
         shared = Shared(house, conversations, options, gate, retry_unknown, speed)

@@ -11,6 +11,7 @@ from attrs import field, frozen
 from .._wire.writing import dumps
 from ..errors import ConfigurationError
 from .headers import check_headers
+from .numeric import plain_number
 from .settings import Timeouts
 
 
@@ -50,6 +51,23 @@ class TurnOptions(TypedDict, total=False):
     timeouts: Timeouts | None
 
 
+def check_timeout(timeout: object) -> float | None:
+    """Refuse what is not a number of seconds or ``None``.
+
+    Returns:
+        It, as a plain number.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    if timeout is None:
+        return None
+    seconds: float = plain_number(timeout)
+    if type(seconds) not in (int, float) or not 0 <= seconds < math.inf:
+        raise ConfigurationError(f"timeout must be seconds or None, not {timeout!r:.80}")
+    return seconds
+
+
 @frozen(eq=False, repr=False)
 class Options:
     """The same, complete and checked.
@@ -64,7 +82,7 @@ class Options:
     resume_message: str = ""
     recover: bool = True
     settle: Literal["auto"] | bool = "auto"
-    timeout: float | None = None
+    timeout: float | None = field(default=None, converter=check_timeout)
     extra_body: Mapping[str, Any] | None = None
     headers: Mapping[str, str] | None = None
     timeouts: Timeouts | None = None
@@ -78,7 +96,6 @@ class Options:
                 raise ConfigurationError(f"{name} must be {choices}, not {value!r:.80}")
         if not isinstance(self.resume_message, str):
             raise ConfigurationError(f"resume_message must be a string, not {self.resume_message!r:.80}")
-        check_timeout(self.timeout)
         if self.extra_body is not None and not isinstance(self.extra_body, Mapping):
             raise ConfigurationError(f"extra_body must be a mapping, not {self.extra_body!r:.80}")
         if not self.resume_message.isascii():
@@ -117,35 +134,34 @@ def check_known(options: Collection[str]) -> None:
         raise ConfigurationError(f"unknown turn options: {', '.join(unknown)} ({hint})")
 
 
-def check_timeout(timeout: object) -> None:
-    """Refuse what is not a number of seconds or ``None``.
+def check_count(value: object, what: str) -> int:
+    """Refuse what is no whole number of at least one.
+
+    Returns:
+        It, as a plain number.
 
     Raises:
         ConfigurationError: It is not.
     """
-    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
-    if timeout is not None and not (number and 0 <= timeout < math.inf):  # type: ignore[operator]
-        raise ConfigurationError(f"timeout must be seconds or None, not {timeout!r:.80}")
+    count: int = plain_number(value)
+    if type(count) is not int or count < 1:
+        raise ConfigurationError(f"{what} must be a whole number of at least 1, not {value!r:.80}")
+    return count
 
 
-def check_count(value: object, what: str) -> None:
-    """Refuse what is no number of at least one.
-
-    Raises:
-        ConfigurationError: It is not.
-    """
-    if type(value) is not int or value < 1:
-        raise ConfigurationError(f"{what} must be at least 1, not {value!r:.80}")
-
-
-def check_seconds(value: object, what: str) -> None:
+def check_seconds(value: object, what: str) -> float:
     """Refuse what is no number of seconds above zero.
 
+    Returns:
+        It, as a plain number.
+
     Raises:
         ConfigurationError: It is not.
     """
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+    seconds: float = plain_number(value)
+    if type(seconds) not in (int, float) or not 0 < seconds < math.inf:
         raise ConfigurationError(f"{what} must be seconds above zero, not {value!r:.80}")
+    return seconds
 
 
 def check_message(message: object) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from attrs import Attribute, AttrsInstance, field, fields, frozen
 
 from ..errors import ConfigurationError
+from .numeric import plain_number
 
 __all__ = ["Limits", "PollingPolicy", "RecoveryPolicy", "RetryPolicy", "Timeouts", "check_setting"]
 
@@ -24,13 +25,15 @@ def _check(
 ) -> Any:
     """A validator for numbers: in ``[least, most]`` (above ``least`` if ``above``), ``None`` if ``optional``."""
 
-    def validate(instance: object, attribute: Attribute[Any], value: object) -> None:
+    def validate(instance: object, attribute: Attribute[Any], given: object) -> None:
+        value: Any = plain_number(given)
+        object.__setattr__(instance, attribute.name, value)
         if value is None and optional:
             return
         kinds: tuple[type, ...] = (int,) if whole else (int, float)
-        if not isinstance(value, kinds) or isinstance(value, bool) or not _is_finite(value):  # type: ignore[arg-type]
+        if not isinstance(value, kinds) or isinstance(value, bool) or not _is_finite(value):
             wanted = "a whole number" if whole else "a finite number"
-        elif value < least or value > most or (above and value == least):  # type: ignore[operator]
+        elif value < least or value > most or (above and value == least):
             wanted = f"{'above' if above else 'at least'} {least:g}" + (
                 f" and at most {most:g}" if most < math.inf else ""
             )
