@@ -50,6 +50,15 @@ async def test_wrong_arguments(bad: Any) -> None:
                 make(**bad)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "why"), [(None, "not NoneType: a turn whose token is None has left no job"), ("j1", "not str$")]
+)
+async def test_what_is_no_token(wrong: Any, why: str) -> None:
+    async with talk([]) as (_, toolhouse):
+        with pytest.raises(ConfigurationError, match=why):
+            toolhouse.wait_for_job(wrong)
+
+
 async def test_it_may_be_awaited_again() -> None:
     async with talk([history(), said("x")]) as (server, toolhouse):
         waiter = toolhouse.wait_for_job(TOKEN, polling=FOREVER)

@@ -263,9 +263,9 @@ class AsyncToolhouse:
             if session._conversation.core is not self._core:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
                 raise ConfigurationError("the session belongs to another client")
         else:
-            raise ConfigurationError(
-                f"wait_for_job takes a JobToken or a Session, not {type(token_or_session).__name__}"
-            )
+            kind = type(token_or_session).__name__
+            none = ": a turn whose token is None has left no job" if token_or_session is None else ""
+            raise ConfigurationError(f"wait_for_job takes a JobToken or a Session, not {kind}{none}")
         return BackgroundJobWaiter(session, resume_message=resume_message, polling=polling, timeout=timeout)
 
     def map(

@@ -91,6 +91,14 @@ def test_numbers_that_json_does_not_have_are_no_json(batch):
     assert "not JSON" in json.loads(line)["error"]
 
 
+def test_long_integers_stay_exact(batch):
+    write(batch.folder, "rows.jsonl", '{"id": 18446744073709551617}\n')
+    done = batch("rows.jsonl", "--template", "{id}", "--key", "id", "--out", "out.jsonl", "--parse")
+    assert done.returncode == 0
+    assert asked(batch) == ["18446744073709551617"]
+    assert '"id": 18446744073709551617' in (batch.folder / "out.jsonl").read_text()
+
+
 def test_strings_are_their_own_messages(batch):
     write(batch.folder, "rows.jsonl", '"one"\n"two"\n')
     assert batch("rows.jsonl", "--out", "out.csv", "--rate", "600/min").returncode == 0

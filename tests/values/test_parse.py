@@ -125,6 +125,13 @@ def test_a_type_that_no_answer_has_is_no_fault_of_the_answer(wanted: Any) -> Non
         result('{"id": "12345678-1234-5678-1234-567812345678"}').parse(wanted)
 
 
+@pytest.mark.parametrize("wanted", [Point(1), Data({}), Model(name="a"), {"name": str}])
+def test_an_object_is_no_type(wanted: Any) -> None:
+    name = type(wanted).__name__
+    with pytest.raises(ConfigurationError, match=f"as an object: pass the type {name} itself"):
+        result('{"name": "a"}').parse(wanted)
+
+
 def test_arrays_of_any_type() -> None:
     for wanted, expected in ((set[int], {1, 2}), (tuple[int, int], (1, 2)), (Sequence[int], [1, 2]), (list, [1, 2])):
         assert [*result("[1, 2]").parse(wanted)] == [*expected]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from tests.wire.strategies import json_values
-from toolhouse_async._wire.jsontext import loads, parse_line
+from toolhouse_async._wire.jsontext import loads, loads_exactly, parse_line
 
 
 @given(json_values)
@@ -79,3 +79,30 @@ def test_deep_json_is_read() -> None:
 
 def test_a_line_is_parsed_on_demand() -> None:
     assert parse_line(b'{"a": [1]}') == {"a": [1]}
+
+
+@pytest.mark.parametrize("number", [2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**300, 10**400])
+def test_integers_of_any_size_are_exact(number: int) -> None:
+    for value in (number, [number, 0.5], {"id": number, "name": "\U0001f600"}):
+        assert repr(loads_exactly(json.dumps(value).encode())) == repr(value)
+
+
+@given(json_values)
+def test_what_json_writes_is_read_exactly_too(value: Any) -> None:
+    assert loads_exactly(json.dumps([2**64, value]).encode()) == [2**64, value]
+
+
+def test_long_numbers_change_nothing_else() -> None:
+    assert loads_exactly(rb'[18446744073709551616, "a\ud83d", 1e999]') == [2**64, "a\ufffd", math.inf]
+    assert loads_exactly(b"[0." + b"1" * 5000 + b"]") == [1 / 9]
+    with pytest.raises(ValueError, match="infinity"):
+        loads_exactly(b"1" * 5000)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        loads_exactly(b"[" * 100_000 + b"1" * 20)
+
+
+def test_what_is_nested_too_deeply_for_exact_numbers_is_read_as_ever() -> None:
+    value = loads_exactly(b"[" * 1020 + b"1" * 30 + b"]" * 1020)
+    while isinstance(value, list):
+        (value,) = value
+    assert value == pytest.approx(1e30 / 9)

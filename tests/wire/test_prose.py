@@ -22,6 +22,9 @@ from toolhouse_async._wire.prose import find_json
         (" \n[1, 2]\r\n", [1, 2]),
         ("42", 42),
         ('"words"', "words"),
+        ('{"id": 18446744073709551616}', {"id": 2**64}),
+        ("```json\n[-9223372036854775809]\n```", [-(2**63) - 1]),
+        ("It is [18446744073709551617].", [2**64 + 1]),
         ("null", None),
         # the last fence that parses
         ('Here:\n```json\n{"a": 1}\n```\nDone.', {"a": 1}),

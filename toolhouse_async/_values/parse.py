@@ -28,9 +28,8 @@ _JSON_NAMES: Final = {dict: "an object", list: "an array", str: "a text", type(N
 
 def structure(value: Any, wanted: type[T]) -> T:
     """Structure a JSON value as ``wanted``; see :meth:`toolhouse_async.TurnResult.parse`."""
-    validate = getattr(wanted, "model_validate", None)
-    if validate is not None:
-        model: T = validate(value)  # pydantic's ValidationError is a ValueError
+    if _is_model(wanted):
+        model: T = wanted.model_validate(value)  # type: ignore[attr-defined] # its ValidationError is a ValueError
         return model
     structured = _structuring(wanted)
     try:
@@ -48,11 +47,14 @@ def check_type(wanted: object) -> None:
     Raises:
         ConfigurationError: It cannot be; or cattrs is not installed, which it needs.
     """
-    if not hasattr(wanted, "model_validate"):
+    if not _is_model(wanted):
         _structuring(wanted)
 
 
 def _structuring(wanted: object) -> Callable[[Any, Any], Any]:
+    kind = type(wanted)
+    if _is_model(kind) or _is_object(kind):
+        raise ConfigurationError(f"no answer can be parsed as an object: pass the type {name_of(kind)} itself")
     converter = _converter()
     try:
         structured: Callable[[Any, Any], Any] = converter.get_structure_hook(wanted)

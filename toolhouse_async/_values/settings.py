@@ -26,14 +26,14 @@ def _check(
     """A validator for numbers: in ``[least, most]`` (above ``least`` if ``above``), ``None`` if ``optional``."""
 
     def validate(instance: object, attribute: Attribute[Any], given: object) -> None:
-        value: Any = plain_number(given)
+        value = plain_number(given)
         object.__setattr__(instance, attribute.name, value)
         if value is None and optional:
             return
         kinds: tuple[type, ...] = (int,) if whole else (int, float)
-        if not isinstance(value, kinds) or isinstance(value, bool) or not _is_finite(value):
+        if not isinstance(value, kinds) or isinstance(value, bool) or not _is_finite(value):  # type: ignore[arg-type]
             wanted = "a whole number" if whole else "a finite number"
-        elif value < least or value > most or (above and value == least):
+        elif value < least or value > most or (above and value == least):  # type: ignore[operator]
             wanted = f"{'above' if above else 'at least'} {least:g}" + (
                 f" and at most {most:g}" if most < math.inf else ""
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from .jsontext import loads
+from .jsontext import loads_exactly
 
 # Compiled when first used (``re`` keeps them), since few programs ever are that far.
 _FENCE: Final = r"[ \t]*(`{3,}|~{3,})[^`]*"
@@ -42,14 +42,14 @@ def find_json(text: str) -> Any:
         ValueError: There is none; the message says what was tried.
     """
     try:
-        return loads(text.encode("utf-8", "surrogatepass"))
+        return loads_exactly(text.encode("utf-8", "surrogatepass"))
     except ValueError as error:
         tried = [f"the whole text ({error})" if text.strip() else "the whole text (it is empty)"]
     parts = _parts(text)
     fences = [content for content, is_fence in parts if is_fence]
     for content in reversed(fences):
         try:
-            return loads(content.encode("utf-8", "surrogatepass"))
+            return loads_exactly(content.encode("utf-8", "surrogatepass"))
         except ValueError:
             continue
     tried.append(f"{len(fences)} code fences")
@@ -57,7 +57,7 @@ def find_json(text: str) -> Any:
     values = [value for prose in read for value in prose.values()]
     for value in reversed(values):
         try:
-            return loads(value.encode("utf-8", "surrogatepass"))
+            return loads_exactly(value.encode("utf-8", "surrogatepass"))
         except ValueError:
             continue
     broken = ", and JSON that is broken or broke off" if any(prose.broken for prose in read) else ""

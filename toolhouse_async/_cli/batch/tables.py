@@ -15,7 +15,7 @@ import orjson
 
 from ..._batch.rows import Questions
 from ..._values.eventjson import json_text
-from ..._wire.jsontext import loads
+from ..._wire.jsontext import loads_exactly
 from ...errors import ConfigurationError
 
 __all__ = ["ADDED", "Row", "Rows", "written"]
@@ -148,7 +148,7 @@ def _json_rows(file: IO[bytes], name: str) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            row = loads(line)
+            row = loads_exactly(line)
         except ValueError as error:
             why = f"is no JSON: {error}"
         else:
