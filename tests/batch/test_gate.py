@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from toolhouse_async import NotSentError, RateLimitError
+from toolhouse_async import (
+    ContactLostError,
+    NotSentError,
+    OutcomeUnknownError,
+    RateLimitError,
+    ServerError,
+)
 from toolhouse_async._batch.gate import Gate, Stopped
 from toolhouse_async._batch.outage import Pace
 
@@ -137,3 +143,34 @@ async def test_stopped(at: str) -> None:
     held.set()
     if holding is not None:
         await holding
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (None, "a read failed"),
+        (NotSentError(), "NotSentError"),
+        (
+            NotSentError("POST /a: not sent: the server at h:1 cannot be reached (Connection refused)"),
+            "NotSentError: POST /a: not sent: the server at h:1 cannot be reached (Connection refused)",
+        ),
+        (NotSentError("x" * 1000), f"NotSentError: {'x' * 200}"),
+        (
+            ServerError("POST http://h/a was answered with 503: 'A secret' failed", status=503),
+            "ServerError: POST http://h/a was answered with 503",
+        ),
+        (
+            OutcomeUnknownError("POST /a: sent, and the connection was lost"),
+            "OutcomeUnknownError: POST /a",
+        ),
+        (
+            ContactLostError("5 polls in a row failed over 60 s. The last one: A secret"),
+            "ContactLostError: 5 polls in a row failed over 60 s. The last one",
+        ),
+    ],
+)
+async def test_the_log_says_why_and_nothing_that_the_service_has_said(
+    error: Exception | None, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate_of(Service()).failed(error, began=now())
+    assert caplog.messages[0].startswith(f"the service is away ({why}): the batch waits ")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any
 
@@ -77,5 +78,31 @@ def test_arguments_that_are_wrong() -> None:
         Questions(None, "{a")
     with pytest.raises(ConfigurationError, match=r"template has no field .*, so every row would be asked the same"):
         Questions(None, "What is {{city}}?")
-    with pytest.raises(ConfigurationError, match="key must return a string, not 5, as of row 0"):
+    with pytest.raises(ConfigurationError, match=r"key must return a string, not 5, as of row 0: make one by str\(\)"):
         Questions(lambda row, index: wrong, None).ask("x")
+    with pytest.raises(ConfigurationError, match=r"key must return a string, not None, as of row 0$"):
+        Questions(lambda row, index: None, None).ask("x")  # type: ignore[arg-type, return-value]
+
+
+@pytest.mark.parametrize("key", [lambda row: row, lambda: "x", itemgetter("id"), str.upper])
+def test_a_key_is_called_with_a_row_and_its_index(key: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"called with a row and its index, as in key\(row, index\): "):
+        Questions(key, None).ask({"id": "x"})
+
+
+def test_what_a_key_itself_raises_is_its_own() -> None:
+    wrong: Any = 5
+    with pytest.raises(TypeError, match="not subscriptable") as caught:
+        Questions(lambda row, index: wrong["id"], None).ask({})
+    assert not isinstance(caught.value, ConfigurationError)
+
+
+def test_a_template_is_checked_against_columns() -> None:
+    columns = ("city", "year", "more")
+    Questions(None, "{city!r:>5} in {year:05}, {{x}} {more[0].real}").check_columns(columns)
+    Questions(None, None).check_columns(columns)
+    for template, name in (("{city} {town}", "town"), ("{}", ""), ("{0}", "0"), ("{towns[city]}", "towns")):
+        with pytest.raises(ConfigurationError, match=rf"names \{{{name}\}}; the columns are city, year, more$"):
+            Questions(None, template).check_columns(columns)
+    with pytest.raises(ConfigurationError, match="braces that stay are doubled"):
+        Questions(None, '{city}: {"b": 1}').check_columns(columns)

@@ -91,6 +91,13 @@ def test_numbers_that_json_does_not_have_are_no_json(batch):
     assert "not JSON" in json.loads(line)["error"]
 
 
+def test_a_table_without_rows_keeps_its_columns(batch):
+    write(batch.folder, "rows.csv", "name,year\n")
+    done = batch("rows.csv", "--template", "{name}", "--out", "out.csv")
+    assert (done.returncode, done.stderr) == (0, "0 of 0 rows: 0 done\n")
+    assert (batch.folder / "out.csv").read_bytes() == b"name,year,status,answer,error\r\n"
+
+
 def test_long_integers_stay_exact(batch):
     write(batch.folder, "rows.jsonl", '{"id": 18446744073709551617}\n')
     done = batch("rows.jsonl", "--template", "{id}", "--key", "id", "--out", "out.jsonl", "--parse")
@@ -141,7 +148,7 @@ def test_unknown_rows_are_asked_again_where_that_is_wanted(batch):
     done = batch("rows.jsonl", "--out", "out.jsonl")
     assert done.returncode == 5
     assert "1 of 1 rows: 0 done, 1 unknown\n" in done.stderr
-    assert "the service is away (OutcomeUnknownError)" in done.stderr
+    assert "the service is away (OutcomeUnknownError: POST " in done.stderr
     assert "--retry-unknown" in done.stderr
     assert batch("rows.jsonl").returncode == 5
     assert batch("rows.jsonl", "--out", "out.jsonl", "--retry-unknown").returncode == 0
@@ -187,6 +194,12 @@ def test_a_changed_row_and_another_worker_are_refused(batch):
         ("rows.jsonl", '"a"\n', ("--key", "a"), "row 0 has nothing in the column 'a', which is its key"),
         ("rows.csv", "a,b\n1,2,3\n", ("--template", "{a}"), "'rows.csv': row 1 has more cells than the header"),
         ("rows.csv", "a,b,a\n1,2,3\n", ("--template", "{a}"), "'rows.csv' has the column 'a' twice"),
+        ("rows.csv", "", ("--template", "{a}"), "'rows.csv' has no header: its first line must name the columns"),
+        ("rows.csv", "\ufeff\n1\n", ("--template", "{a}"), "'rows.csv' has no header"),
+        ("rows.csv", "a,b\n", ("--template", "{c}"), "the template names {c}; the columns are a, b"),
+        ("rows.csv", "a,b\n", (), "--template says what is asked: --template '… {a}'"),
+        ("rows.csv", "a,b\n", ("--template", "{a}", "--key", "c"), "'rows.csv' has no column 'c' for --key"),
+        ("rows.csv", "a,status\n", ("--template", "{a}"), "'rows.csv' has a column 'status' already"),
         ("rows.csv", 'a,b\n1,"2\n', ("--template", "{a}"), "'rows.csv': row 1 cannot be read"),
         (
             "rows.csv",

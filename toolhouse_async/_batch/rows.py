@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from string import Formatter
 from typing import Any, NamedTuple
 
@@ -71,12 +72,36 @@ class Questions:
         self.count += 1
         return Question(key, row, message, key_of(message))
 
+    def check_columns(self, columns: Sequence[str]) -> None:
+        """Refuse a template that names a column which no row has.
+
+        Args:
+            columns: Those of all rows.
+
+        Raises:
+            ConfigurationError: It does.
+        """
+        for _, field, _, _ in Formatter().parse(self._template or ""):
+            if field is not None and (name := re.split(r"[.\[]", field, maxsplit=1)[0]) not in columns:
+                has = ", ".join(columns)
+                raise ConfigurationError(
+                    f"the template names {{{name:.200}}}; the columns are {has:.300}{_doubled(name)}"
+                )
+
     def _key_of(self, row: Any) -> str:
         if self._key is None:
             return str(self.count)
-        key = self._key(row, self.count)
+        try:
+            key = self._key(row, self.count)
+        except TypeError as error:
+            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                raise  # from within the function
+            raise ConfigurationError(
+                f"key is called with a row and its index, as in key(row, index): {error!s:.300}"
+            ) from error
         if not isinstance(key, str):
-            raise ConfigurationError(f"key must return a string, not {key!r:.80}, as of row {self.count}")
+            hint = ": make one by str()" if hasattr(key, "__index__") else ""
+            raise ConfigurationError(f"key must return a string, not {key!r:.80}, as of row {self.count}{hint}")
         trace = hash(key)  # of 64 bits, not the key itself, so that a million rows take little memory
         if trace in self._seen:
             raise ConfigurationError(f"two rows have the key {key!r:.200}; row {self.count} is the second")
@@ -99,8 +124,12 @@ class Questions:
         except (LookupError, AttributeError, ValueError, TypeError) as error:
             why = f"{type(error).__name__}: {error}"
         has = "" if isinstance(row, str) else f"; the row has {', '.join(map(str, row))}"
-        doubled = "; braces that stay are doubled: {{ }}" if '"' in why else ""  # as of JSON in a template
-        raise ConfigurationError(f"it does not fit the template ({why:.300}){has:.300}{doubled}")
+        raise ConfigurationError(f"it does not fit the template ({why:.300}){has:.300}{_doubled(why)}")
+
+
+def _doubled(field: str) -> str:
+    """A hint where a field is one of JSON that stands in a template."""
+    return "; braces that stay are doubled: {{ }}" if '"' in field else ""
 
 
 def _check_template(template: object) -> None:

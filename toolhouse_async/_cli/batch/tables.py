@@ -6,7 +6,7 @@ import csv
 import json
 import os
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final, TypeAlias
@@ -50,31 +50,32 @@ class Rows:
             raise ConfigurationError(f"{path.name!r:.200} is neither .csv nor .jsonl")
         self._path = path
         self._key = key
-        questions = Questions(None if key is None else self.key_of, template)
+        self._questions = Questions(None if key is None else self.key_of, template)
+        self._template = template
+        self._header: list[str] = []
         columns: dict[str, None] = {}
         for row in self:
-            if template is None and isinstance(row, dict):
-                column = next(iter(row), "column")
-                raise ConfigurationError(f"--template says what is asked: --template '… {{{column}}}'")
-            questions.ask(row)
+            if isinstance(row, dict):
+                self._check_template(row)
+            self._questions.ask(row)
             columns.update(dict.fromkeys(row if isinstance(row, dict) else (TEXT,)))
+        columns = {**dict.fromkeys(self._header), **columns}
         clash = [name for name in ADDED if name in columns]
         if clash:
             raise ConfigurationError(
                 f"{path.name!r:.200} has a column {clash[0]!r} already, which the answers have too"
             )
         self.columns = tuple(columns)
-        self._count = questions.count
 
     def __len__(self) -> int:
-        return self._count
+        return self._questions.count
 
     def __iter__(self) -> Iterator[Row]:
         name = self._path.name
         try:
             if kind_of(self._path) == "csv":
                 with self._path.open(encoding="utf-8-sig", newline="") as table:
-                    yield from _csv_rows(table, name)
+                    yield from _csv_rows(table, name, self._begin)
             else:
                 with self._path.open("rb") as lines:
                     yield from _json_rows(lines, name)
@@ -83,6 +84,23 @@ class Rows:
         else:
             return
         raise ConfigurationError(f"{name!r:.200} cannot be read: {why}")
+
+    def _begin(self, header: list[str]) -> None:
+        """Check what is asked against the columns of a table, which may have no rows.
+
+        Raises:
+            ConfigurationError: A column is missing.
+        """
+        self._check_template(header)
+        self._questions.check_columns(header)
+        if self._key is not None and self._key not in header:
+            raise ConfigurationError(f"{self._path.name!r:.200} has no column {self._key!r:.200} for --key")
+        self._header = header
+
+    def _check_template(self, columns: Iterable[str]) -> None:
+        if self._template is None:
+            column = next(iter(columns), "column")
+            raise ConfigurationError(f"--template says what is asked: --template '… {{{column}}}'")
 
     def key_of(self, row: Row, index: int) -> str:
         """The key of a row.
@@ -119,17 +137,20 @@ def check_out(path: Path, rows: Path) -> None:
         raise ConfigurationError(f"--out: there is no folder {str(path.parent)!r:.200} that can be written to")
 
 
-def _csv_rows(file: IO[str], name: str) -> Iterator[Row]:
+def _csv_rows(file: IO[str], name: str, begin: Callable[[list[str]], None]) -> Iterator[Row]:
     reader = csv.DictReader(file, restval="", strict=True)
     number = 0
     try:
-        header = reader.fieldnames or ()
+        header = [*(reader.fieldnames or ())]
+        if not header:
+            raise ConfigurationError(f"{name!r:.200} has no header: its first line must name the columns")
         if twice := next((column for column, times in Counter(header).items() if times > 1), None):
             raise ConfigurationError(f"{name!r:.200} has the column {twice!r:.200} twice")
         if len(header) == 1 and (separator := next((each for each in ";\t" if each in header[0]), "")):
             raise ConfigurationError(
                 f"{name!r:.200}: its columns are separated by {separator!r}, it seems; write it with commas"
             )
+        begin(header)
         for number, row in enumerate(reader, 1):
             if None in row:
                 raise ConfigurationError(f"{name!r:.200}: row {number} has more cells than the header")
