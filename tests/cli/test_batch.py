@@ -75,7 +75,10 @@ def test_lines_of_json_with_answers_as_json(batch):
     write(batch.folder, "rows.jsonl", "\n".join([*lines[:3], lines[4]]))
     done = batch("rows.jsonl", "--template", "say {z}", "--out", "out.jsonl", "--parse")
     assert done.returncode == 5
-    assert done.stderr.splitlines() == ["3 of 3 rows: 3 done", "1 answers are no JSON"]
+    assert done.stderr.splitlines() == [
+        "3 of 3 rows: 3 done",
+        "1 answer is no JSON, and its row is done: to ask again, run a file of such rows alone with another --name.",
+    ]
     out = [json.loads(line) for line in (batch.folder / "out.jsonl").read_text().splitlines()]
     assert [list(line) for line in out] == [["z", "a", *ADDED], ["z", "b", *ADDED], ["z", *ADDED]]
     assert out[0]["answer"] == {"asked": "say 1", "n": [1, None]}
@@ -121,6 +124,7 @@ def test_rows_that_fail_are_listed_and_asked_again(batch):
     done = batch(*options)
     assert done.returncode == 5
     assert done.stderr.startswith("3 of 3 rows: 1 done, 2 failed\n")
+    assert "2 of the 2 that failed: WorkerError: " in done.stderr
     assert "'batch retry'" in done.stderr
     out = [json.loads(line) for line in (batch.folder / "out.jsonl").read_text().splitlines()]
     assert [line["status"] for line in out] == ["failed", "done", "failed"]
@@ -135,7 +139,10 @@ def test_rows_that_fail_are_listed_and_asked_again(batch):
     ]
     assert {line["safe_to_retry"] for line in failed} == {False}
     write(batch.folder, "rows.csv", "id,say\na,better\nb,well\nc,fail too\n")
-    assert batch.cli("batch", "retry", *named).stdout == "2 rows: the next 'batch run' asks them again\n"
+    assert batch.cli("batch", "retry", *named).stdout.splitlines() == [
+        "2 failed: the next 'batch run' of the worker clerk asks again",
+        "To ask another worker, give the batch another --name.",
+    ]
     assert batch(*options).returncode == 5
     out = [json.loads(line) for line in (batch.folder / "out.jsonl").read_text().splitlines()]
     assert [line["status"] for line in out] == ["done", "done", "failed"]
@@ -151,8 +158,32 @@ def test_unknown_rows_are_asked_again_where_that_is_wanted(batch):
     assert "the service is away (OutcomeUnknownError: POST " in done.stderr
     assert "--retry-unknown" in done.stderr
     assert batch("rows.jsonl").returncode == 5
+    assert batch.cli("batch", "retry", "--name", "rows").stdout.splitlines() == [
+        "0 failed: nothing to ask again",
+        "1 unknown: 'batch run --retry-unknown' asks again",
+    ]
     assert batch("rows.jsonl", "--out", "out.jsonl", "--retry-unknown").returncode == 0
     assert asked(batch) == ["one"]
+
+
+def test_the_summary_has_the_most_frequent_failure(batch):
+    write(batch.folder, "rows.jsonl", '"refused"\n"fail"\n"fail too"\n"well"\n')
+    batch.emulator.faults.add(method="POST", status=422)
+    done = batch("rows.jsonl", "--concurrency", "1")
+    assert done.returncode == 5
+    assert "2 of the 3 that failed: WorkerError: " in done.stderr
+    write(batch.folder, "typo.jsonl", '"one"\n"two"\n')
+    arguments = ("--agent", "typo", "--base-url", batch.emulator.url, "--api-key", "")
+    said = batch.cli("batch", "run", "typo.jsonl", *arguments).stderr
+    assert "2 of the 2 that failed: NotFoundError: " in said
+    assert "check base_url and the agent id" in said
+
+
+def test_it_is_said_why_the_batch_waits(batch):
+    write(batch.folder, "rows.jsonl", '"one"\n')
+    batch.emulator.faults.add(method="POST", status=503)
+    said = batch("rows.jsonl").stderr
+    assert "the service is away (ServerError: POST /ndjson/clerk was answered with 503)" in said
 
 
 def test_without_a_file_for_the_answers_it_is_said_where_they_are(batch):

@@ -88,7 +88,7 @@ def failed_command(*, store: str, name: str) -> int:
 @batch_command.command("retry", epilog=example("toolhouse-async batch retry --name cities"))
 @_named
 def retry_command(*, store: str, name: str) -> int:
-    """Have all rows that failed asked again by the next 'batch run'.
+    """Have all rows that failed asked again by the next 'batch run' of the same worker.
 
     One whose message was accepted is not asked again: its answer is looked for once more.
     """

@@ -6,29 +6,35 @@ import asyncio
 import json
 import signal
 import sys
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from ..._batch.journal import BatchJournal
+from ..._batch.journal import BatchJournal, Head
 from ...errors import ConfigurationError, ToolhouseError
 from ..invocation import open_client
 from ..jsonlines import document_line
 from ..sessions.opening import Named, open_store
 from ..statuses import Status
+from ..terminal import one_line
 from .display import Display, counted
 from .tables import Rows, check_out, written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ... import AsyncToolhouse, Batch, BatchItem
+    from ..._values.batches import BatchProgress
     from ..._values.options import TurnOptions
     from ...stores import SessionStore
 
 __all__ = ["Request", "list_failed", "retry", "run", "tell_status"]
+
+_MOST_KINDS: Final = 1000
+"""Failures that are told apart to find the most frequent one."""
 
 
 @attrs.frozen(kw_only=True)
@@ -69,14 +75,16 @@ async def run(request: Request) -> int:
     rows = Rows(request.path, key=request.key, template=request.template)
     client = open_client(request.base_url, request.api_key, allow_insecure=request.allow_insecure)
     async with client as toolhouse, open_store(Named(request.store, None), may_be_new=True) as store:
-        stopping = _Stopping()
+        stopping, failures = _Stopping(), Counter[str]()
         with Display() as display:
             async with _batch(request, toolhouse, rows, store, request.concurrency) as batch:
                 stopping.stops(batch.stop, display)
                 display.show(batch.progress)
                 try:
-                    async for _ in batch:
+                    async for item in batch:
                         display.show(batch.progress)
+                        if item.status == "failed":
+                            _count(failures, _why(item))
                 except asyncio.CancelledError:
                     if not stopping.is_urgent:
                         raise
@@ -93,12 +101,8 @@ async def run(request: Request) -> int:
         else:
             async with _batch(request, toolhouse, rows, store, 1) as batch:  # one at a time: in the rows' order
                 unread = await _write(batch, request.out, rows.columns, parses=request.parse)
-    if unread:
-        Display.say(f"{unread:,} answers are no JSON")
-    if progress.failed:
-        Display.say("'batch failed' lists the rows that failed, and 'batch retry' lets the next run ask them again.")
-    if progress.unknown:
-        Display.say("Nobody knows whether the unknown ones were accepted; --retry-unknown asks them again.")
+    for line in _summary(progress, failures, unread):
+        Display.say(line)
     return Status.PARTLY if progress.failed or progress.unknown or unread else Status.DONE
 
 
@@ -127,6 +131,33 @@ async def _write(batch: Batch, out: Path, columns: tuple[str, ...], *, parses: b
             unread += item.status == "done" and added["error"] is not None
             answers.add(item.row, added)
     return unread
+
+
+def _summary(progress: BatchProgress, failures: Counter[str], unread: int) -> Iterator[str]:
+    """What is said of rows without the answer that was wanted, and how to ask them again."""
+    if unread:
+        are = "answer is no JSON, and its row is" if unread == 1 else "answers are no JSON, and their rows are"
+        yield f"{unread:,} {are} done: to ask again, run a file of such rows alone with another --name."
+    for why, count in failures.most_common(1):
+        yield f"{count:,} of the {progress.failed:,} that failed: {why}"
+    if progress.failed:
+        yield "'batch failed' lists the rows that failed; 'batch retry' lets the next run of this worker ask again."
+    if progress.unknown:
+        yield "Nobody knows whether the unknown ones were accepted; --retry-unknown asks them again."
+
+
+def _count(failures: Counter[str], why: str) -> None:
+    """Count a failure, as long as there are not too many kinds to keep."""
+    if why in failures or len(failures) < _MOST_KINDS:
+        failures[why] += 1
+
+
+def _why(item: BatchItem) -> str:
+    """What a row failed by; the same words for all that failed alike, without the ids of their runs."""
+    error = item.error
+    said = str(error)
+    run_id = error.run_id if isinstance(error, ToolhouseError) else None
+    return one_line(f"{type(error).__name__}: {said.replace(run_id, '…') if run_id else said}", 300)
 
 
 def _added(item: BatchItem, *, parses: bool) -> dict[str, Any]:
@@ -175,7 +206,7 @@ class _Stopping:
 async def tell_status(where: str, name: str) -> int:
     """Say how far a batch is, by the store alone."""
     async with open_store(Named(where, None)) as store:
-        journal = await _known(store, name)
+        journal, _ = await _known(store, name)
         progress = await journal.progress()
     sys.stdout.write(f"{counted(progress)}\n")
     return Status.DONE
@@ -184,7 +215,7 @@ async def tell_status(where: str, name: str) -> int:
 async def list_failed(where: str, name: str) -> int:
     """List the rows without an answer, a line of JSON each."""
     async with open_store(Named(where, None)) as store:
-        journal = await _known(store, name)
+        journal, _ = await _known(store, name)
         async for item in journal.without_answer():
             error = item.error
             fields = {
@@ -202,18 +233,28 @@ async def list_failed(where: str, name: str) -> int:
 async def retry(where: str, name: str) -> int:
     """Have the rows that failed asked again by the next run."""
     async with open_store(Named(where, None)) as store:
-        count = await (await _known(store, name)).retry_failed()
-    sys.stdout.write(f"{count:,} rows: the next 'batch run' asks them again\n")
+        journal, head = await _known(store, name)
+        count = await journal.retry_failed()
+        unknown = (await journal.progress()).unknown
+    if count:
+        worker = one_line(head.agent_id)
+        sys.stdout.write(f"{count:,} failed: the next 'batch run' of the worker {worker} asks again\n")
+        sys.stdout.write("To ask another worker, give the batch another --name.\n")
+    else:
+        sys.stdout.write("0 failed: nothing to ask again\n")
+    if unknown:
+        sys.stdout.write(f"{unknown:,} unknown: 'batch run --retry-unknown' asks again\n")
     return Status.DONE
 
 
-async def _known(store: SessionStore, name: str) -> BatchJournal:
-    """The batch of a name.
+async def _known(store: SessionStore, name: str) -> tuple[BatchJournal, Head]:
+    """The batch of a name, and what the store keeps of it as a whole.
 
     Raises:
         ConfigurationError: There is none.
     """
     journal = BatchJournal(store, name)
-    if await journal.head() is None:
+    head = await journal.head()
+    if head is None:
         raise ConfigurationError(f"the store has no batch {name!r:.200}")
-    return journal
+    return journal, head
