@@ -14,7 +14,14 @@ from tests.support.answers import KEY
 from toolhouse_async import AsyncToolhouse, ConfigurationError, TurnCompleted
 from toolhouse_async._cli.mcp_server.conversations import REMEMBERED, Conversations
 from toolhouse_async._cli.mcp_server.earlier import Earlier
-from toolhouse_async.errors import NotFoundError, OutcomeUnknownError, ToolhouseError, UncertainSessionError
+from toolhouse_async.errors import (
+    BadRequestError,
+    NotFoundError,
+    OutcomeUnknownError,
+    ToolhouseError,
+    UncertainSessionError,
+    WorkerError,
+)
 from toolhouse_async.testing import WorkersEmulator
 
 from .workers import AGENT, worker
@@ -156,3 +163,89 @@ async def test_a_conversation_is_known_by_each_of_its_ids(rotates: bool) -> None
         await lose(conversations, emulator, second, accept=not rotates)
         _, earlier, _ = await talk(conversations, "Next", first)
         assert earlier is not None
+
+
+async def begin(server: Any, *messages: str | None) -> str:
+    """Let another process lead a conversation to its end; its id."""
+    async with AsyncToolhouse(KEY, base_url=server.url) as other, other.session(AGENT) as session:
+        for message in messages:
+            await session.send(message)
+        assert session.run_id is not None
+        return session.run_id
+
+
+@pytest.mark.parametrize("empty", ["", " \n"])
+@pytest.mark.parametrize("messages", [["Hello"], ["Hello", "job 30"], [None]])
+async def test_an_empty_message_brings_the_answer_of_another_process_and_is_not_sent(
+    messages: list[str | None], empty: str
+) -> None:
+    async with scene() as (conversations, _, server):
+        run_id = await begin(server, *messages)
+        before = len(server.accepted)
+        _, earlier, _ = await talk(conversations, empty, run_id)
+        assert earlier is not None
+        assert earlier.result is not None
+        last = messages[-1]
+        assert (
+            earlier.result.text == {"Hello": "Hello", "job 30": "Computing. The job says 42.", None: "(silence)"}[last]
+        )
+        assert len(server.accepted) == before
+
+
+async def test_an_empty_message_brings_the_latest_answer_as_often_as_it_is_asked_for() -> None:
+    async with scene() as (conversations, _, server):
+        run_id = (await talk(conversations, "Hello"))[2]
+        run_id = (await talk(conversations, "tool", run_id))[2]
+        for _ in range(3):
+            answer, earlier, _ = await talk(conversations, "", run_id)
+            assert answer == ""
+            assert earlier is not None
+            assert earlier.result is not None
+            assert earlier.result.text == "I looked."
+        assert len(server.accepted) == 2
+        assert (await talk(conversations, "Next", run_id))[:2] == ("Next", None)
+
+
+async def test_an_empty_message_behind_one_that_was_not_accepted_brings_the_answer_before_it() -> None:
+    async with scene() as (conversations, emulator, server):
+        _, _, run_id = await talk(conversations, "Hello")
+        await lose(conversations, emulator, run_id, accept=False)
+        assert (await talk(conversations, "", run_id))[1] == Earlier()
+        _, earlier, _ = await talk(conversations, "", run_id)
+        assert earlier is not None
+        assert earlier.result is not None
+        assert earlier.result.text == "Hello"
+        emulator.faults.add(method="PUT", status=400)
+        with pytest.raises(BadRequestError):
+            await talk(conversations, "refused", run_id)
+        _, earlier, _ = await talk(conversations, "", run_id)
+        assert earlier is not None
+        assert earlier.result is not None
+        assert earlier.result.text == "Hello"
+        assert len(server.accepted) == 1
+
+
+async def test_an_empty_message_behind_a_failure_of_the_worker_says_so_again() -> None:
+    async with scene() as (conversations, _, server):
+        _, _, run_id = await talk(conversations, "Hello")
+        with pytest.raises(WorkerError):
+            await talk(conversations, "fail", run_id)
+        for _ in range(2):
+            _, earlier, _ = await talk(conversations, "", run_id)
+            assert earlier is not None
+            assert isinstance(earlier.error, WorkerError)
+        assert len(server.accepted) == 2
+
+
+async def test_an_empty_message_to_a_conversation_that_is_not_there_says_so() -> None:
+    async with scene() as (conversations, _, server):
+        with pytest.raises(NotFoundError) as caught:
+            await talk(conversations, "", "unknown")
+        assert caught.value.safe_to_retry is True
+        assert server.accepted == []
+
+
+async def test_an_empty_message_without_a_conversation_begins_one() -> None:
+    async with scene() as (conversations, _, server):
+        assert (await talk(conversations, ""))[0] == "(silence)"
+        assert len(server.accepted) == 1

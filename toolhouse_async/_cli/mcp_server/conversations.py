@@ -23,7 +23,7 @@ from .earlier import Earlier, Looking
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from ... import AsyncToolhouse, Session
+    from ... import AsyncToolhouse, Message, Session
     from .earlier import Happening
 
 __all__ = ["REMEMBERED", "Conversations"]
@@ -71,7 +71,7 @@ class Conversations:
 
         Args:
             agent_id: The worker's id or URL.
-            message: What to say. An empty one asks about the message before where that is not settled, and is not sent.
+            message: What to say. One without words to a conversation is not sent: it asks for the latest answer.
             run_id: The conversation to go on with; ``None`` begins one.
 
         Yields:
@@ -86,12 +86,17 @@ class Conversations:
         Cancelling ends the turn; the next message waits until it is known what became of this one.
         """
         conversation = self._conversation(agent_id, run_id)
+        is_question = run_id is not None and not message.strip()
         async with conversation.lock:
             if conversation.is_open:
                 yield Looking()
                 yield await self._settle(conversation)
-                if not message:
+                if is_question:
                     return
+            elif is_question:
+                yield Looking()
+                yield await self._latest(conversation, agent_id)
+                return
             elif conversation.is_strange:
                 await self._read(conversation, agent_id)
             async with aclosing(self._send(conversation, agent_id, message)) as turn:
@@ -114,16 +119,31 @@ class Conversations:
         conversation.is_open = False
         return Earlier(result)
 
-    async def _read(self, conversation: _Conversation, agent_id: str) -> None:
+    async def _latest(self, conversation: _Conversation, agent_id: str) -> Earlier:
+        """Bring the latest answer of a conversation of which nothing is known to be open."""
+        session, history = conversation.session, await self._read(conversation, agent_id)
+        try:
+            result = await session.reconcile()
+            if result is None:  # this server has not heard it
+                has_words = any(entry.role == "user" and entry.text for entry in history)
+                result = await session.recover(None if has_words else "")
+        except ToolhouseError as error:
+            if error.safe_to_retry is False:
+                return Earlier(error=error)
+            raise
+        return Earlier(result)
+
+    async def _read(self, conversation: _Conversation, agent_id: str) -> list[Message]:
         """Read what others have said, so that it can be told from what is said now."""
         try:
-            await conversation.session.history()
+            history = await conversation.session.history()
         except ToolhouseError as error:
             error.safe_to_retry = True  # it speaks of the message, and that was not sent
             if isinstance(error, NotFoundError):
                 self._known.pop((agent_id, conversation.session.run_id or ""), None)
             raise
         conversation.is_strange = False
+        return history
 
     async def _send(self, conversation: _Conversation, agent_id: str, message: str) -> AsyncGenerator[ev.Event]:
         session = conversation.session

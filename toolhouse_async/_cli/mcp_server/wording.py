@@ -29,8 +29,8 @@ INPUT: Final[Mapping[str, Any]] = {
     "properties": {
         "message": {
             "type": "string",
-            "description": "What to say to the worker. An empty message to a conversation asks for the answer that a "
-            "call before did not bring.",
+            "description": "What to say to the worker. An empty message to a conversation is not sent: it asks for the "
+            "latest answer, which a call before may not have brought.",
         },
         "conversation": {
             "type": "string",
