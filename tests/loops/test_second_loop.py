@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -13,9 +14,10 @@ import pytest
 
 from tests.support.answers import client_of, history, said
 from tests.support.raw_server import RawServer, silence
-from toolhouse_async import AsyncToolhouse, ConfigurationError, TurnStarted
+from toolhouse_async import AsyncToolhouse, ConfigurationError, StoreError, TurnStarted
 from toolhouse_async.manager import SessionManager
-from toolhouse_async.stores import MemorySessionStore
+from toolhouse_async.stores import MemorySessionStore, RedisSessionStore
+from toolhouse_async.web import RedisTurnHub
 
 MANY = [f"word {number}" for number in range(100)]
 """So many that they are not looked at one by one."""
@@ -268,3 +270,36 @@ first.run_until_complete(turn.aclose())
 def test_where_assertions_are_off() -> None:
     ran = subprocess.run([sys.executable, "-O", "-c", SCRIPT], capture_output=True, text=True, timeout=60)
     assert ran.stdout.startswith("this client belongs to another event loop"), ran.stderr
+
+
+async def _send_by_a_store(store: RedisSessionStore) -> None:
+    async with AsyncToolhouse("") as toolhouse, SessionManager(toolhouse, "worker", store=store) as manager:
+        await manager.send("key", "Hello")
+
+
+async def _start_in_a_hub(hub: RedisTurnHub) -> None:
+    async with AsyncToolhouse("") as toolhouse:
+        try:
+            await hub.start("key", toolhouse.stream("worker", "Hello"))
+        finally:
+            await asyncio.sleep(0)  # what it does in the background begins
+
+
+@pytest.mark.parametrize(
+    ("kind", "ask", "use"),
+    [(RedisSessionStore, "read", _send_by_a_store), (RedisTurnHub, "get", _start_in_a_hub)],
+)
+def test_what_has_connections_leaves_no_task_behind_that_failed(kind: Any, ask: str, use: Any) -> None:
+    where = kind("redis://127.0.0.1:9")  # where nobody is
+    reported: list[Any] = []
+
+    async def watched() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+        await use(where)
+
+    with pytest.raises(StoreError):
+        asyncio.run(_of(lambda: getattr(where, ask)("key")))
+    with pytest.raises(ConfigurationError, match="event loop"):
+        asyncio.run(watched())
+    gc.collect()
+    assert reported == []

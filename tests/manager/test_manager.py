@@ -393,6 +393,33 @@ async def test_a_store_that_is_closed_before_it_is_used(tmp_path: Path) -> None:
     assert reported == []
 
 
+@pytest.mark.parametrize("is_cancelled", [True, False])
+async def test_a_store_that_is_closed_in_mid_turn(
+    is_cancelled: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World()
+    reported: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
+    store = SQLiteSessionStore(tmp_path / "store.db")
+    async with (
+        world.emulator.serve() as server,
+        AsyncToolhouse("", base_url=server.url) as toolhouse,
+        SessionManager(toolhouse, AGENT, store=store, lease=1) as manager,
+    ):
+        sending = asyncio.ensure_future(manager.send("k", "slow"))
+        await world.is_slow.wait()
+        await store.aclose()
+        await asyncio.sleep(1)  # it is renewed meanwhile
+        if is_cancelled:
+            sending.cancel()
+        world.go_on.set()
+        with pytest.raises(asyncio.CancelledError if is_cancelled else ClosedError):
+            await sending
+    gc.collect()
+    assert reported == []
+    assert "a session could not be saved: the store is closed" in caplog.text
+
+
 async def _given_up(world: Any, process: Any, words: str, *, by: str) -> None:
     """Let a turn be closed, or its task be cancelled, while its message is being sent, and accepted."""
     fault = world.emulator.faults.add(method="PUT" if world.accepted else "POST", cut="silence", accept=True)

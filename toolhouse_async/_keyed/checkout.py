@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._log import log
 from .._turn import kept
-from ..errors import LeaseLostError, StoreError
+from ..errors import ClosedError, LeaseLostError, StoreError
 from .lease import Lease
 
 if TYPE_CHECKING:
@@ -250,8 +250,8 @@ class Checkout:
     async def _save(self) -> None:
         try:
             await self._lease.save()
-        except LeaseLostError:
-            pass  # the turn is ended for it
+        except (LeaseLostError, ClosedError):
+            pass  # the turn is ended for the one, and whoever lets the key go hears of the other
         except StoreError as error:
             log.warning("a session could not be saved, and will be later: %s", error)
             self._lease.renew_soon()
@@ -262,6 +262,7 @@ class Checkout:
         """Begin to let the key go, in the background."""
         self._house.gates.disown(self.key)
         self._leaving = self._house.spawn(self._leave())
+        self._leaving.add_done_callback(_look_at)  # of a use that was cancelled nobody else does
 
     def close(self) -> None:
         """Close the conversation since the manager is closed."""
@@ -286,6 +287,9 @@ class Checkout:
         except StoreError as error:
             log.error("a session could not be saved: %s", error)
             return error
+        except ClosedError as error:  # the store was closed before the key was let go
+            log.error("a session could not be saved: %s", error)
+            raise
         finally:
             self._house.live.discard(self)
             self._house.gates.leave(self.key)
@@ -326,3 +330,8 @@ class Checkout:
 
 def _nothing() -> None:
     """Nobody wants to know."""
+
+
+def _look_at(leaving: asyncio.Task[StoreError | None]) -> None:
+    if not leaving.cancelled():
+        leaving.exception()

@@ -14,7 +14,7 @@ from uuid import uuid4
 from .._log import log
 from .._wire import records
 from .._wire.records import Record
-from ..errors import ClosedError, LeaseLostError, StoreError
+from ..errors import ClosedError, LeaseLostError, StoreError, ToolhouseError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -336,7 +336,7 @@ class Lease:
                     raise self._lost(found)
 
     async def _abandon(self) -> None:
-        with suppress(StoreError, ClosedError):  # then the lease or the place ends by itself
+        with suppress(ToolhouseError):  # of whatever kind: then the lease or the place ends by itself
             while True:
                 standing = await self._read()
                 if standing is None:
@@ -374,8 +374,8 @@ class Lease:
         timer = self._timer
         try:
             await self.save(patience=self._length / 2)
-        except LeaseLostError:
-            return  # whoever has the key was told
+        except (LeaseLostError, ClosedError):
+            return  # whoever has the key was told, or is when it is let go
         except StoreError as error:
             log.warning("the lease of a key could not be renewed: %s", error)
             self._renewed_at = asyncio.get_running_loop().time() - self._length / 4

@@ -10,7 +10,7 @@ from typing import Final, Self
 
 from ..._held import Turn
 from ..._session import BackgroundJobWaiter
-from ...errors import ClosedError, SessionBusyError, StoreError
+from ...errors import ClosedError, SessionBusyError, StoreError, ToolhouseError
 from ...stores._server import PATIENCE, Connections
 from .._hub import HubTurn, check_numbers, check_start, new_id
 from .publisher import Publisher
@@ -173,7 +173,7 @@ class RedisTurnHub:
         raise SessionBusyError("a turn of this name is running; wait for it, or stop it", safe_to_retry=True)
 
     async def _release(self, publisher: Publisher) -> None:
-        with suppress(StoreError):  # else it ends with its lease
+        with suppress(ToolhouseError):  # of whatever kind: then it ends with its lease
             await self._server.forget(publisher.name, publisher.turn_id)
 
     def _forget(self, publisher: Publisher) -> None:
