@@ -11,17 +11,26 @@ import attrs
 import pytest
 
 from tests.support.answers import KEY
+from tests.web.gateway.support import MODEL, ask, chat, response
 from toolhouse_async import (
     AsyncToolhouse,
     AuthenticationError,
     JobStarted,
     OutcomeUnknownError,
     PollingPolicy,
+    ProtocolError,
     ServerError,
+    SessionManager,
+    TLSError,
+    WorkerError,
 )
+from toolhouse_async._log import in_own_words
 from toolhouse_async._observers import METHODS
+from toolhouse_async._wire.answers import status_error
 from toolhouse_async.observe import LINES, Logging, TurnEnded
+from toolhouse_async.stores import MemorySessionStore
 from toolhouse_async.testing import WorkersEmulator
+from toolhouse_async.web import TurnHub, ag_ui, ndjson, openai_gateway, sse
 
 SECRETS = (KEY, "Swordfish", "canary", "hunter2")
 """Of which nothing may be logged: the key, what was said, and what a server says of an error."""
@@ -159,3 +168,107 @@ def test_every_record_has_a_line_of_its_own_fields() -> None:
     assert set(LINES) == set(kinds)
     for name, (_, line) in LINES.items():
         assert set(re.findall(r"%\((\w+)\)", line)) <= {field.name for field in attrs.fields(kinds[name])}
+
+
+async def read(stream: Any) -> None:
+    """Read a stream to its end."""
+    async for _ in stream:
+        pass
+
+
+async def by_hub(toolhouse: AsyncToolhouse) -> None:
+    async with TurnHub() as hub:
+        await read(sse(hub.start("key", toolhouse.stream("worker", "Swordfish")).follow()))
+
+
+async def by_gateway(toolhouse: AsyncToolhouse) -> None:
+    app = openai_gateway(toolhouse, models={MODEL: "worker"})
+    for stream in (False, True):
+        await ask(app, "/v1/chat/completions", chat("Swordfish", stream=stream))
+        await ask(app, "/v1/responses", response("Swordfish", stream=stream))
+
+
+async def by_batch(toolhouse: AsyncToolhouse) -> None:
+    await read(toolhouse.batch("worker", ["Swordfish"], store=MemorySessionStore(), name="batch"))
+
+
+async def by_resume(toolhouse: AsyncToolhouse) -> None:
+    async with SessionManager(toolhouse, "worker") as manager:
+        await manager.send("key", "job", background="detach")
+        (resumed,) = await manager.resume_pending()
+        assert resumed.error is not None
+
+
+@pytest.mark.parametrize("status", [400, 404, 422, 503, None])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda toolhouse: read(sse(toolhouse.stream("worker", "Swordfish"))),
+        lambda toolhouse: read(ndjson(toolhouse.stream("worker", "Swordfish"))),
+        lambda toolhouse: read(ag_ui(toolhouse.stream("worker", "Swordfish"), thread_id="t", run_id="r")),
+        by_hub,
+        by_gateway,
+        by_batch,
+        by_resume,
+    ],
+    ids=["sse", "ndjson", "ag_ui", "hub", "gateway", "batch", "resume"],
+)
+async def test_what_a_server_says_of_a_failure_is_in_no_line(
+    use: Any, status: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    emulator = WorkersEmulator(api_key=KEY)
+
+    @emulator.worker("worker")
+    async def worker(ctx: Any) -> Any:
+        if ctx.message == "job":
+            yield ctx.background(asyncio.sleep, 3, "done")
+            return
+        yield ctx.text("canary ")
+        raise RuntimeError("hunter2: I was about to say canary")
+
+    if status is not None:
+        method = "PUT" if use is by_resume else "POST"
+        emulator.faults.add(method=method, status=status, body='{"detail": "hunter2 Swordfish"}', times=None)
+    policy = PollingPolicy(failure_budget=1, failure_window=1)
+    async with emulator.serve() as server, AsyncToolhouse(KEY, base_url=server.url, polling=policy) as toolhouse:
+        await use(toolhouse)
+    check(caplog)
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 409, 422, 429, 500])
+@pytest.mark.parametrize(("run_id", "has_key", "retry_after"), [(None, True, None), ("run", False, 1.5)])
+def test_a_refusal_is_told_without_its_body(
+    status: int, run_id: str | None, has_key: bool, retry_after: float | None
+) -> None:
+    def error(body: str) -> Any:
+        return status_error(
+            status,
+            what="POST /ndjson/worker",
+            body=body,
+            headers={},
+            run_id=run_id,
+            retry_after=retry_after,
+            reads_only=False,
+            has_key=has_key,
+        )
+
+    own = in_own_words(error(""))
+    assert own == f"{type(error('')).__name__}: {error('')}"
+    for body in ("hunter2", "hunter2 was answered with 400", "; check\nhunter2: (hunter2)"):
+        assert in_own_words(error(body)) == own
+        wrapped = in_own_words(OutcomeUnknownError(f"the history cannot be read: {error(body)}; this was not sent"))
+        assert wrapped.endswith(own.partition(": ")[2])
+        assert "hunter2" not in wrapped
+
+
+def test_an_error_is_told_in_the_words_of_this_library() -> None:
+    assert in_own_words(WorkerError("the worker reported an error: hunter2", run_id="r")) == "WorkerError, run r"
+    header = "the answer's X-Toolhouse-Run-ID header is not one valid id: "
+    assert in_own_words(ProtocolError(f"{header}{['hunter2', 'x']!r}")) == f"ProtocolError: {header}[…"
+    assert in_own_words(ProtocolError(f"not a number: {'hunter2'!r}")) == "ProtocolError: not a number: …"
+    advice = "TLS failed: certificate has expired; check base_url, proxy and ssl_context"
+    assert in_own_words(TLSError(advice)) == f"TLSError: {advice}"
+    assert in_own_words(ValueError("hunter2")) == "ValueError"
+    with pytest.raises(ValueError, match="hunter2") as caught:
+        int("hunter2")
+    assert re.fullmatch(rf"ValueError \({re.escape(__file__)}:\d+\)", in_own_words(caught.value))

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from ._core import Core
 from ._http.port import Answer, Cut
-from ._log import log
+from ._log import in_own_words, log
 from ._run.participant import Participant
 from ._turn.knowledge import Head
 from ._turn.machine import TurnMachine
@@ -95,7 +95,7 @@ class Reader:
         try:
             self._machine.received_last(self.answer.rest())
         except ProtocolError as error:
-            log.info("run %s: the rest was not read: %s", self._turn.run.run_id, error)
+            log.info("run %s: the rest was not read: %s", self._turn.run.run_id, in_own_words(error))
 
     def warn(self) -> None:
         """Log how many lines were no JSON since this was last done."""

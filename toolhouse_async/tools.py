@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, Literal, Protocol, TypeAlias, overload
 
 from ._client import AsyncToolhouse
-from ._log import log
+from ._log import in_own_words, log
 from ._values.options import check_message, check_timeout
 from ._values.results import TurnResult
 from ._wire.ids import is_id
@@ -270,7 +270,7 @@ class _KeyedWorker(_Worker):
             try:
                 await self._manager.forget(key)
             except ToolhouseError as error:  # the answer is here, and counts for more
-                log.warning("the key %s of a tool's call could not be forgotten: %s", key, error)
+                log.warning("the key %s of a tool's call could not be forgotten: %s", key, in_own_words(error))
         return result
 
 

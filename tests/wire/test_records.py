@@ -116,6 +116,13 @@ def test_what_a_record_cannot_hold(wrong: Any) -> None:
         records.loads(json.dumps(written).encode())
 
 
+def test_what_a_record_holds_is_not_quoted() -> None:
+    written = json.loads(records.dumps(Record())) | {"unsettled": [["Swordfish"], True, True, True, "SENDING"]}
+    with pytest.raises(StoreError, match="a list in place of a str") as caught:
+        records.loads(json.dumps(written).encode())
+    assert "Swordfish" not in str(caught.value)
+
+
 def test_what_was_said_is_not_counted_without_end() -> None:
     said = {str(number): 1 for number in range(MOST_SAID)}
     assert records.loads(records.dumps(Record(said=said))).said == said

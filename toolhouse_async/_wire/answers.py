@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -193,20 +194,31 @@ def check_content(headers: HeaderLookup, run_id: str | None) -> None:
         )
 
 
-_ADVICE: Final[dict[int, str]] = {
-    401: "; check the API key",
-    403: "; use a key that may use this worker, or make the worker public",
-}
 _NO_KEY: Final = "; no API key was sent, and this worker wants one: set TOOLHOUSE_API_KEY or pass api_key="
+_BAD_KEY: Final = "; check the API key"
+_WRONG_KEY: Final = "; use a key that may use this worker, or make the worker public"
+_NO_RUN: Final = f"; check the run id, base_url and the agent id ({WHERE})"
+_NO_AGENT: Final = f"; check base_url and the agent id ({WHERE})"
+_MOVED: Final = "; check base_url"
+_OWN: Final = re.compile(
+    r"(?s).*?was answered with \d{3}(?: \(retry after \S+ s\))?"
+    f"(?:{'|'.join(map(re.escape, (_NO_KEY, _BAD_KEY, _WRONG_KEY, _NO_RUN, _NO_AGENT, _MOVED)))})?"
+)
 
 
 def _advice(status: int, *, in_run: bool, has_key: bool) -> str:
     """What to do next, where that is certain."""
-    if status in (401, 403) and not has_key:
-        return _NO_KEY
+    if status in (401, 403):
+        return _NO_KEY if not has_key else _BAD_KEY if status == 401 else _WRONG_KEY
     if status == 404:
-        return f"; check {'the run id, ' if in_run else ''}base_url and the agent id ({WHERE})"
-    return _ADVICE.get(status, "; check base_url" if 300 <= status < 400 else "")
+        return _NO_RUN if in_run else _NO_AGENT
+    return _MOVED if 300 <= status < 400 else ""
+
+
+def without_body(text: str) -> str:
+    """The text of an error without the body that :func:`status_error` quotes, also where another error quotes that."""
+    own = _OWN.match(text)
+    return text if own is None else own[0]
 
 
 def status_error(

@@ -275,7 +275,7 @@ def _waiter(number: object, until: object) -> Waiter:
 
 def _as(value: object, kind: type[T]) -> T:
     if type(value) is not kind:
-        raise TypeError(f"{value!r:.50} is not of type {kind.__name__}")
+        raise TypeError(f"a {type(value).__name__} in place of a {kind.__name__}")  # no value: it may be a message
     return value
 
 

@@ -10,7 +10,7 @@ from typing import Self
 from uuid import uuid4
 
 from .._held import EventReader, Turn
-from .._log import log
+from .._log import in_own_words, log
 from .._session import BackgroundJobWaiter
 from .._values.nested import half_made
 from .._values.results import TurnResult
@@ -229,7 +229,7 @@ class HubTurn:
         except Exception as error:  # noqa: BLE001 - its readers are told
             self.error = self._reason or error
             if not isinstance(error, ToolhouseError):
-                log.exception("a turn in a hub failed")
+                log.error("a turn in a hub failed: %s", in_own_words(error))
         finally:
             asyncio.get_running_loop().call_soon(self.live.end, self.error)  # when the task is done
 

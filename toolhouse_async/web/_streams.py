@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, Self
 import orjson
 
 from .._held import EventReader
-from .._log import log
+from .._log import in_own_words, log
 from ..errors import ClosedError, ConfigurationError, ToolhouseError
 from ..events import Event, TurnCompleted
 from ._failures import browser_json, failure
@@ -124,9 +124,9 @@ class ByteStream:
 
     def _note(self, error: Exception) -> None:
         if isinstance(error, ClosedError):
-            log.info("a stream to a reader ends: %s", error)
+            log.info("a stream to a reader ends: %s", in_own_words(error))
         elif isinstance(error, ToolhouseError):
-            log.warning("a reader was told that a turn failed: %s: %s", type(error).__name__, error)
+            log.warning("a reader was told that a turn failed: %s", in_own_words(error))
         else:
             self._error = error
 

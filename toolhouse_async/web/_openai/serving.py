@@ -11,7 +11,7 @@ from hmac import compare_digest
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
 
-from ..._log import log
+from ..._log import in_own_words, log
 from ..._values.nested import half_made
 from ...errors import ToolhouseError
 from .._streams import HEARTBEAT, ByteStream
@@ -200,7 +200,7 @@ async def _told(turn: Turn, form: ChatForm | ResponseForm, scope: Scope, send: S
     try:
         result = await turn.result()
     except Exception as error:
-        log.warning("a client was told that a turn failed: %s: %s", type(error).__name__, error)
+        log.warning("a client was told that a turn failed: %s", in_own_words(error))
         raise RefusedError(refusal_of(error, param=asked.named_run)) from error
     await send_json(scope, send, form.whole(result))
 
