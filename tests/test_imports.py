@@ -136,3 +136,28 @@ def test_importing_the_package_loads_no_extra() -> None:
     loaded = set(result.stdout.split())
     assert PACKAGE in loaded
     assert loaded & (ONLY_IN.keys() - {"aiohttp", "multidict", "yarl"}) == set()
+
+
+@pytest.mark.parametrize("missing", [[], ["redis"], ["psycopg"], ["aiosqlite"], ["redis", "psycopg", "aiosqlite"]])
+def test_a_star_import_brings_what_is_installed(missing: list[str]) -> None:
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({missing!r}))
+from {PACKAGE} import *
+from {PACKAGE}.events import *
+from {PACKAGE}.stores import *
+from {PACKAGE}.testing import *
+from {PACKAGE}.web import *
+print(*globals())
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    needs = {
+        "PostgresSessionStore": "psycopg",
+        "RedisHubTurn": "redis",
+        "RedisSessionStore": "redis",
+        "RedisTurnHub": "redis",
+        "SQLiteSessionStore": "aiosqlite",
+    }
+    brought = set(result.stdout.split())
+    assert brought & needs.keys() == {name for name, library in needs.items() if library not in missing}
+    assert brought >= {"MemorySessionStore", "SessionManager", "TurnHub", "WorkersEmulator", "sse"}

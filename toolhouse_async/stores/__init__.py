@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .._extras import leave_out
 from ._protocol import Reading, SessionStore
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ __all__ = [
     "SQLiteSessionStore",
     "SessionStore",
 ]
+leave_out(__all__, {"PostgresSessionStore": "psycopg", "RedisSessionStore": "redis", "SQLiteSessionStore": "aiosqlite"})
 
 _HOMES = {
     "MemorySessionStore": "_memory",

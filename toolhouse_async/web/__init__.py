@@ -19,6 +19,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .._extras import leave_out
 from ._ag_ui import ag_ui
 from ._callback import Callback
 from ._failures import failure
@@ -46,6 +47,7 @@ __all__ = [
     "openai_gateway",
     "sse",
 ]
+leave_out(__all__, dict.fromkeys(("RedisHubTurn", "RedisTurnHub"), "redis"))
 
 _HOMES = {"RedisHubTurn": "turn", "RedisTurnHub": "hub"}
 """What is loaded on first use, since it needs a library of its own."""
