@@ -62,7 +62,9 @@ class Session:
         """Prepare a turn; nothing is sent before its first step.
 
         Args:
-            message: What to say. ``None`` starts a run without a message, and continues one with ``""``.
+            message: What to say. ``None`` does not mean nothing: it starts a run without a message, and sends an empty
+                one to a run that has begun. A text that may be missing, as that of a picture in a chat, is yours to
+                check.
             **turn_options: See :class:`~toolhouse_async.TurnOptions`.
 
         Raises:
@@ -76,7 +78,7 @@ class Session:
         return Turn(Driver(conversation, conversation.turn(options, message=message), timeout=options.timeout))
 
     async def send(self, message: str | None = None, **turn_options: Unpack[TurnOptions]) -> TurnResult:
-        """Make a whole turn and return its result. Arguments as for :meth:`stream`.
+        """Make a whole turn and return its result. Arguments as for :meth:`stream`: ``None`` sends an empty message.
 
         Raises:
             ToolhouseError: The turn failed; see the tree in :mod:`toolhouse_async.errors`.

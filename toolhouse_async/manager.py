@@ -140,7 +140,9 @@ class SessionManager:
 
         Args:
             key: Any string.
-            message: What to say.
+            message: What to say. ``None`` does not mean nothing: it starts a conversation without a message, and sends
+                an empty one to one that has begun. A text that may be missing, as that of a picture in a chat, is yours
+                to check.
             **turn_options: See :class:`~toolhouse_async.TurnOptions`; ``timeout`` includes the wait for the key.
 
         Raises:
@@ -156,7 +158,9 @@ class SessionManager:
         return KeyedTurn(checkout, options, message=message)
 
     async def send(self, key: str, message: str | None = None, **turn_options: Unpack[TurnOptions]) -> TurnResult:
-        """Make a whole turn of a key's conversation and return its result. Arguments as for :meth:`stream`.
+        """Make a whole turn of a key's conversation and return its result.
+
+        Arguments as for :meth:`stream`: ``None`` as the message sends an empty one.
 
         Raises:
             ToolhouseError: The turn failed.
