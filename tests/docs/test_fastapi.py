@@ -77,8 +77,8 @@ async def site(app: Any, worker: Any, **options: Any) -> AsyncIterator[Site]:
     emulator = WorkersEmulator(on_disconnect="stop")
     emulator.worker(AGENT_ID)(worker)
     # A body may come as late behind its head as a kernel delays acknowledgements, and the loop's clock runs on then.
-    options = {"timeout_keep_alive": 600, **options}
-    config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", lifespan="on", **options)
+    options = {"timeout_keep_alive": 600, "ws": "none", **options}
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", **options)
     server = uvicorn.Server(config)
     with pytest.MonkeyPatch.context() as patch, socket.create_server(("127.0.0.1", 0)) as listener:
         async with emulator.serve() as service:
@@ -300,6 +300,43 @@ async def test_a_server_that_stops_waits_no_longer_than_it_is_told(app: FastAPI)
         assert slow.ended == "stopped"
         writer.close()
     assert "--timeout-graceful-shutdown 30" in PAGE
+
+
+async def test_a_server_that_stops_in_the_middle_of_an_answer_tells_so_in_plain_text(app: FastAPI) -> None:
+    async with (
+        site(app, Slow().worker, timeout_graceful_shutdown=30) as it,
+        aiohttp.ClientSession(it.url) as client,
+    ):
+        asking = asyncio.create_task(client.post("/answer", json={"question": "one"}))
+        await settle()
+        it.uvicorn.should_exit = True
+        async with await asking as answer:
+            assert answer.status == 500
+            assert answer.content_type == "text/plain"
+        while it.service.connections:
+            await asyncio.sleep(0.1)
+    assert "`/answer` becomes a 500 in plain text" in PAGE
+
+
+async def test_a_server_that_stops_closes_websockets_at_once(app: FastAPI) -> None:
+    exec(compile(WEBSOCKET.code, WEBSOCKET.place, "exec", dont_inherit=True), vars(sys.modules["application"]))
+    slow = Slow()
+    async with (
+        site(app, slow.worker, timeout_graceful_shutdown=30, ws="websockets-sansio") as it,
+        aiohttp.ClientSession(it.url) as client,
+        client.ws_connect("/chat") as socket,
+    ):
+        await socket.send_str("one")
+        while (await socket.receive_json())["event"] != "TextDelta":
+            pass
+        began = asyncio.get_running_loop().time()
+        it.uvicorn.should_exit = True
+        assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
+        assert socket.close_code == 1012
+        await settle()
+        assert slow.ended == "stopped"
+        assert asyncio.get_running_loop().time() - began < 5
+    assert "with code 1012" in PAGE
 
 
 def test_the_application_is_served_as_the_page_says(toolhouse_emulator: RunningEmulator, tmp_path: Path) -> None:
