@@ -27,4 +27,5 @@ def in_own_words(error: BaseException) -> str:
         return f"{kind} ({at[-1].filename}:{at[-1].lineno})" if at else kind
     if isinstance(error, WorkerError | AnswerFormatError):
         return f"{kind}, run {error.run_id}"
-    return f"{kind}: {_QUOTED.sub('…', without_body(str(error)))}"
+    told = _QUOTED.sub("…", without_body(str(error)))
+    return f"{kind}: {told}" if told else kind

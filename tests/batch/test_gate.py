@@ -154,18 +154,18 @@ async def test_stopped(at: str) -> None:
             NotSentError("POST /a: not sent: the server at h:1 cannot be reached (Connection refused)"),
             "NotSentError: POST /a: not sent: the server at h:1 cannot be reached (Connection refused)",
         ),
-        (NotSentError("x" * 1000), f"NotSentError: {'x' * 200}"),
+        (NotSentError("x" * 1000), f"NotSentError: {'x' * 286}"),
         (
             ServerError("POST http://h/a was answered with 503: 'A secret' failed", status=503),
             "ServerError: POST http://h/a was answered with 503",
         ),
         (
             OutcomeUnknownError("POST /a: sent, and the connection was lost"),
-            "OutcomeUnknownError: POST /a",
+            "OutcomeUnknownError: POST /a: sent, and the connection was lost",
         ),
         (
-            ContactLostError("5 polls in a row failed over 60 s. The last one: A secret"),
-            "ContactLostError: 5 polls in a row failed over 60 s. The last one",
+            ContactLostError("5 polls failed. The last one: GET http://h/a was answered with 503: A secret"),
+            "ContactLostError: 5 polls failed. The last one: GET http://h/a was answered with 503",
         ),
     ],
 )

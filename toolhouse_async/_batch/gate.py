@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from .._log import log
-from ..errors import APIStatusError, NotSentError
+from .._log import in_own_words, log
+from ..errors import APIStatusError
 from .outage import Outage, Pace
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ class Gate:
         if self._trial is asyncio.current_task():
             self._trial, began = None, _now()
         self._outage.failed(_now(), began=began, asked=asked, draw=self._chance.random())
-        log.warning("the service is away (%s): the batch waits %.1f s", _why(error), self._outage.until - _now())
+        why = "a read failed" if error is None else in_own_words(error)
+        log.warning("the service is away (%.300s): the batch waits %.1f s", why, self._outage.until - _now())
         self._wake()
 
     def left(self) -> None:
@@ -143,16 +144,6 @@ class Gate:
     def _wake(self) -> None:
         for change in self._waiting:
             _set(change)
-
-
-def _why(error: Exception | None) -> str:
-    """What has failed, for the log: of what the service has said nothing, since that may quote a message."""
-    if error is None:
-        return "a read failed"
-    said = str(error)
-    if not isinstance(error, NotSentError):  # the words of this machine alone
-        said = said.partition(": ")[0]  # what follows may be an answer's body
-    return f"{type(error).__name__}: {said:.200}" if said else type(error).__name__
 
 
 def _set(change: asyncio.Future[None]) -> None:
