@@ -12,7 +12,7 @@ from ._driver import Driver
 from ._values.nested import half_made
 from ._values.results import TurnResult
 from .errors import ClosedError
-from .events import Event, TextDelta
+from .events import Event, StreamRecovered, TextDelta
 
 _NOWHERE: Final = object()
 _MANY: Final = 16
@@ -176,7 +176,11 @@ class Turn(EventReader):
 
     @property
     def text_stream(self) -> AsyncIterator[str]:
-        """The words alone, piece by piece, to the end of the turn; it takes the events that it passes over."""
+        """The words alone, piece by piece, to the end of the turn; it takes the events that it passes over.
+
+        Where a cut answer is healed by one that does not begin with what was received, all of that one follows, behind
+        an empty line: nothing that was given can be taken back. :meth:`result` has it alone.
+        """
         return _TextStream(self, self._driver)
 
 
@@ -203,6 +207,6 @@ class _TextStream:
                 event = events.popleft()
                 if type(event) is TextDelta:
                     return event.text
-            event = await self._turn.__anext__()  # the first of what comes next
-            if type(event) is TextDelta:
-                return event.text
+                if type(event) is StreamRecovered and self._driver.turn.fold.is_replaced:
+                    return f"\n\n{event.text}"
+            events.appendleft(await self._turn.__anext__())  # the first of what comes next

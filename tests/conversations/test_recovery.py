@@ -74,6 +74,18 @@ async def test_the_historys_text_stands_where_the_partial_is_no_prefix() -> None
     assert (events[-1].result.text, events[-1].result.recovered) == ("Good day", True)
 
 
+@pytest.mark.parametrize(
+    ("healed", "words"),
+    [("Hello you", ["Hello ", "you"]), ("Good day", ["Hello ", "\n\nGood day"]), ("HELLO ", ["Hello ", "\n\nHELLO "])],
+)
+async def test_a_text_stream_has_all_words_of_a_healed_answer(healed: str, words: list[str]) -> None:
+    whole = history(user("hi"), assistant(healed))
+    async with Scripted(post=[CUT], get=repeat(whole)) as server, connect(server) as toolhouse:
+        turn = toolhouse.stream(AGENT, "hi")
+        assert [each async for each in turn.text_stream] == words
+        assert (await turn.result()).text == healed
+
+
 async def test_an_answer_is_accepted_once_it_has_been_quiet() -> None:
     growing = [history(user("hi"), assistant("Hello you"[:length])) for length in range(1, 9)]
     async with Scripted(post=[CUT], get=chain([ALONE], growing, repeat(WHOLE))) as server:

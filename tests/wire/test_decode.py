@@ -22,6 +22,7 @@ from toolhouse_async.events import (
     TextDelta,
     ToolCall,
     ToolResult,
+    TurnStarted,
     UnknownEvent,
 )
 
@@ -570,6 +571,27 @@ def test_what_a_registered_function_raises_passes_through() -> None:
     with pytest.raises(KeyError):
         decoder.extend(events, [b'"a"', b'{"type":"odd"}'], 1, Stream())
     assert events == [TextDelta("a")]
+
+
+@pytest.mark.parametrize(
+    "made",
+    ["words", {"text": "words"}, 5, True, b"words", [TextDelta("a"), None], TextDelta(5), TurnStarted("a", None)],
+)
+def test_what_a_registered_function_returns_is_an_event_of_a_line(made: Any) -> None:
+    for before in ([], [b'{"type":"odd"}'], [b'{"type":"text-delta","delta":"a"}']):
+        decoder = EventDecoder()
+        decoder.register("mine", lambda obj, line: made)
+        decoder.register("odd", lambda obj, line: TextDelta("a"))
+        with pytest.raises(ConfigurationError, match="registered for 'mine'"):
+            decoder.decode([*before, b'{"type":"mine"}', b'{"type":"mine"}'])
+
+
+def test_a_registered_function_is_no_coroutine_function() -> None:
+    async def shape(obj: dict[str, Any], line: bytes) -> Event:
+        return TextDelta("a")
+
+    with pytest.raises(ConfigurationError, match="register"):
+        EventDecoder().register("mine", shape)  # type: ignore[arg-type]
 
 
 def test_lines_of_a_registered_type_are_read_alike_whatever_came_before() -> None:

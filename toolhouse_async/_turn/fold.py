@@ -21,13 +21,14 @@ class Fold:
         error: The first error event of the turn.
         jobs: Jobs that are over.
         recovered: Answers that were healed from the history.
+        is_replaced: Whether the latest of them did not begin with what had been received.
         unknown: Events of unknown shape.
         malformed: Lines that were not JSON.
     """
 
     __slots__ = (
         "_calls", "_ends_in_call", "_joined", "_parts", "_rounds",
-        "error", "jobs", "malformed", "recovered", "unknown",
+        "error", "is_replaced", "jobs", "malformed", "recovered", "unknown",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -41,6 +42,7 @@ class Fold:
         self.error: ErrorEvent | None = None
         self.jobs: list[JobRecord] = []
         self.recovered: int = 0
+        self.is_replaced: bool = False
 
     def say(self, text: str) -> None:
         """Take words that come next."""

@@ -294,7 +294,8 @@ class Progress:
 
     def take_over(self, reply: str, partial: str) -> None:
         """Let the history's words stand for those received, and give what is missing of them."""
-        missing = reply.removeprefix(partial) if reply.startswith(partial) else ""
+        self.fold.is_replaced = not reply.startswith(partial)
+        missing = "" if self.fold.is_replaced else reply.removeprefix(partial)
         self.fold.heal(reply)
         self.events.append(StreamRecovered(reply, missing))
         if missing:

@@ -7,6 +7,7 @@ whatever is not known becomes an :class:`~toolhouse_async.UnknownEvent` with all
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from inspect import iscoroutinefunction
 from operator import length_hint
 from typing import Final
 
@@ -52,13 +53,16 @@ class EventDecoder(LineReader):
         Args:
             type_name: The value of ``type`` (or ``event``); case does not matter, and ``-`` and ``.`` are ``_``.
             function: Called with the parsed object and its line; returns an event, several, or ``None`` for
-                "unknown". What it raises ends the turn.
+                "unknown". What it raises ends the turn, and so does anything else that it returns
+                (``ConfigurationError``).
 
         Raises:
-            ConfigurationError: ``type_name`` is not a non-empty string, or ``function`` cannot be called.
+            ConfigurationError: ``type_name`` is not a non-empty string, or ``function`` cannot be called, or is a
+                coroutine function.
         """
-        if not isinstance(type_name, str) or not type_name or not callable(function):
-            raise ConfigurationError("register() takes the name of a type and a function(obj, line)")
+        is_name = isinstance(type_name, str) and bool(type_name)
+        if not is_name or not callable(function) or iscoroutinefunction(function):
+            raise ConfigurationError("register() takes the name of a type and a function(obj, line), and no coroutine")
         self._shapes[normal(type_name)] = function
         self._spellings = dict(self._shapes)
         self._own.add(normal(type_name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, get_args
 
+from ..errors import ConfigurationError
 from ..events import ErrorEvent, Event, TextDelta, ToolCall, ToolResult, UnknownEvent
 from . import plans
 from .blocks import is_result, of_tools
@@ -15,6 +16,7 @@ from .words import block_text, is_thought, normal
 
 _MOST_LEARNED: Final = 200
 _EVENTS: Final = frozenset(get_args(Event))
+_OF_LINES: Final = (TextDelta, ToolCall, ToolResult, ErrorEvent, UnknownEvent)
 _ANSWER: Final = Whole(answer_items, sums_up=True)
 _MESSAGE_TEXT: Final = SHAPES["text_message_content"]
 _CALL: Final = SHAPES["tool_call"]
@@ -147,9 +149,21 @@ class ObjectReader:
         return self._events(made, stream)
 
     def _of_own(self, kind: str, made: Made, obj: Json, line: bytes, stream: Stream) -> Sequence[Event]:
-        """What a function of the user's has made of an object; one that is not of its shape is unknown."""
+        """What a function of the user's has made of an object; one that is not of its shape is unknown.
+
+        Raises:
+            ConfigurationError: It has made what a worker's line cannot be.
+        """
         events = self._events(made, stream)
-        return (UnknownEvent(kind, obj, line=line),) if events is None else events
+        if events is None:
+            return (UnknownEvent(kind, obj, line=line),)
+        for event in events:
+            if not isinstance(event, _OF_LINES) or (isinstance(event, TextDelta) and not isinstance(event.text, str)):
+                raise ConfigurationError(
+                    f"the function registered for {kind!r:.80} has returned {made!r:.80}: it returns an event of a "
+                    "line, such as TextDelta, several of them, or None"
+                )
+        return events
 
     def _events(self, made: Made, stream: Stream) -> Sequence[Event] | None:
         """What a shape has made, as events; ``None`` if it made nothing."""
