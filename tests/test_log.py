@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 
 import attrs
@@ -102,6 +103,29 @@ async def test_what_fails(caplog: pytest.LogCaptureFixture) -> None:
         r"turn None: GET .*/worker/run, attempt 2",
         r"turn None: GET .*/worker/run was answered with 503 after .*",
     )
+
+
+async def test_what_takes_long(caplog: pytest.LogCaptureFixture) -> None:
+    store = MemorySessionStore()
+    emulator = WorkersEmulator()
+
+    @emulator.worker("echo")
+    async def echo(ctx: Any) -> AsyncIterator[Any]:
+        yield ctx.text("heard")
+
+    async with emulator.serve() as server, AsyncToolhouse("", base_url=server.url) as toolhouse:
+        run_id = (await toolhouse.run("echo", "x")).run_id
+        managers = [SessionManager(toolhouse, "echo", store=store) for _ in range(2)]
+        async with managers[0] as one, managers[1] as two:
+            async with one.checkout("k"):
+                waiting = asyncio.ensure_future(two.send("k", "y"))
+                await asyncio.sleep(1)
+            await waiting
+        async with AsyncToolhouse("", base_url=server.url) as other:
+            await other.session("echo", run_id=run_id).recover("x")
+    lines = [record.getMessage() for record in caplog.records]
+    assert len([line for line in lines if re.fullmatch(r"echo/k is held by \S+:\d+: waiting .* \(\d+ s\)", line)]) == 1
+    assert lines.count(f"run {run_id}: looking in its history, for 120 s at most") == 1
 
 
 async def test_a_history_that_cannot_be_read(caplog: pytest.LogCaptureFixture) -> None:

@@ -149,6 +149,11 @@ class Lease:
                 return True
             if is_ours is None:
                 continue  # somebody else was quicker: look again at once
+            if pause == LOOK and found.holder:
+                left = max(0.0, found.until - self._now())
+                log.info(
+                    "%s is held by %s: waiting until it lets go, or its lease ends (%.0f s)", self._key, found.who, left
+                )
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads the looks, nothing secret
             pause = min(pause * 1.5, LAZY_LOOK, self._length / 10)
 

@@ -6,6 +6,7 @@ import asyncio
 
 from .._core import Core
 from .._http.port import Answer, Dispatch, Service
+from .._log import log
 from .._turn.commands import Send
 from .._turn.job import Job
 from .._turn.polls import Report
@@ -37,6 +38,8 @@ class Participant:
     """The job that it polls for."""
     _seen: int = 0
     """The last report that it has seen."""
+    _has_looked: bool = False
+    """Whether the log says that it looks in the history."""
     _service: Service | None = None
     """What makes its requests, where that is not the client's service as it is."""
 
@@ -181,6 +184,9 @@ class Participant:
         turn, service = self._turn, self._service or self._core.service
         if turn.state is State.PROBING:
             return await service.probe(turn.agent_id, run_id, deadline)
+        if not self._has_looked and turn.state is not State.SETTLING:  # which takes no time, most of the time
+            self._has_looked = True
+            log.info("run %s: looking in its history, for %g s at most", run_id, turn.rules.recovery.deadline)
         return await service.poll(turn.agent_id, run_id, whole=True)
 
     # Leaving
