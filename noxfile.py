@@ -97,7 +97,10 @@ MUTATED = {
     "_wire": ("tests/wire",),
     "_run": ("tests/run", "tests/conversations", "tests/manager", "tests/test_observe.py"),
     "stores": ("tests/stores",),
-    "_driver": ("tests/test_driver.py", "tests/conversations"),
+    "_driver": (
+        *("tests/test_driver.py", "tests/test_turn.py", "tests/test_held.py", "tests/test_log.py"),
+        *("tests/conversations", "tests/cancellation", "tests/loops", "tests/manager"),
+    ),
 }
 """What ``mutants`` changes, and the tests that have to notice it."""
 EXTRAS_NOBODY_NEEDS = (
