@@ -152,7 +152,7 @@ async def test_a_failure_that_may_pass_is_told() -> None:
         world.emulator.faults.add(method="POST", status=429, headers={"Retry-After": "3600"})
         answer = await tool("one")
         assert "RateLimitError, HTTP status 429" in answer
-        assert "It may be sent again in 3600 seconds." in answer
+        assert "It may be sent again in 60 minutes." in answer
         assert await tool("one") == "one"
         world.emulator.faults.add(method="POST", status=425)
         assert (await tool("two")).endswith("It may be sent again: once more now, or else later.")

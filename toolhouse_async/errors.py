@@ -249,7 +249,8 @@ class APIStatusError(ToolhouseError):
     Attributes:
         status: The HTTP status.
         body: The answer's body as text, cut at ``Limits.max_error_body`` bytes, the key blacked out.
-        retry_after: Seconds to wait as the service asked (``Retry-After``), ``None`` if it did not.
+        retry_after: Seconds to wait as the service asked (``Retry-After``), ``None`` if it did not. It may be
+            any number of them: bound it where you wait.
     """
 
     def __init__(

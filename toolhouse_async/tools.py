@@ -11,6 +11,7 @@ from ._log import in_own_words, log
 from ._values.options import check_message, check_timeout
 from ._values.results import TurnResult
 from ._wire.ids import is_id
+from ._wire.pauses import in_words
 from .errors import (
     APIStatusError,
     AuthenticationError,
@@ -295,7 +296,7 @@ def _safe(error: ToolhouseError) -> str:
     text = f"Error: the worker does not have the message ({_kind(error)}). It may be sent again"
     after = error.retry_after if isinstance(error, APIStatusError) else None
     if after is not None:
-        return f"{text} in {after:g} seconds."
+        return f"{text} in {in_words(after)}."
     return f"{text}: once more now, or else later."
 
 

@@ -51,6 +51,8 @@ MISTAKES = (
     UnprocessableEntityError,
 )
 """What is refused again, however often it is sent."""
+LONGEST_DELAY = 3600
+"""Seconds until the next attempt, where the service asks for more."""
 FATES = {
     True: "The worker does not have the message.",
     False: "The worker has the message, and its answer was not received whole.",
@@ -155,7 +157,7 @@ def failed(error: ToolhouseError, run_id: str | None, *, may_repeat: bool) -> Ap
         {"run_id": run_id or error.run_id, "job": None if error.token is None else error.token.to_json()},
         type=type(error).__name__,
         non_retryable=not may_retry,
-        next_retry_delay=None if after is None else timedelta(seconds=after),
+        next_retry_delay=None if after is None else timedelta(seconds=min(after, LONGEST_DELAY)),
     )
 
 

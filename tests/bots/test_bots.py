@@ -151,6 +151,10 @@ REFUSALS = {
         {"status": 429, "retry_after": 90, "times": None},
         "Too many people are asking just now. Please say it again in 90",
     ),
+    "busy for a year": (
+        {"status": 429, "retry_after": 31536000, "times": None},
+        "Too many people are asking just now. Please say it again later.",
+    ),
     "refused": ({"status": 413, "body": "secret"}, UNKNOWN[True]),
 }
 

@@ -173,6 +173,14 @@ async def test_what_may_have_been_accepted_is_not_sent_again(example: Any) -> No
         assert world.accepted == [BOOKING]
 
 
+async def test_an_endless_pause_is_bounded(example: Any) -> None:
+    async with world_and_client() as (world, client):
+        world.emulator.faults.add(method="POST", status=429, headers={"Retry-After": "1e99"})
+        with pytest.raises(ApplicationError) as caught:
+            await Attempt(example, client).ask(BOOKING)
+        assert caught.value.next_retry_delay == timedelta(hours=1)
+
+
 async def test_what_was_refused_is_tried_again_and_accepted_once(example: Any) -> None:
     async with world_and_client() as (world, client):
         world.emulator.faults.add(method="POST", status=429, headers={"Retry-After": "100"})

@@ -66,6 +66,7 @@ def test_every_failure_says_whether_the_message_may_be_sent_again(
         (NotSentError("no"), "It may be sent again later."),
         (ServerError(safe_to_retry=True), "It may be sent again later."),
         (ServerError(safe_to_retry=True, retry_after=7.2), "It may be sent again in 7 seconds."),
+        (ServerError(safe_to_retry=True, retry_after=31536000.0), "It may be sent again in 365 days."),
         (RateLimitError(safe_to_retry=True), "It may be sent again later."),
         (NotFoundError(safe_to_retry=True), "Leave `conversation` out to begin one."),
         (UncertainSessionError(), "or leave `conversation` out to begin another conversation."),

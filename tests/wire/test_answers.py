@@ -18,6 +18,7 @@ from toolhouse_async._wire.answers import (
     retry_after_of,
     run_id_of,
     status_error,
+    without_body,
 )
 from toolhouse_async.errors import APIStatusError, ProtocolError, UnexpectedContentError
 
@@ -253,6 +254,15 @@ def test_every_status_has_its_error(status: int, kind: type[APIStatusError]) -> 
         re.sub(r"; (check|use) .*(?=: why)", "", str(made))
         == f"PUT /agent/run was answered with {status} (retry after 2.5 s): why"
     )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(31536000, "365 days"), (1e99, "more than a year"), (0.0001, "0.0001 s"), (1e-9, "1e-09 s")]
+)
+def test_a_long_pause_is_told_in_words(seconds: float, said: str) -> None:
+    told = error(429, body="secret", retry_after=seconds)
+    assert without_body(str(told)) == f"PUT /agent/run was answered with 429 (retry after {said})"
+    assert told.retry_after == seconds
 
 
 @pytest.mark.parametrize(

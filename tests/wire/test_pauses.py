@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolhouse_async._values.settings import PollingPolicy, RetryPolicy
-from toolhouse_async._wire.pauses import CONFLICT_PAUSES, RETRY_AFTER_CAP, first_poll, next_attempt, next_poll
+from toolhouse_async._wire.pauses import CONFLICT_PAUSES, RETRY_AFTER_CAP, first_poll, in_words, next_attempt, next_poll
 
 DEFAULT = PollingPolicy()
 
@@ -74,3 +74,20 @@ def test_attempts_are_counted_with_the_first() -> None:
 @pytest.mark.parametrize(("asked", "pause"), [(0, 0.5), (0.2, 0.5), (3, 3), (60, 60), (60.1, None), (1e9, None)])
 def test_a_retry_waits_as_told_or_not_at_all(asked: float, pause: float | None) -> None:
     assert next_attempt(RetryPolicy(), 1, asked, 1.0) == pause
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "1 second"),
+        (7.2, "7 seconds"),
+        (119, "119 seconds"),
+        (121, "3 minutes"),
+        (3600, "60 minutes"),
+        (86400, "24 hours"),
+        (31536000, "365 days"),
+        (1e99, "more than a year"),
+    ],
+)
+def test_a_pause_is_told_in_a_unit_that_people_read(seconds: float, words: str) -> None:
+    assert in_words(seconds) == words

@@ -25,6 +25,7 @@ from ..errors import (
     UnprocessableEntityError,
 )
 from .ids import WHERE, is_id
+from .pauses import in_words
 
 RUN_ID: Final = "X-Toolhouse-Run-ID"
 JOB_ID: Final = "x-toolhouse-job-id"
@@ -201,7 +202,7 @@ _NO_RUN: Final = f"; check the run id, base_url and the agent id ({WHERE})"
 _NO_AGENT: Final = f"; check base_url and the agent id ({WHERE})"
 _MOVED: Final = "; check base_url"
 _OWN: Final = re.compile(
-    r"(?s).*?was answered with \d{3}(?: \(retry after \S+ s\))?"
+    r"(?s).*?was answered with \d{3}(?: \(retry after [\w. +-]+\))?"
     f"(?:{'|'.join(map(re.escape, (_NO_KEY, _BAD_KEY, _WRONG_KEY, _NO_RUN, _NO_AGENT, _MOVED)))})?"
 )
 
@@ -247,7 +248,11 @@ def status_error(
     kind = _BY_STATUS.get(status)
     if kind is None:
         kind = RedirectError if 300 <= status < 400 else ServerError if status >= 500 else APIStatusError
-    wait = "" if retry_after is None else f" (retry after {retry_after:g} s)"
+    wait = (
+        ""
+        if retry_after is None
+        else f" (retry after {in_words(retry_after) if retry_after >= 120 else f'{retry_after:g} s'})"
+    )
     said = f": {body[:300]}" if body else ""
     advice = _advice(status, in_run=run_id is not None, has_key=has_key)
     return kind(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from .._values.settings import PollingPolicy, RetryPolicy
@@ -11,6 +12,17 @@ RETRY_AFTER_CAP: Final = 60.0
 
 CONFLICT_PAUSES: Final = (0.5, 1.0, 2.0, 4.0)
 """Seconds before a PUT is sent again that was refused with 409 although no job was running."""
+
+
+def in_words(seconds: float) -> str:
+    """A pause that the service asks for, as people read it."""
+    if seconds > 366 * 86400:
+        return "more than a year"
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{math.ceil(seconds / size)} {unit}"
+    whole = max(1, round(seconds))
+    return "1 second" if whole == 1 else f"{whole} seconds"
 
 
 def first_poll(policy: PollingPolicy, u: float) -> float:

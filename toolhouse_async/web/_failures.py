@@ -8,11 +8,12 @@ from typing import Any, Final
 
 from .. import errors as er
 from .._values.eventjson import event_json
+from .._wire.pauses import in_words
 from ..events import ErrorEvent, Event, MalformedLine, TurnCompleted
 
 __all__ = ["browser_json", "failure"]
 
-BUSY: Final = "Too many people are asking at the moment. Please try again in {} seconds."
+BUSY: Final = "Too many people are asking at the moment. Please try again in {}."
 WORKER: Final = "The worker reported an error."
 
 _OURS: Final = "Something is wrong on our side. Please try again later."
@@ -79,7 +80,7 @@ def failure(error: BaseException) -> dict[str, Any]:
 
 def _words(error: er.ToolhouseError, retry_after: float | None) -> str:
     if isinstance(error, er.RateLimitError):
-        return BUSY.format(max(1, round(retry_after or 60)))
+        return BUSY.format(in_words(retry_after or 60))
     if isinstance(error, er.LeaseLostError) and error.has_vanished:
         return _VANISHED
     if isinstance(error, er.StoreError) and error.safe_to_retry:

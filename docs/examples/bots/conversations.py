@@ -424,7 +424,9 @@ async def _is_gone(session: Session) -> bool:
 def words_for(error: ToolhouseError) -> str:
     """What to tell people of an error: what they can do, and nothing of what is inside."""
     if isinstance(error, RateLimitError):
-        return f"Too many people are asking just now. Please say it again in {round(error.retry_after or 60)} seconds."
+        seconds = error.retry_after or 60
+        when = f"in {round(seconds)} seconds" if seconds < 120 else "later"
+        return f"Too many people are asking just now. Please say it again {when}."
     if isinstance(error, StoreError) and error.partial is not None:
         return "My memory failed me just now; you may have to remind me of this."
     for kind, words in WORDS.items():

@@ -447,6 +447,13 @@ def test_what_was_not_sent_can_be_sent_again(tab: Tab, site: Site) -> None:
     assert site.accepted == ["Hello"]
 
 
+def test_nobody_is_made_to_wait_for_a_year(tab: Tab, site: Site) -> None:
+    site.emulator.faults.add(status=429, retry_after=31536000)
+    tab.say("Hello")
+    expect(tab.page.locator(".notice.error")).to_contain_text("try again in 365 days")
+    expect(tab.page.locator(".retry")).to_have_text("Try again in 10 min")
+
+
 def test_a_message_of_unknown_fate_can_be_checked(tab: Tab, site: Site) -> None:
     tab.ask("One")
     site.emulator.faults.add(method="PUT", cut="rst", accept=True)

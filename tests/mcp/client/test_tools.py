@@ -263,7 +263,7 @@ async def test_too_many_requests_say_when_to_come_again() -> None:
         it.emulator.faults.add(status=429, retry_after=300, times=None)
         failed = await it.call("Hello")
         assert (fields(failed)["safe_to_retry"], fields(failed)["retry_after"]) == (True, 300)
-        assert "It may be sent again in 300 seconds." in texts(failed)[0]
+        assert "It may be sent again in 5 minutes." in texts(failed)[0]
 
 
 async def test_a_wrong_key_is_said_and_not_shown() -> None:

@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 from ... import errors as er
 from ... import events as ev
+from ..._wire.pauses import in_words
 from .earlier import Looking
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ def _advice(error: er.ToolhouseError, run_id: str | None, retry_after: float | N
 
 def _what_to_do(error: er.ToolhouseError, run_id: str | None, retry_after: float | None) -> str:
     if retry_after is not None:
-        return f"It may be sent again in {retry_after:.0f} seconds."
+        return f"It may be sent again in {in_words(retry_after)}."
     if isinstance(error, er.NotFoundError):
         if run_id is None:
             return f"There is no such worker. {_OPERATOR}"
