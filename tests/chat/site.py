@@ -79,10 +79,11 @@ class Site:
             return
         what, _, rest = (ctx.message or "").partition(" ")
         match what:
-            case "wait":  # a word, and another when the test says so
+            case "wait":  # a word, and another when the test says so; after "wait on" no end
                 yield ctx.text("first ")
                 await self._go_on.wait()
                 yield ctx.text("second")
+                await (asyncio.Event() if rest == "on" else self._go_on).wait()
             case "job":  # a job that ends when the test says so
                 yield ctx.background(self._job)
                 yield ctx.text("Computing.")

@@ -447,6 +447,48 @@ def test_what_was_not_sent_can_be_sent_again(tab: Tab, site: Site) -> None:
     assert site.accepted == ["Hello"]
 
 
+def test_silence_in_mid_answer_is_told(tabs: Any, context: Any, site: Site) -> None:
+    context.clock.install()
+    tab = tabs()
+    quiet, announcer = tab.page.locator("#quiet"), tab.page.locator("#announcer")
+    tab.say("wait").wait_for_text("first")
+    expect(quiet).to_be_hidden()
+    context.clock.fast_forward(16_000)
+    expect(quiet).to_contain_text("the connection to it is lost")
+    expect(announcer).to_contain_text("the connection to it is lost")
+    tab.page.evaluate("announce('')")
+    context.clock.fast_forward(60_000)
+    expect(quiet).to_be_visible()
+    expect(announcer).to_be_empty()  # told once
+    site.go_on()
+    tab.wait_for("idle")
+    expect(quiet).to_be_hidden()
+    context.clock.fast_forward(60_000)
+    expect(quiet).to_be_hidden()
+
+
+def test_silence_goes_away_as_soon_as_something_comes(tabs: Any, context: Any, site: Site) -> None:
+    context.clock.install()
+    tab = tabs()
+    tab.say("wait on").wait_for_text("first")
+    context.clock.fast_forward(16_000)
+    expect(tab.page.locator("#quiet")).to_be_visible()
+    site.go_on()
+    tab.wait_for_text("second")
+    expect(tab.page.locator("#quiet")).to_be_hidden()
+    assert tab.state == "answering"
+    context.clock.fast_forward(16_000)
+    expect(tab.page.locator("#quiet")).to_be_visible()
+
+
+def test_a_silent_job_has_its_own_notice(tabs: Any, context: Any, site: Site) -> None:
+    context.clock.install()
+    tab = tabs()
+    tab.say("job").wait_for("job")
+    context.clock.fast_forward(60_000)
+    expect(tab.page.locator("#quiet")).to_be_hidden()
+
+
 def test_nobody_is_made_to_wait_for_a_year(tab: Tab, site: Site) -> None:
     site.emulator.faults.add(status=429, retry_after=31536000)
     tab.say("Hello")
