@@ -30,13 +30,22 @@ ID = re.compile(r"[!-~]{1,200}")
 
 
 def last_words(asked: RunAgentInput) -> str | None:
-    """What the user says in this run, if anything: the worker has all that was said before in its own history."""
+    """What the user says in this run, if anything: the worker has all that was said before in its own history.
+
+    Raises:
+        ValueError: It is more than text, or nothing. An empty message would go on with a conversation that has a job.
+    """
     last = asked.messages[-1] if asked.messages else None
     if not isinstance(last, UserMessage):
         return None
-    if isinstance(last.content, str):
-        return last.content
-    return "".join(part.text for part in last.content if part.type == "text")
+    words = last.content
+    if not isinstance(words, str):
+        if any(part.type != "text" for part in words):
+            raise ValueError("a worker takes text alone, and no images, sound or files")
+        words = "".join(part.text for part in words if part.type == "text")
+    if not words.strip():
+        raise ValueError("the message is empty")
+    return words
 
 
 async def bounded_body(request: Request) -> bytes | None:
@@ -63,7 +72,10 @@ async def answer(request: Request) -> Response:
         return JSONResponse({"message": "not the input of a run", "errors": error.error_count()}, 422)
     if not (ID.fullmatch(asked.thread_id) and ID.fullmatch(asked.run_id)):
         return JSONResponse({"message": "an id is 1 to 200 letters, digits and signs, without spaces"}, 422)
-    words = last_words(asked)
+    try:
+        words = last_words(asked)
+    except ValueError as error:
+        return JSONResponse({"message": str(error)}, 400)
     if words is None:  # said before, and not to be said again
         return JSONResponse({"message": "the last message is none of the user's"}, 422)
     # The front end names its threads itself. Whoever knows a name can go on with the conversation: where users log in,

@@ -135,6 +135,21 @@ async def test_what_was_said_before_is_not_said_again() -> None:
         assert world.accepted == ["Hello"]
 
 
+IMAGE = {"type": "image", "source": {"type": "url", "value": "https://example.com/a.png"}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", " \n", [], [{"type": "text", "text": ""}], [IMAGE], [{"type": "text", "text": "What is it?"}, IMAGE]],
+)
+async def test_what_is_more_than_text_or_nothing_is_refused(content: Any) -> None:
+    """An empty message would resume the conversation, and words without their image mean something else."""
+    async with served() as (world, url):
+        await ask(url, run("thread", 1, "Hello"))
+        assert await refused(url, run("thread", 2, "Hello", content)) == 400
+        assert world.accepted == ["Hello"]
+
+
 async def test_two_threads_at_once() -> None:
     async with served() as (world, url):
         waiting = asyncio.ensure_future(ask(url, run("one", 1, "wait")))
