@@ -95,6 +95,26 @@ async def test_a_managers_keys_are_its_users() -> None:
 
 
 @pytest.mark.parametrize("keyed", [False, True])
+async def test_nothing_is_said_to_no_conversation(keyed: bool) -> None:
+    """An empty message would resume it."""
+    async with tool_of(keyed, conversation=True) as (world, tool):
+        named, _ = split(await tool("one"))
+        for nothing in ("", " \n", None):
+            assert await tool(nothing, named) == (
+                "Error: nothing was sent. Say in `message` what the worker is to do: it must not be empty."
+            )
+        assert (await tool(None)).startswith("Error: nothing was sent. ")
+        assert [request.method for request in world.server.accepted] == ["POST"]
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+async def test_an_empty_message_begins_a_conversation(keyed: bool) -> None:
+    async with tool_of(keyed, conversation=True) as (world, tool):
+        await tool("")
+        assert [request.method for request in world.server.accepted] == ["POST"]
+
+
+@pytest.mark.parametrize("keyed", [False, True])
 @pytest.mark.parametrize("wrong", ["a\nb", "x" * 300, 5])
 async def test_a_conversation_that_is_none(keyed: bool, wrong: Any) -> None:
     async with tool_of(keyed, conversation=True) as (world, tool):

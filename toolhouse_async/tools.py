@@ -195,7 +195,7 @@ class _Worker:
         self._timeout = timeout
         self._has_conversations = has_conversations
 
-    async def answer(self, message: str, given: str | None) -> str:
+    async def answer(self, message: str | None, given: str | None) -> str:
         """Make the turn, and put its answer, or what a model should know of its failure, into words."""
         try:
             check_message(message)
@@ -205,6 +205,8 @@ class _Worker:
             given = None
         if given is not None and not self._is_conversation(given):
             return f"Error: nothing was sent. {_NO_CONVERSATION}"
+        if message is None or (given is not None and not message.strip()):  # an empty message resumes a conversation
+            return "Error: nothing was sent. Say in `message` what the worker is to do: it must not be empty."
         named = self._name(given)
         try:
             result = await self._send(message, named, is_new=given is None)
