@@ -132,6 +132,12 @@ def test_an_object_is_no_type(wanted: Any) -> None:
         result('{"name": "a"}').parse(wanted)
 
 
+def test_none_is_no_type() -> None:
+    for text in ("null", '{"name": "a"}'):
+        with pytest.raises(ConfigurationError, match="as None: pass a type"):
+            result(text).parse(None)  # type: ignore[arg-type, type-var, unused-ignore]
+
+
 def test_arrays_of_any_type() -> None:
     for wanted, expected in ((set[int], {1, 2}), (tuple[int, int], (1, 2)), (Sequence[int], [1, 2]), (list, [1, 2])):
         assert [*result("[1, 2]").parse(wanted)] == [*expected]

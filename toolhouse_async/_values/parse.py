@@ -52,6 +52,8 @@ def check_type(wanted: object) -> None:
 
 
 def _structuring(wanted: object) -> Callable[[Any, Any], Any]:
+    if wanted is None:
+        raise ConfigurationError("no answer can be parsed as None: pass a type; json() takes JSON of any form")
     kind = type(wanted)
     if _is_model(kind) or _is_object(kind):
         raise ConfigurationError(f"no answer can be parsed as an object: pass the type {name_of(kind)} itself")
