@@ -132,7 +132,17 @@ async def test_what_cannot_be_asked_for_is_refused_before_anything_is_sent(monke
             await session.ask("Where?", Point, speed=5)  # type: ignore[call-arg]
         with pytest.raises(ConfigurationError, match="a message must be"):
             await session.ask(5, Point)  # type: ignore[arg-type]
-        for wrong in (NoType, list[NoType], "Point", Point(1, 2), Frozen(1), Model(x=1), FrozenModel(x=1), {"x": int}):
+        for wrong in (
+            None,
+            NoType,
+            list[NoType],
+            "Point",
+            Point(1, 2),
+            Frozen(1),
+            Model(x=1),
+            FrozenModel(x=1),
+            {"x": int},
+        ):
             with pytest.raises(ConfigurationError, match="no answer can be parsed as"):
                 await session.ask("Where?", wrong)  # type: ignore[arg-type]
         monkeypatch.setitem(sys.modules, "cattrs.preconf.orjson", None)

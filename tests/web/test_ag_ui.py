@@ -256,6 +256,17 @@ async def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
             ag_ui(turn, thread_id=None, run_id="turn")
 
 
+@pytest.mark.parametrize("name", ["thread_id", "run_id"])
+@pytest.mark.parametrize("wrong", [5, "", b"run", "\ud800"])
+async def test_ids_that_are_none_are_refused_at_the_call(name: str, wrong: Any) -> None:
+    async with world_and_client() as (_, client):
+        with pytest.raises(ConfigurationError, match=name):
+            ag_ui(client.stream(AGENT, "x"), **{"thread_id": "thread", "run_id": "turn", name: wrong})
+        if name == "run_id":
+            with pytest.raises(ConfigurationError, match="run_id must be a string that is not empty, not None"):
+                ag_ui(client.stream(AGENT, "x"), thread_id=None, run_id=None)  # type: ignore[arg-type]
+
+
 def test_the_package_is_loaded_for_ag_ui_alone() -> None:
     code = "import sys, toolhouse_async.web; sys.exit(any(name in sys.modules for name in ('ag_ui', 'pydantic')))"
     subprocess.run([sys.executable, "-I", "-c", code], check=True)

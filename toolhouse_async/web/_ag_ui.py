@@ -9,6 +9,7 @@ import orjson
 
 from .. import events as ev
 from .._values.eventjson import json_text
+from .._values.options import check_json
 from ..errors import ConfigurationError
 from ._failures import WORKER, failure, safe_code
 from ._streams import HEARTBEAT, ByteStream
@@ -46,6 +47,9 @@ def ag_ui(
     Raises:
         ConfigurationError: The package ``ag-ui-protocol`` is not installed, or an argument is wrong.
     """
+    _check_id("run_id", run_id)
+    if thread_id is not None:
+        _check_id("thread_id", thread_id)
     try:
         return ByteStream(turn, _Form(thread_id, run_id), heartbeat)
     except ModuleNotFoundError as error:
@@ -54,6 +58,12 @@ def ag_ui(
         raise ConfigurationError(
             "ag_ui() needs the package ag-ui-protocol: pip install 'toolhouse-async[ag-ui]'"
         ) from error
+
+
+def _check_id(name: str, given: object) -> None:
+    if not isinstance(given, str) or not given:
+        raise ConfigurationError(f"{name} must be a string that is not empty, not {given!r:.80}")
+    check_json(name, given)
 
 
 class _Form:
