@@ -7,6 +7,7 @@ from contextlib import suppress
 import aiohttp
 import pytest
 
+from toolhouse_async import ConfigurationError
 from toolhouse_async.testing import WorkersEmulator
 from toolhouse_async.testing.workers import echo
 
@@ -352,6 +353,9 @@ async def test_end_that_cannot_be_made_is_a_cut(emulator: WorkersEmulator, clien
     [
         {"status": 99},
         {"status": 600},
+        {"status": "503"},
+        {"status": True},
+        {"skip": "one"},
         {"times": 0},
         {"skip": -1},
         {"cut": "no"},
@@ -361,8 +365,15 @@ async def test_end_that_cannot_be_made_is_a_cut(emulator: WorkersEmulator, clien
     ],
 )
 def test_arguments_are_checked(arguments: dict) -> None:
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises(ConfigurationError, match=next(reversed(arguments))) as caught:
         WorkersEmulator().faults.add(**arguments)
+    assert len(str(caught.value)) < 120
+
+
+def test_a_wrong_argument_is_told_in_a_sentence() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        WorkersEmulator().faults.add(status="503")  # type: ignore[arg-type]
+    assert str(caught.value) == "status must be a whole number from 200 to 599, or None, not '503'"
 
 
 async def test_worker_that_fails_when_its_client_is_gone(emulator: WorkersEmulator, client: Client) -> None:

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from toolhouse_async import ConfigurationError
 from toolhouse_async.testing import WorkersEmulator
 
 from .conftest import Client
@@ -115,6 +116,21 @@ async def test_job_that_ends_first_still_stands_behind_its_answer(emulator: Work
     first = await client.start("x")
     assert first.job_id
     assert await client.said(first.run_id) == [("user", "x"), ("assistant", "words"), ("tool", "result")]
+
+
+@pytest.mark.parametrize("make", [lambda: asyncio.sleep(1), lambda: "work"], ids=["coroutine", "text"])
+async def test_what_is_no_function_is_refused_at_once(emulator: WorkersEmulator, client: Client, make) -> None:
+    refused = []
+
+    @emulator.worker("a")
+    async def a(ctx):
+        with pytest.raises(ConfigurationError, match=r"background\(\) takes a function and its arguments") as caught:
+            ctx.background(make())
+        refused.append(caught.value)
+        yield ctx.text("words")
+
+    assert (await client.start("x")).text == "words"
+    assert len(refused) == 1
 
 
 class _Callable:

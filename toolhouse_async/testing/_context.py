@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeAlias
 from uuid import uuid4
 
 from attrs import define, field
 
+from ..errors import ConfigurationError
 from ..events import TextDelta, ToolCall, ToolResult
 from ._events import BackgroundCall, WorkerEvent
 
@@ -70,7 +72,17 @@ class WorkerContext:
         An async function runs on the emulator's event loop and is cancelled when the server stops; any other
         runs in a thread of its own, which cannot be stopped and is left behind then. Several jobs of one run
         are worked off one after another.
+
+        Raises:
+            ConfigurationError: It is no function, such as a coroutine.
         """
+        if not callable(function):
+            if inspect.iscoroutine(function):
+                function.close()  # else Python warns that nobody awaited it
+            raise ConfigurationError(
+                "background() takes a function and its arguments, as in ctx.background(work, 5), "
+                f"not {type(function).__name__}"
+            )
         return BackgroundCall(function, args)
 
 

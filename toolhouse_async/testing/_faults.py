@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from attrs import define, field, validators
+from attrs import define, field
+
+from ..errors import ConfigurationError
+from ._checks import one_of, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,14 +29,14 @@ class Fault:
 
     method: str | None
     agent: str | None
-    skip: int = field(validator=validators.ge(0))
-    times: int | None = field(validator=validators.optional(validators.ge(1)))
-    status: int | None = field(validator=validators.optional(validators.in_(range(200, 600))))
+    skip: int = field(validator=whole(0))
+    times: int | None = field(validator=whole(1, optional=True))
+    status: int | None = field(validator=whole(200, 599, optional=True))
     body: bytes
     headers: Mapping[str, str | None]
     accept: bool
-    cut: Cut | None = field(validator=validators.optional(validators.in_(("fin", "rst", "silence"))))
-    cut_after: int | None = field(validator=validators.optional(validators.ge(0)))
+    cut: Cut | None = field(validator=one_of("fin", "rst", "silence", optional=True))
+    cut_after: int | None = field(validator=whole(0, optional=True))
     byte_by_byte: bool
     close_delimited: bool
     hits: int = field(default=0, init=False)
@@ -42,9 +45,9 @@ class Fault:
 
     def __attrs_post_init__(self) -> None:
         if self.cut_after is not None and self.cut is None:
-            raise ValueError("cut_after needs cut=")
+            raise ConfigurationError("cut_after needs cut=")
         if self.body and self.status is None:
-            raise ValueError("body needs status=")
+            raise ConfigurationError("body needs status=")
 
     @property
     def replaces(self) -> bool:
@@ -130,7 +133,7 @@ class Faults:
             The fault; its ``release()`` ends a silence.
 
         Raises:
-            ValueError: An argument is out of range, ``cut_after`` stands without ``cut``, or ``body`` without
+            ConfigurationError: An argument is out of range, ``cut_after`` stands without ``cut``, or ``body`` without
                 ``status``.
         """
         edits: dict[str, str | None] = {} if retry_after is None else {"Retry-After": str(retry_after)}

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import uuid4
 
-from attrs import define, field, frozen, validators
+from attrs import define, field, frozen
 
+from ._checks import check, number, one_of, whole
 from ._conversation import Run
 from ._events import StreamEvent, ndjson_object
 from ._faults import Faults
 from ._history import outcome_entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from ._context import Worker
     from ._jobs import Job, Outcome
 
 
-_ROLES: Final = validators.deep_mapping(
-    key_validator=validators.in_(("assistant", "tool", "user")), value_validator=validators.instance_of(str)
-)
+_SPEAKERS: Final = ("assistant", "tool", "user")
+
+
+def _are_roles(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        role in _SPEAKERS and isinstance(name, str) for role, name in value.items()
+    )
 
 
 @frozen
@@ -40,33 +46,31 @@ class EmulatorState:
     history_partial: bool = False
     history_empty_messages: bool = True
     history_start_without_message: str | None = None
-    history_message: Callable[[str], Any] = field(default=str, validator=validators.is_callable())
-    history_message_at: Literal["start", "end"] = field(default="start", validator=validators.in_(("start", "end")))
+    history_message: Callable[[str], Any] = field(default=str, validator=check("a function", callable))
+    history_message_at: Literal["start", "end"] = field(default="start", validator=one_of("start", "end"))
     history_tools: bool = False
-    history_tool_role: Literal["tool", "user"] = field(default="tool", validator=validators.in_(("tool", "user")))
-    history_roles: Mapping[str, str] = field(factory=dict[str, str], validator=_ROLES)
-    history_delay: float = field(default=0.0, validator=validators.ge(0.0))
-    history_lag: float = field(default=0.0, validator=validators.ge(0.0))
-    history_window: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
-    on_disconnect: Literal["continue", "stop"] = field(
-        default="continue", validator=validators.in_(("continue", "stop"))
+    history_tool_role: Literal["tool", "user"] = field(default="tool", validator=one_of("tool", "user"))
+    history_roles: Mapping[str, str] = field(
+        factory=dict[str, str], validator=check("names of the roles assistant, tool and user", _are_roles)
     )
-    while_answering: Literal["wait", "conflict"] = field(default="wait", validator=validators.in_(("wait", "conflict")))
-    answer_framing: Literal["chunked", "close"] = field(
-        default="chunked", validator=validators.in_(("chunked", "close"))
-    )
+    history_delay: float = field(default=0.0, validator=number(0))
+    history_lag: float = field(default=0.0, validator=number(0))
+    history_window: int | None = field(default=None, validator=whole(1, optional=True))
+    on_disconnect: Literal["continue", "stop"] = field(default="continue", validator=one_of("continue", "stop"))
+    while_answering: Literal["wait", "conflict"] = field(default="wait", validator=one_of("wait", "conflict"))
+    answer_framing: Literal["chunked", "close"] = field(default="chunked", validator=one_of("chunked", "close"))
     job_answer_body: bool = True
     job_poll_body: Literal["history", "empty", "object"] = field(
-        default="history", validator=validators.in_(("history", "empty", "object"))
+        default="history", validator=one_of("history", "empty", "object")
     )
-    job_header_lag: int = field(default=0, validator=validators.ge(0))
-    conflict_lag: int = field(default=0, validator=validators.ge(0))
+    job_header_lag: int = field(default=0, validator=whole(0))
+    conflict_lag: int = field(default=0, validator=whole(0))
     conflict_job_header: bool = True
     rotate_run_id: bool = False
-    ndjson_object: Callable[[StreamEvent], Any] = ndjson_object
+    ndjson_object: Callable[[StreamEvent], Any] = field(default=ndjson_object, validator=check("a function", callable))
     ndjson_end: Any = None
-    keep_runs: int = field(default=10_000, validator=validators.ge(1))
-    keep_requests: int = field(default=10_000, validator=validators.ge(1))
+    keep_runs: int = field(default=10_000, validator=whole(1))
+    keep_requests: int = field(default=10_000, validator=whole(1))
     faults: Faults = field(factory=Faults, init=False, repr=False)
     workers: dict[str, Registered] = field(factory=dict[str, Registered], init=False, repr=False)
     _runs: dict[str, Run] = field(factory=dict[str, Run], init=False, repr=False)
