@@ -28,6 +28,7 @@ A comment directly above a block says how it is tested; without one, a Python or
   types, one after the other: see ``test_operating.py``;
 - ``mcp-server`` - the server of MCP, started by ``tests/mcp/processes/test_page.py``;
 - ``install``, ``demo-command``, ``test-command`` - installs something: the extras that it names must exist;
+- ``emulator-output`` - what README.md's program prints with the emulator's ``csv-analyst``;
 - ``output`` - on a block of text: what the block before it prints, with ``...`` for what varies.
 """
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from attrs import evolve
 
 from toolhouse_async._cli.csv_analyst import csv_analyst
 from toolhouse_async.testing import RunningEmulator
@@ -93,6 +94,8 @@ def test_a_program_runs(block: Block, service: dict[str, str]) -> None:
 def test_the_readmes_program_runs_with_the_emulators_analyst(service: dict[str, str]) -> None:
     (block,) = (block for block in marked("program") if block.place.startswith("README.md"))
     printed = printed_by(block.code.replace(AGENT_ID, "csv-analyst"), {**service, "TOOLHOUSE_API_KEY": ""})
+    (shown,) = marked("emulator-output")
+    check_output(evolve(block, output=shown.code), printed)
     assert printed.count("[job ") == 2
     assert printed.endswith("\n[]\n")  # no penguin stands out
 
