@@ -26,6 +26,16 @@ def test_a_body_that_is_no_json(raw: bytes) -> None:
     assert refused(read_body, raw).code == "invalid_json"
 
 
+@pytest.mark.parametrize("empty", ["", " \n"])
+def test_an_empty_message_goes_on_with_nothing(empty: str) -> None:
+    """It would resume the conversation."""
+    assert refused(read_chat, chat(empty), "ada", managed=True).param == "messages"
+    for fields in ({"conversation": "ada"}, {"previous_response_id": RUN}):
+        assert refused(read_response, response(empty, **fields), None, managed=True).param == "input"
+    assert read_chat(chat(empty), None, managed=True).message == empty
+    assert read_response(response(empty), None, managed=True).message == empty
+
+
 @pytest.mark.parametrize("raw", [b"[]", b"1", b"null", b'"model"'])
 def test_a_body_that_is_no_object(raw: bytes) -> None:
     assert refused(read_body, raw).code == "invalid_json"

@@ -91,7 +91,7 @@ def read_chat(body: Mapping[str, Any], header: str | None, *, managed: bool) -> 
         raise fault("modalities", "A worker answers in text.", "unsupported_value")
     said = read_messages(body.get("messages"), "messages")
     key = (_key({HEADER: header}, HEADER) or _key(body, "user")) if managed else None
-    message = one_message(said) if key is None else last_of_user(said, "messages")
+    message = one_message(said) if key is None else _words(last_of_user(said, "messages"), "messages")
     options = _optional(body, "stream_options", dict) or {}
     echo = {"usage": None} if options.get("include_usage") else {}
     return Asked(message, bool(_optional(body, "stream", bool)), key, echo=echo)
@@ -122,13 +122,21 @@ def read_response(body: Mapping[str, Any], header: str | None, *, managed: bool)
         "previous_response_id": previous,
         "conversation": None if key is None else {"id": key},
     }
+    message = one_message(_input(body))
     return Asked(
-        one_message(_input(body)),
+        message if key is None and previous is None else _words(message, "input"),
         bool(_optional(body, "stream", bool)),
         key,
         None if previous is None else _run_id(previous),
         echo,
     )
+
+
+def _words(message: str, param: str) -> str:
+    """A message that goes on with a conversation: an empty one would resume it."""
+    if not message.strip():
+        raise fault(param, "A message that goes on with a conversation must not be empty.")
+    return message
 
 
 def _input(body: Mapping[str, Any]) -> list[Said]:
