@@ -132,6 +132,8 @@ _OPTIONS: Final = {
     "check base_url": "check --base-url",
     "check the run id, base_url": "check the run id, --base-url",
     "check the network and base_url": "check the network and --base-url",
+    "await session.reconcile() finds out": "/look finds out",
+    "await session.reconcile() brings its answer": "/look brings its answer",
     "base_url is": "--base-url is",
     "base_url must be": "--base-url must be",
     "base_url takes": "--base-url takes",

@@ -231,19 +231,27 @@ def test_of_a_first_message_nobody_can_know(sit, service, kept):
     service.faults.add(method="POST", cut="fin")
     person = sit("echo")
     person.say("Hello")
-    person.sees("Look now what became of it? [Y/n]")
-    person.press("n\r")
-    person.sees("/look does that later.")
-    person.say("What is new?")  # which waits behind it
-    person.sees("Error: UncertainSessionError")
-    person.press("\r")
-    person.sees("Count it as not accepted? If it was, saying it again makes two of it. [Y/n]")
-    person.press("\r")
-    person.sees(lambda text: text.endswith("\n> Hello"))
-    assert kept()["message"] is None
-    person.press("\r")
-    person.sees("\nHello\n")
-    assert messages(service) == [("POST", "Hello")]
+    person.sees("Error: OutcomeUnknownError")
+    person.sees(lambda text: text.endswith("conversation.\n>"))  # Enter sends nothing again
+    assert kept() == {**kept(), "message": None, "run_id": None}
+    person.say("What is new?")
+    person.sees("\nWhat is new?\n")
+    assert "reconcile" not in person.screen
+    assert messages(service) == [("POST", "What is new?")]
+
+
+def test_a_first_message_that_is_stopped_before_its_answer_begins(sit, service):
+    service.faults.add(method="POST", cut="silence", accept=True)
+    person = sit("echo")
+    person.say("Hello")
+    wait_until(lambda: service.accepted)
+    person.press("\x03")
+    person.sees("Stopped.")
+    person.sees("nobody can look what became of it")
+    assert "/look" not in person.screen
+    person.say("Bye")
+    person.sees("\nBye\n")
+    assert messages(service) == [("POST", "Hello"), ("POST", "Bye")]
 
 
 def test_a_process_that_is_killed_leaves_a_message_that_the_next_one_looks_for(sit, service, finish, kept):
@@ -272,8 +280,8 @@ def test_a_first_message_that_a_killed_process_has_sent(sit, service):
     person.terminal.process.send_signal(signal.SIGKILL)
     person.leaves()
     person = sit("echo")
-    person.sees("nobody can look what became of it")
-    person.sees(lambda text: text.endswith("\n> Hello"))
+    person.sees('The answer to the last message was not seen: "Hello"')
+    person.sees(lambda text: text.endswith("conversation.\n>"))  # Enter sends nothing again
 
 
 def test_looking_can_be_stopped(sit, service, finish):

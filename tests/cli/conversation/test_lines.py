@@ -82,18 +82,26 @@ def test_a_message_of_which_nobody_knows_ends_it_and_is_told_at_the_next_start(c
     service.faults.add(method="POST", cut="fin", accept=True)
     done = chat("echo", b"Hello\nBye\n")
     assert done.returncode == 4
-    assert done.stderr.count("Error: OutcomeUnknownError") == 2
+    assert done.stderr.count("Error: OutcomeUnknownError") == 1
+    assert "reconcile" not in done.stderr
+    assert done.stderr.endswith("nobody can look what became of it. The next message begins a new conversation.\n")
     assert len(messages(service)) == 1
     assert kept()["message"] == "Hello"
-    assert "the answer to the last message was not seen" in chat("echo", b"Bye\n").stderr
+    again = chat("echo", b"Bye\n")
+    assert 'the answer to the last message was not seen: "Hello"' in again.stderr
+    assert "nobody can look what became of it" in again.stderr
+    assert "reconcile" not in again.stderr
+    assert messages(service)[1:] == [("POST", "Bye")]
 
 
 def test_a_job_that_cannot_be_asked_after_says_how_to_find_its_answer(chat, service, finish):
     service.faults.add(method="GET", status=403, skip=1, times=None)
     done = chat("analyst", b"Analyse\n")
     assert done.returncode == 1
-    command = shlex.split(done.stderr.splitlines()[-1].partition(": ")[2])
+    way_on = done.stderr.splitlines()[-1]
+    command = shlex.split(way_on.partition(": ")[2])
     assert command[:3] == ["toolhouse-async", "reconcile", "analyst"]
+    assert way_on in chat("analyst", b"").stderr.splitlines()  # the next start says it too
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from ..runs.transcript import as_json, as_markdown, as_text
 from ..statuses import Status
 from ..terminal import described, harmless, one_line
 from ..view import TurnView
-from .fates import Fate, fate_of
+from .fates import FORGONE, Fate, fate_of
 from .interrupting import Interrupted
 
 if TYPE_CHECKING:
@@ -121,9 +121,7 @@ class Chat:
             return
         self._note(f'The answer to the last message was not seen: "{one_line(message)}"')
         if run_id is None:
-            self._note("It was to begin the conversation, so nobody can look what became of it.")
-            self._settled()
-            self._draft = message
+            await self._forgo()
         elif await self._prompt.agrees("Look now what became of it?"):
             await self._look()
 
@@ -134,7 +132,7 @@ class Chat:
         try:
             await self._interrupts.until(self._follow(self._session.stream(message)))
         except Interrupted:
-            self._stopped()
+            await self._stopped()
         except ConfigurationError:
             raise
         except ToolhouseError as error:
@@ -155,9 +153,12 @@ class Chat:
                         self._job = None
                     view.show(event)
 
-    def _stopped(self) -> None:
+    async def _stopped(self) -> None:
         self._leaves_next = True
-        if self._job is not None:
+        if self._session.run_id is None:
+            self._note("Stopped.")
+            await self._forgo()
+        elif self._job is not None:
             self._note(
                 f"Stopped waiting; job {self._job.job_id} goes on. /look waits for it, and so does your next message."
             )
@@ -173,6 +174,8 @@ class Chat:
                 self._note("The message was not accepted: here it is again.")
             case Fate.OVER:
                 self._settled()
+            case _ if self._session.run_id is None:
+                await self._forgo()
             case Fate.INCOMPLETE:
                 self._note("The message was accepted, and its answer is not complete. /look waits for the rest.")
             case Fate.BEHIND:
@@ -181,6 +184,11 @@ class Chat:
                 self._draft = self._draft or message
             case Fate.UNKNOWN:
                 await self._offer_to_look()
+
+    async def _forgo(self) -> None:
+        """Give up a message that was to begin the conversation: without a run id nobody can look for it."""
+        self._note(FORGONE)
+        await self._anew()
 
     async def _offer_to_look(self) -> None:
         if await self._prompt.agrees("Look now what became of it?"):
@@ -205,11 +213,15 @@ class Chat:
             self._note("Stopped looking; /look looks again.")
         except OutcomeUnknownError as error:
             self._complain(described(error))
-            if await self._prompt.agrees("Count it as not accepted? If it was, saying it again makes two of it."):
+            if await self._prompt.agrees(
+                "Count it as not accepted? If it was, saying it again makes two of it.", by_default=False
+            ):
                 if not self._is_inherited:
                     await session.reconcile(assume="absent")
                 self._settled()
                 self._draft = message
+            else:
+                self._note("/look looks again, and /new begins a new conversation.")
         except ToolhouseError as error:
             self._complain(described(error))
             if fate_of(error) is Fate.OVER:
@@ -242,7 +254,8 @@ class Chat:
             case "/look":
                 await self._look()
             case "/new":
-                await self._new()
+                await self._anew()
+                self._note("A new conversation.")
             case "/history":
                 await self._with_history(self._show_history)
             case "/export" if argument:
@@ -254,12 +267,12 @@ class Chat:
             case _:
                 self._complain(f"there is no command {name}; /help lists them, and //… says /… to the worker")
 
-    async def _new(self) -> None:
+    async def _anew(self) -> None:
+        """Let the next message begin a conversation."""
         await self._session.aclose()
         self._session = self._toolhouse.session(self._agent_id)
         self._settled()
         self._memory.keep(run_id=None)
-        self._note("A new conversation.")
 
     async def _with_history(self, use: Callable[[list[Message]], None]) -> None:
         history = await self._asked(self._session.history())

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import Final
 
 from ...errors import OutcomeUnknownError, ResumeUncertainError, ToolhouseError, UncertainSessionError, WorkerError
 
-__all__ = ["Fate", "fate_of"]
+__all__ = ["FORGONE", "Fate", "fate_of"]
+
+FORGONE: Final = (
+    "It was to begin a conversation, so nobody can look what became of it. The next message begins a new conversation."
+)
+"""What is said of a message without an answer and without a run id."""
 
 
 class Fate(Enum):

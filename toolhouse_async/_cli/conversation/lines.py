@@ -14,9 +14,9 @@ import click
 from ... import events as ev
 from ...errors import ConfigurationError, ToolhouseError
 from ..statuses import Status, status_of
-from ..terminal import described, fail
+from ..terminal import described, fail, one_line
 from ..words import Words
-from .fates import Fate, fate_of
+from .fates import FORGONE, Fate, fate_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -44,7 +44,8 @@ async def talk_by_lines(session: Session, memory: Memory) -> int:
     """
     words = Words()
     if memory.now.message is not None:
-        words.notice("the answer to the last message was not seen: toolhouse-async reconcile finds it")
+        words.notice(f'the answer to the last message was not seen: "{one_line(memory.now.message)}"')
+        _tell_way_on(session)
     async with aclosing(read_lines()) as lines:
         async for line in lines:
             memory.keep(message=line)
@@ -71,6 +72,9 @@ async def _send(session: Session, line: str, words: Words, memory: Memory) -> St
         if fate is Fate.INCOMPLETE:
             _tell_way_on(session)
             return status_of(error)
+        if session.run_id is None:
+            _tell_way_on(session)
+            return Status.UNKNOWN
         return await _look(session, words, memory)
     except asyncio.CancelledError:
         words.end_line()
@@ -107,9 +111,11 @@ async def _look(session: Session, words: Words, memory: Memory) -> Status:
 
 
 def _tell_way_on(session: Session) -> None:
-    if session.run_id is not None:
-        command = f"toolhouse-async reconcile {session.agent_id} {session.run_id}"
-        print(f"Find the answer with: {command}", file=sys.stderr, flush=True)
+    if session.run_id is None:
+        way = FORGONE
+    else:
+        way = f"Find the answer with: toolhouse-async reconcile {session.agent_id} {session.run_id}"
+    print(way, file=sys.stderr, flush=True)
 
 
 async def read_lines() -> AsyncGenerator[str]:

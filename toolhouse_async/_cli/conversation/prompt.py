@@ -52,13 +52,13 @@ class Prompt:
         """
         return await self._ask(self._session, "> ", draft)
 
-    async def agrees(self, question: str) -> bool:
-        """Ask a question of yes or no; Enter is a yes, Ctrl-C and Ctrl-D a no."""
+    async def agrees(self, question: str, *, by_default: bool = True) -> bool:
+        """Ask a question of yes or no; Enter is the default, Ctrl-C and Ctrl-D a no."""
         try:
-            answer = await self._ask(PromptSession(), f"{question} [Y/n] ", "")
+            answer = await self._ask(PromptSession(), f"{question} [{'Y/n' if by_default else 'y/N'}] ", "")
         except (Interrupted, EOFError):
             return False
-        return answer.strip().lower() in ("", "y", "yes")
+        return answer.strip().lower() in (("", "y", "yes") if by_default else ("y", "yes"))
 
     async def _ask(self, session: PromptSession[str], prompt: str, draft: str) -> str:
         try:
