@@ -145,15 +145,45 @@ def test_a_message_that_is_no_text_is_refused(worker):
     [
         (["nobody", "hi"], "Error: NotFoundError: "),
         (["poet", "hi", "--run-id", "unknown"], "Error: NotFoundError: "),
-        (["forever", "hi", "--timeout", "0.3"], "Error: TurnTimeoutError: "),
     ],
 )
 def test_an_error_is_one_line_and_status_1(worker, arguments, message):
     done = worker(*arguments)
     assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "The message was not accepted: it may be sent again."
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
     assert error.startswith(message)
     assert "Traceback" not in done.stderr
+
+
+def test_an_answer_that_is_not_complete_is_status_3(worker):
+    done = worker("forever", "hi", "--timeout", "0.3")
+    assert done.returncode == 3
+    assert "Error: TurnTimeoutError: " in done.stderr
+    assert "The message was accepted: sent again, it may be carried out twice." in done.stderr
+
+
+@pytest.mark.parametrize("fault", [{"cut": "fin", "accept": True}, {"status": 500}])
+def test_an_unknown_outcome_is_status_4(worker, fault):
+    worker.emulator.faults.add(method="POST", **fault)
+    done = worker("poet", "Book a table")
+    assert done.returncode == 4
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("Nobody knows whether the message was accepted: sent again, it may be carried out twice.")
+    assert last.endswith("Nobody can look, since it was to begin a conversation.")
+
+
+@pytest.mark.parametrize("message", ["Book a table", ""])
+def test_an_unknown_outcome_in_a_conversation_can_be_looked_for(worker, message):
+    run_id = json.loads(worker("poet", "hi", "--json").stdout.splitlines()[0])["run_id"]
+    worker.emulator.faults.add(method="PUT", cut="fin", accept=True)
+    done = worker("poet", message, "--run-id", run_id)
+    assert done.returncode == 4
+    *_, said, command = done.stderr.splitlines()
+    assert said == "Nobody knows whether the message was accepted: sent again, it may be carried out twice."
+    words = shlex.split(command.partition(": ")[2])
+    assert words[:2] == ["toolhouse-async", "reconcile"]
+    assert words[words.index("--") + 1 :] == ["poet", run_id, *(["MESSAGE"] if message else [])]
 
 
 def test_a_service_that_is_not_there_is_status_1(cli):
@@ -223,7 +253,7 @@ def way_on(stderr):
 def test_what_ends_in_mid_job_says_how_to_go_on(worker, cli, finish, end, options, times):
     if end == "--timeout":
         done = worker("patient", "hi", "--timeout", "1", *options)
-        assert done.returncode == 1
+        assert done.returncode == 3
         assert "Error: TurnTimeoutError: " in done.stderr
         out, errors = done.stdout, done.stderr
     else:
@@ -261,7 +291,7 @@ def test_what_ends_between_a_job_and_its_answer_says_how_to_get_the_answer(worke
     worker.emulator.faults.add(method="PUT", cut="fin", cut_after=5)
     worker.emulator.faults.add(method="GET", status=403, skip=2, times=1)
     done = worker("sleeper", "go")
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "has a background job" not in done.stderr
     found = cli(*way_on(done.stderr))
     assert (found.returncode, found.stdout) == (0, "First. Then 42.\n")

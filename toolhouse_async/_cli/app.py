@@ -118,6 +118,10 @@ def run_command(
 
     Without MESSAGE, it is read from stdin, and an empty stdin is refused. Where stdin is a terminal, or MESSAGE is "",
     the worker is started without a message. Notices go to stderr.
+
+    The status is 0 with the answer, 1 if the message was not accepted, or a worker or a service failed, 3 if it was
+    accepted and its answer is not complete, 4 if nobody knows whether it was accepted: stderr says whether it may be
+    sent again.
     """
     from .keyfile import find_key
     from .run import Request, run

@@ -12,6 +12,8 @@ import attrs
 from .. import AsyncToolhouse, Turn
 from .. import events as ev
 from ..errors import ConfigurationError, ToolhouseError, WorkerError
+from .conversation.fates import Fate, fate_of, status_after
+from .statuses import Status
 from .streams import OutputError
 from .telling import show_failure, show_json
 from .terminal import harmless
@@ -42,7 +44,7 @@ async def run(request: Request) -> int:
     A turn that ends before its time leaves on stderr's last line its run id and the command that goes on with it.
 
     Returns:
-        The exit status: 0, or 1 where the turn failed; what had come by then is printed.
+        The exit status: 0, or what is known of the message; what had come by then is printed.
 
     Raises:
         ConfigurationError: An argument is wrong; nothing was sent.
@@ -76,24 +78,36 @@ async def run(request: Request) -> int:
             _tell(error, request, turn, begun=begun)
             if isinstance(error, asyncio.CancelledError):
                 raise
-            return 1
-    return 0
+            return status_after(error)
+    return Status.DONE
 
 
 def _tell(error: ToolhouseError | asyncio.CancelledError, request: Request, turn: Turn, *, begun: bool) -> None:
-    """Say that a turn ended before its time, and, where its run is known, how to go on."""
+    """Say that a turn ended before its time, whether to send it again, and, where its run is known, how to go on."""
     show_failure(error, turn.run_id, as_json=request.json)
+    fate = fate_of(error) if isinstance(error, ToolhouseError) else None
+    if fate is not None:
+        print(_standing(fate, request), file=sys.stderr, flush=True)
     if turn.run_id is not None and (begun or turn.job_id is not None):
         print(_way_on(request, turn, is_answered=isinstance(error, WorkerError)), file=sys.stderr, flush=True)
+    elif fate is Fate.UNKNOWN and request.run_id is not None:
+        message = [] if request.message is None else ["MESSAGE"]
+        command = ["reconcile", *_options(request), "--", request.agent_id, request.run_id, *message]
+        print(harmless(f"Find out with: {shlex.join(['toolhouse-async', *command])}"), file=sys.stderr, flush=True)
 
 
-def _way_on(request: Request, turn: Turn, *, is_answered: bool) -> str:
-    """The command that goes on with a run, without the key.
+def _standing(fate: Fate, request: Request) -> str:
+    """What is known of a message without an answer, for who would send it again."""
+    if fate is Fate.NOT_ACCEPTED:
+        return "The message was not accepted: it may be sent again."
+    if fate is not Fate.UNKNOWN:
+        return "The message was accepted: sent again, it may be carried out twice."
+    unknown = "Nobody knows whether the message was accepted: sent again, it may be carried out twice."
+    return unknown if request.run_id else f"{unknown} Nobody can look, since it was to begin a conversation."
 
-    It waits for a job or looks for an answer that was cut, and may be given again: what has its answer is not resumed
-    once more. Where the worker has answered, by an error, the user is to say what comes next.
-    """
-    run_id = str(turn.run_id)
+
+def _options(request: Request) -> list[str]:
+    """The options of a command that goes on, without the key."""
     options: list[str] = []
     if request.base_url is not None:
         options += ["--base-url", request.base_url]
@@ -103,6 +117,17 @@ def _way_on(request: Request, turn: Turn, *, is_answered: bool) -> str:
         options += ["--api-key", ""]
     if request.json:
         options.append("--json")
+    return options
+
+
+def _way_on(request: Request, turn: Turn, *, is_answered: bool) -> str:
+    """The command that goes on with a run, without the key.
+
+    It waits for a job or looks for an answer that was cut, and may be given again: what has its answer is not resumed
+    once more. Where the worker has answered, by an error, the user is to say what comes next.
+    """
+    run_id = str(turn.run_id)
+    options = _options(request)
     if not is_answered:
         words = ["wait", *options, "--", request.agent_id, run_id]
     else:

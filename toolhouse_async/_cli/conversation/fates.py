@@ -6,8 +6,9 @@ from enum import Enum, auto
 from typing import Final
 
 from ...errors import OutcomeUnknownError, ResumeUncertainError, ToolhouseError, UncertainSessionError, WorkerError
+from ..statuses import Status, status_of
 
-__all__ = ["FORGONE", "Fate", "fate_of"]
+__all__ = ["FORGONE", "Fate", "fate_of", "status_after"]
 
 FORGONE: Final = (
     "It was to begin a conversation, so nobody can look what became of it. The next message begins a new conversation."
@@ -47,3 +48,14 @@ def fate_of(error: ToolhouseError) -> Fate:
             return Fate.INCOMPLETE
         case _:
             return Fate.UNKNOWN
+
+
+def status_after(error: ToolhouseError) -> Status:
+    """The exit status of a command whose own message has no whole answer by an error."""
+    match fate_of(error):
+        case Fate.NOT_ACCEPTED | Fate.OVER:
+            return Status.FAILED
+        case Fate.UNKNOWN | Fate.BEHIND:
+            return Status.UNKNOWN
+        case Fate.INCOMPLETE:
+            return status_of(error)
