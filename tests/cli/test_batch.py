@@ -86,6 +86,25 @@ def test_lines_of_json_with_answers_as_json(batch):
     assert "no JSON" in out[2]["error"]
 
 
+@pytest.mark.parametrize("parses", [False, True])
+def test_what_a_worker_says_is_harmless_in_files_too(tmp_path, parses):
+    said = "\x1b]0;pwned\x07\u202e\x9b31m\ttab\nline\r\nend"
+    added = {"status": "done", "answer": [said] if parses else said, "error": None}
+    for name in ("out.csv", "out.jsonl"):
+        with written(tmp_path / name, ("city",)) as answers:
+            answers.add({"city": "Graz\x9b"}, added)
+        assert not {"\x1b", "\x07", "\u202e"} & set((tmp_path / name).read_text("utf-8"))
+    assert json.loads((tmp_path / "out.jsonl").read_text("utf-8")) == {"city": "Graz\x9b", **added}
+    assert "\x9b" not in (tmp_path / "out.jsonl").read_text("utf-8")
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["city"] == "Graz\x9b"
+    if parses:
+        assert json.loads(row["answer"]) == [said]
+    else:
+        assert row["answer"] == r"\x1b]0;pwned\x07\u202e\x9b31m" + "\ttab\nline\nend"
+
+
 def test_numbers_that_json_does_not_have_are_no_json(batch):
     write(batch.folder, "rows.jsonl", '"NaN"\n')
     assert batch("rows.jsonl", "--out", "out.jsonl", "--parse").returncode == 5

@@ -14,7 +14,7 @@ from .terminal import HARMFUL
 if TYPE_CHECKING:
     from ..events import Event
 
-__all__ = ["document_line", "event_line", "failure_line"]
+__all__ = ["document_line", "event_line", "failure_line", "harmless_json"]
 
 
 def event_line(event: Event) -> str:
@@ -55,5 +55,10 @@ def failure_line(error: ToolhouseError | asyncio.CancelledError, run_id: str | N
     return _line(orjson.dumps(fields))
 
 
+def harmless_json(text: str) -> str:
+    """Write what a terminal would obey in a text of JSON as JSON's own escapes, so that no value changes."""
+    return HARMFUL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def _line(written: bytes) -> str:
-    return HARMFUL.sub(lambda match: f"\\u{ord(match[0]):04x}", written.decode()) + "\n"
+    return harmless_json(written.decode()) + "\n"

@@ -17,6 +17,8 @@ from ..._batch.rows import Questions
 from ..._values.eventjson import json_text
 from ..._wire.jsontext import loads_exactly
 from ...errors import ConfigurationError
+from ..jsonlines import harmless_json
+from ..terminal import harmless
 
 __all__ = ["ADDED", "Row", "Rows", "written"]
 
@@ -223,9 +225,10 @@ class Answers:
         """Add a row with what became of it."""
         whole: dict[str, Any] = {**(row if isinstance(row, dict) else {TEXT: row}), **added}
         if self._table is None:
-            self._file.write(f"{_line(whole)}\n")
+            self._file.write(f"{harmless_json(_line(whole))}\n")
         else:
-            self._table.writerow({name: _cell(value) for name, value in whole.items()})
+            cells = {name: _cell(value) for name, value in whole.items()}
+            self._table.writerow({**cells, **{name: harmless(cells[name]) for name in added}})  # rows are the user's
 
 
 def _line(value: Any) -> str:
@@ -238,4 +241,4 @@ def _line(value: Any) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else json_text(value)
+    return value if isinstance(value, str) else harmless_json(json_text(value))
