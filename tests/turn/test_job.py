@@ -109,7 +109,8 @@ def test_a_deadline_polls_once_more_and_then_gives_up(
     if deadline is None:
         assert one.take(1e9, runs()) is None
         return
-    with pytest.raises(JobWaitTimeoutError, match=f"job j1 was still running after {deadline:.0f} s"):
+    why = r"timeout= is over" if deadline == until else r"PollingPolicy\(deadline=...\) is over"
+    with pytest.raises(JobWaitTimeoutError, match=f"job j1 was still running after {deadline:.1f} s, and {why}"):
         one.take(deadline, runs())
 
 

@@ -134,6 +134,8 @@ _OPTIONS: Final = {
     "check the network and base_url": "check the network and --base-url",
     "await session.reconcile() finds out": "/look finds out",
     "await session.reconcile() brings its answer": "/look brings its answer",
+    "s, and timeout= is over": "s, and --timeout is over",
+    "s, and PollingPolicy(deadline=...) is over": "s, and this command waits no longer",
     "base_url is": "--base-url is",
     "base_url must be": "--base-url must be",
     "base_url takes": "--base-url takes",

@@ -77,9 +77,10 @@ class Job:
                 self._follow(status.job_id, now, events, jobs)
             events.append(JobProgress(status.job_id, now - self.started, self.polls, report.pause))
         if deadline is not None and now >= deadline and deadline == self.deadline:
+            why = "timeout= is over" if deadline == self._until else "PollingPolicy(deadline=...) is over"
             raise JobWaitTimeoutError(
-                f"job {self.job_id or 'of unknown id'} was still running after {now - self.started:.0f} s; "
-                "it goes on, and the token waits for it (PollingPolicy(deadline=...) says for how long after its start)"
+                f"job {self.job_id or 'of unknown id'} was still running after {now - self.started:.1f} s, and {why}; "
+                "it goes on, and the token waits for it"
             )
         return None
 

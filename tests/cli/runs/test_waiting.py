@@ -95,6 +95,7 @@ async def test_a_job_that_still_runs_at_the_timeout(capsys, resume):
         out, err = capsys.readouterr()
         assert "First" not in out
         assert "Error: JobWaitTimeoutError: " in err
+        assert "5.0 s, and --timeout is over" in err
         way_on = shlex.split(err.splitlines()[-1].partition(": ")[2])
         assert way_on == ["toolhouse-async", "wait", "analyst", result.run_id]
 
