@@ -410,7 +410,7 @@ async def test_what_is_no_error_of_ours_fails_its_row_alone() -> None:
 @pytest.mark.parametrize(
     ("rows", "options", "why"),
     [
-        (["a", "changed"], {}, "row '1' has another message than when it was asked"),
+        (["a", "changed"], {}, "row 1 .counted from 0. has another message than when it was asked"),
         (["a", 5], {}, "a row must be a string or a mapping, not int"),
         (["a", {"x": 1}], {}, "needs template="),
         (["a", "b", "a"], {"key": lambda row, index: row, "name": "other"}, "two rows have the key 'a'"),

@@ -38,29 +38,33 @@ def test_two_rows_with_one_key() -> None:
     questions = Questions(lambda row, index: row[0], None)
     questions.ask("ab")
     questions.ask("b")
-    with pytest.raises(ConfigurationError, match="two rows have the key 'a'; row 2 is the second"):
+    with pytest.raises(ConfigurationError, match=r"two rows have the key 'a'; row 2 \(counted from 0\) is"):
         questions.ask("ac")
 
 
 @pytest.mark.parametrize(
     ("template", "row", "why"),
     [
-        (None, {"a": 1}, "row '0': a row that is a mapping needs template="),
-        (None, 5, "row '0': a row must be a string or a mapping, not int"),
-        ("{b}", {"a": 1, "c": 2}, r"row '0': it does not fit the template \(KeyError: 'b'\); the row has a, c$"),
-        ("{b}", {1: 1}, r"row '0': it does not fit the template \(KeyError: 'b'\); the row has 1$"),
-        ("{}", {"a": 1}, "row '0': it does not fit the template"),
-        ("{a.b}", {"a": 1}, "row '0': it does not fit the template .AttributeError"),
-        ("{a:d}", {"a": "x"}, "row '0': it does not fit the template .ValueError"),
-        ("{a[b]}", {"a": 1}, "row '0': it does not fit the template .TypeError"),
-        ("{row}", "text", "row '0': it does not fit the template .KeyError"),
+        (None, {"a": 1}, "row 0 .counted from 0.: a row that is a mapping needs template="),
+        (None, 5, "row 0 .counted from 0.: a row must be a string or a mapping, not int"),
+        (
+            "{b}",
+            {"a": 1, "c": 2},
+            r"row 0 .counted from 0.: it does not fit the template \(KeyError: 'b'\); the row has a, c$",
+        ),
+        ("{b}", {1: 1}, r"row 0 .counted from 0.: it does not fit the template \(KeyError: 'b'\); the row has 1$"),
+        ("{}", {"a": 1}, "row 0 .counted from 0.: it does not fit the template"),
+        ("{a.b}", {"a": 1}, "row 0 .counted from 0.: it does not fit the template .AttributeError"),
+        ("{a:d}", {"a": "x"}, "row 0 .counted from 0.: it does not fit the template .ValueError"),
+        ("{a[b]}", {"a": 1}, "row 0 .counted from 0.: it does not fit the template .TypeError"),
+        ("{row}", "text", "row 0 .counted from 0.: it does not fit the template .KeyError"),
         (
             '{a}: {"b": 1}',
             {"a": 1},
             r"template \(KeyError: '\"b\"'\); the row has a; braces that stay are doubled: \{\{ \}\}$",
         ),
         ('{}: {"b": 1}', "text", r"template \(KeyError: '\"b\"'\); braces that stay are doubled: \{\{ \}\}$"),
-        (None, "\ud83d", "row '0': the message .* half of a character"),
+        (None, "\ud83d", "row 0 .counted from 0.: the message .* half of a character"),
     ],
 )
 def test_rows_that_are_none(template: str | None, row: Any, why: str) -> None:
@@ -78,9 +82,9 @@ def test_arguments_that_are_wrong() -> None:
         Questions(None, "{a")
     with pytest.raises(ConfigurationError, match=r"template has no field .*, so every row would be asked the same"):
         Questions(None, "What is {{city}}?")
-    with pytest.raises(ConfigurationError, match=r"key must return a string, not 5, as of row 0: make one by str\(\)"):
+    with pytest.raises(ConfigurationError, match=r"key must return a string, not 5, as of row 0 .*: make one by str"):
         Questions(lambda row, index: wrong, None).ask("x")
-    with pytest.raises(ConfigurationError, match=r"key must return a string, not None, as of row 0$"):
+    with pytest.raises(ConfigurationError, match=r"key must return a string, not None, as of row 0 .counted from 0.$"):
         Questions(lambda row, index: None, None).ask("x")  # type: ignore[arg-type, return-value]
 
 

@@ -70,7 +70,7 @@ def test_lines_of_json_with_answers_as_json(batch):
     write(batch.folder, "rows.jsonl", "\n".join(lines))
     done = batch("rows.jsonl", "--template", "{0}", "--out", "out.jsonl")
     assert done.returncode == 2
-    assert "row '0': it does not fit the template" in done.stderr
+    assert "'rows.jsonl': line 1: it does not fit the template" in done.stderr
     assert asked(batch) == []
     write(batch.folder, "rows.jsonl", "\n".join([*lines[:3], lines[4]]))
     done = batch("rows.jsonl", "--template", "say {z}", "--out", "out.jsonl", "--parse")
@@ -224,7 +224,7 @@ def test_a_changed_row_and_another_worker_are_refused(batch):
     write(batch.folder, "rows.jsonl", '"another"\n')
     done = batch("rows.jsonl", "--out", "out.jsonl")
     assert done.returncode == 2
-    assert "Error: row '0' has another message than when it was asked" in done.stderr
+    assert "Error: row 0 (counted from 0) has another message than when it was asked" in done.stderr
     assert (batch.folder / "out.jsonl").read_bytes() == before
     assert sorted(path.name for path in batch.folder.iterdir() if path.name.startswith(".")) == []
 
@@ -236,13 +236,21 @@ def test_a_changed_row_and_another_worker_are_refused(batch):
         ("rows.jsonl", "{", (), "'rows.jsonl': line 1 is no JSON"),
         ("rows.jsonl", '"a"\n\n5\n', (), "'rows.jsonl': line 3 is int; it must be an object or a string"),
         ("rows.jsonl", '{"a": 1}\n', (), "--template says what is asked: --template '… {a}'"),
-        ("rows.jsonl", '{"a": 1}\n', ("--template", "{b}"), "it does not fit the template"),
+        ("rows.jsonl", '{"a": 1}\n', ("--template", "{b}"), "'rows.jsonl': line 1: it does not fit the template"),
+        ("rows.jsonl", '"a"\n\n{"a": 1}\n', ("--template", "{}"), "'rows.jsonl': line 3: it does not fit the template"),
         ("rows.jsonl", '{"a": 1}\n', ("--template", "{a"), "template is no pattern"),
         ("rows.jsonl", '{"a": 1}\n', ("--template", "a"), "template has no field"),
         ("rows.jsonl", '{"a": 1, "answer": 2}\n', ("--template", "{a}"), "has a column 'answer' already"),
-        ("rows.jsonl", '{"a": 1}\n{"a": 1}\n', ("--template", "{a}", "--key", "a"), "two rows have the key '1'"),
-        ("rows.jsonl", '"a"\n', ("--key", "a"), "row 0 has nothing in the column 'a', which is its key"),
-        ("rows.csv", "a,b\n1,2,3\n", ("--template", "{a}"), "'rows.csv': row 1 has more cells than the header"),
+        (
+            "rows.jsonl",
+            '{"a": 1}\n{"a": 1}\n',
+            ("--template", "{a}", "--key", "a"),
+            "two rows have the key '1'; 'rows.jsonl': line 2",
+        ),
+        ("rows.jsonl", '"a"\n', ("--key", "a"), "'rows.jsonl': line 1 has nothing in the column 'a', which is its key"),
+        ("rows.csv", "a,b\n1,2,3\n", ("--template", "{a}"), "'rows.csv': line 2 has more cells than the header"),
+        ("rows.csv", 'a,b\n"1\n",2\n1,2,3\n', ("--template", "{a}"), "'rows.csv': line 4 has more cells"),
+        ("rows.csv", "a,b\n1,2\n3,4\n", ("--template", "{a.c}"), "'rows.csv': line 2: it does not fit the template"),
         ("rows.csv", "a,b,a\n1,2,3\n", ("--template", "{a}"), "'rows.csv' has the column 'a' twice"),
         ("rows.csv", "", ("--template", "{a}"), "'rows.csv' has no header: its first line must name the columns"),
         ("rows.csv", "\ufeff\n1\n", ("--template", "{a}"), "'rows.csv' has no header"),
@@ -250,7 +258,7 @@ def test_a_changed_row_and_another_worker_are_refused(batch):
         ("rows.csv", "a,b\n", (), "--template says what is asked: --template '… {a}'"),
         ("rows.csv", "a,b\n", ("--template", "{a}", "--key", "c"), "'rows.csv' has no column 'c' for --key"),
         ("rows.csv", "a,status\n", ("--template", "{a}"), "'rows.csv' has a column 'status' already"),
-        ("rows.csv", 'a,b\n1,"2\n', ("--template", "{a}"), "'rows.csv': row 1 cannot be read"),
+        ("rows.csv", 'a,b\n1,"2\n', ("--template", "{a}"), "'rows.csv': line 2 cannot be read"),
         (
             "rows.csv",
             "a;b\n1;2, 3\n",
@@ -287,7 +295,7 @@ def test_a_file_that_cannot_be_read(batch):
     assert "'rows.csv' cannot be read: No such file or directory" in done.stderr
     (batch.folder / "latin.csv").write_bytes(b"a\n\xe4\n")
     said = batch("latin.csv").stderr
-    assert "row 1 cannot be read: 'utf-8' codec" in said
+    assert "line 1 cannot be read: 'utf-8' codec" in said
     assert "write the file in UTF-8" in said
 
 

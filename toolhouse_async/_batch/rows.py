@@ -20,12 +20,14 @@ class Question(NamedTuple):
         row: The row itself.
         message: What is sent.
         digest: What stands for that in the store.
+        name: What messages to the user call the row.
     """
 
     key: str
     row: Any
     message: str
     digest: str
+    name: str
 
 
 class Questions:
@@ -56,21 +58,27 @@ class Questions:
         self._seen: set[int] = set()
         self.count = 0
 
-    def ask(self, row: Any) -> Question:
+    def ask(self, row: Any, name: str | None = None) -> Question:
         """The question of the next row.
+
+        Args:
+            row: The row.
+            name: What messages call it; default its key, or its number.
 
         Raises:
             ConfigurationError: The row is none, or does not fit the template; or its key is none, or that of a row
                 before it.
         """
-        key = self._key_of(row)
+        number = f"row {self.count} (counted from 0)"
+        key = self._key_of(row, name or number)
+        name = name or (f"row {key!r:.200}" if self.is_keyed else number)
         try:
             message = self._message(row)
             check_message(message)
         except ConfigurationError as error:
-            raise ConfigurationError(f"row {key!r:.200}: {error}") from None
+            raise ConfigurationError(f"{name}: {error}") from None
         self.count += 1
-        return Question(key, row, message, key_of(message))
+        return Question(key, row, message, key_of(message), name)
 
     def check_columns(self, columns: Sequence[str]) -> None:
         """Refuse a template that names a column which no row has.
@@ -88,7 +96,7 @@ class Questions:
                     f"the template names {{{name:.200}}}; the columns are {has:.300}{_doubled(name)}"
                 )
 
-    def _key_of(self, row: Any) -> str:
+    def _key_of(self, row: Any, name: str) -> str:
         if self._key is None:
             return str(self.count)
         try:
@@ -101,10 +109,10 @@ class Questions:
             ) from error
         if not isinstance(key, str):
             hint = ": make one by str()" if hasattr(key, "__index__") else ""
-            raise ConfigurationError(f"key must return a string, not {key!r:.80}, as of row {self.count}{hint}")
+            raise ConfigurationError(f"key must return a string, not {key!r:.80}, as of {name}{hint}")
         trace = hash(key)  # of 64 bits, not the key itself, so that a million rows take little memory
         if trace in self._seen:
-            raise ConfigurationError(f"two rows have the key {key!r:.200}; row {self.count} is the second")
+            raise ConfigurationError(f"two rows have the key {key!r:.200}; {name} is the second")
         self._seen.add(trace)
         return key
 

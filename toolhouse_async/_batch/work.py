@@ -86,7 +86,7 @@ class Shared:
         step = step_for(record, question.digest, is_free=checkout.is_free, retry_unknown=self.retry_unknown)
         if step is Step.REFUSE:
             raise ConfigurationError(
-                f"row {question.key!r:.200} has another message than when it was asked; if it failed, retry_failed() "
+                f"{question.name} has another message than when it was asked; if it failed, retry_failed() "
                 "(on the command line: batch retry) lets it be asked anew; else give the row another key, or the batch "
                 "another name"
             )

@@ -55,11 +55,12 @@ class Rows:
         self._questions = Questions(None if key is None else self.key_of, template)
         self._template = template
         self._header: list[str] = []
+        self._line = 0  # that of the row which was read last
         columns: dict[str, None] = {}
         for row in self:
             if isinstance(row, dict):
                 self._check_template(row)
-            self._questions.ask(row)
+            self._questions.ask(row, f"{path.name!r:.200}: line {self._line}")
             columns.update(dict.fromkeys(row if isinstance(row, dict) else (TEXT,)))
         columns = {**dict.fromkeys(self._header), **columns}
         clash = [name for name in ADDED if name in columns]
@@ -77,15 +78,20 @@ class Rows:
         try:
             if kind_of(self._path) == "csv":
                 with self._path.open(encoding="utf-8-sig", newline="") as table:
-                    yield from _csv_rows(table, name, self._begin)
+                    yield from self._placed(_csv_rows(table, name, self._begin))
             else:
                 with self._path.open("rb") as lines:
-                    yield from _json_rows(lines, name)
+                    yield from self._placed(_json_rows(lines, name))
         except OSError as error:
             why = error.strerror or error
         else:
             return
         raise ConfigurationError(f"{name!r:.200} cannot be read: {why}")
+
+    def _placed(self, rows: Iterator[tuple[int, Row]]) -> Iterator[Row]:
+        for line, row in rows:
+            self._line = line
+            yield row
 
     def _begin(self, header: list[str]) -> None:
         """Check what is asked against the columns of a table, which may have no rows.
@@ -104,14 +110,17 @@ class Rows:
             column = next(iter(columns), "column")
             raise ConfigurationError(f"--template says what is asked: --template '… {{{column}}}'")
 
-    def key_of(self, row: Row, index: int) -> str:
+    def key_of(self, row: Row, _: int) -> str:
         """The key of a row.
 
         Raises:
             ConfigurationError: It has none.
         """
         if not isinstance(row, dict) or self._key is None or row.get(self._key) in (None, ""):
-            raise ConfigurationError(f"row {index} has nothing in the column {self._key!r:.200}, which is its key")
+            raise ConfigurationError(
+                f"{self._path.name!r:.200}: line {self._line} has nothing in the column {self._key!r:.200}, "
+                "which is its key"
+            )
         value = row[self._key]
         return value if isinstance(value, str) else json_text(value)
 
@@ -139,9 +148,10 @@ def check_out(path: Path, rows: Path) -> None:
         raise ConfigurationError(f"--out: there is no folder {str(path.parent)!r:.200} that can be written to")
 
 
-def _csv_rows(file: IO[str], name: str, begin: Callable[[list[str]], None]) -> Iterator[Row]:
+def _csv_rows(file: IO[str], name: str, begin: Callable[[list[str]], None]) -> Iterator[tuple[int, Row]]:
+    """The rows of a table, each behind the number of the line in which it begins."""
     reader = csv.DictReader(file, restval="", strict=True)
-    number = 0
+    line = 1
     try:
         header = [*(reader.fieldnames or ())]
         if not header:
@@ -153,20 +163,23 @@ def _csv_rows(file: IO[str], name: str, begin: Callable[[list[str]], None]) -> I
                 f"{name!r:.200}: its columns are separated by {separator!r}, it seems; write it with commas"
             )
         begin(header)
-        for number, row in enumerate(reader, 1):
+        line = reader.line_num + 1
+        for row in reader:
             if None in row:
-                raise ConfigurationError(f"{name!r:.200}: row {number} has more cells than the header")
-            yield row
+                raise ConfigurationError(f"{name!r:.200}: line {line} has more cells than the header")
+            yield line, row
+            line = reader.line_num + 1
     except csv.Error as error:
         why = str(error)
     except UnicodeDecodeError as error:
         why = f"{error}; write the file in UTF-8"
     else:
         return
-    raise ConfigurationError(f"{name!r:.200}: row {number + 1} cannot be read: {why:.200}")
+    raise ConfigurationError(f"{name!r:.200}: line {line} cannot be read: {why:.200}")
 
 
-def _json_rows(file: IO[bytes], name: str) -> Iterator[Row]:
+def _json_rows(file: IO[bytes], name: str) -> Iterator[tuple[int, Row]]:
+    """The rows of a file of JSON lines, each behind the number of its line."""
     for number, line in enumerate(file, 1):
         if not line.strip():
             continue
@@ -176,7 +189,7 @@ def _json_rows(file: IO[bytes], name: str) -> Iterator[Row]:
             why = f"is no JSON: {error}"
         else:
             if isinstance(row, str | dict):
-                yield row
+                yield number, row
                 continue
             why = f"is {type(row).__name__}; it must be an object or a string"
         raise ConfigurationError(f"{name!r:.200}: line {number} {why:.200}")
