@@ -90,9 +90,10 @@ class AsyncToolhouse:
     ) -> None:
         key = sealed(api_key)
         del api_key  # no frame that an error leaves holds it
+        what = "base_url"
         if base_url is None:
-            base_url = os.environ.get("TOOLHOUSE_BASE_URL") or BASE_URL
-        self._base_url = checked_url(base_url, "base_url", allow_insecure=allow_insecure)
+            what, base_url = "TOOLHOUSE_BASE_URL", os.environ.get("TOOLHOUSE_BASE_URL") or BASE_URL
+        self._base_url = checked_url(base_url, what, allow_insecure=allow_insecure)
         if proxy is not None:
             checked_url(proxy, "proxy", allow_insecure=True)
             check_way(self._base_url, proxy, allow_insecure=allow_insecure)

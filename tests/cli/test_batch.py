@@ -195,7 +195,7 @@ def test_the_summary_has_the_most_frequent_failure(batch):
     arguments = ("--agent", "typo", "--base-url", batch.emulator.url, "--api-key", "")
     said = batch.cli("batch", "run", "typo.jsonl", *arguments).stderr
     assert "2 of the 2 that failed: NotFoundError: " in said
-    assert "check base_url and the agent id" in said
+    assert "check --base-url and the agent id" in said
 
 
 def test_it_is_said_why_the_batch_waits(batch):
@@ -203,6 +203,16 @@ def test_it_is_said_why_the_batch_waits(batch):
     batch.emulator.faults.add(method="POST", status=503)
     said = batch("rows.jsonl").stderr
     assert "the service is away (ServerError: POST /ndjson/clerk was answered with 503)" in said
+
+
+def test_what_a_row_failed_by_is_told_by_options(batch):
+    write(batch.folder, "rows.jsonl", '"one"\n')
+    batch.emulator.faults.add(method="POST", status=404)
+    done = batch("rows.jsonl", "--out", "out.jsonl")
+    assert done.returncode == 5
+    assert "check --base-url" in done.stderr
+    assert "check --base-url" in (batch.folder / "out.jsonl").read_text()
+    assert "base_url" not in done.stderr
 
 
 def test_without_a_file_for_the_answers_it_is_said_where_they_are(batch):

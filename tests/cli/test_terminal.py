@@ -83,6 +83,26 @@ def test_a_wrong_setting_is_told_as_that_of_an_option(base_url):
 
 
 @pytest.mark.parametrize(
+    "base_url", ["x", "http://x", "https://x?y", "https://x/@", "https://user:word@x", "https://x y"]
+)
+def test_a_wrong_setting_of_the_environment_is_told_by_its_name(monkeypatch, base_url):
+    monkeypatch.setenv("TOOLHOUSE_BASE_URL", base_url)
+    with pytest.raises(ConfigurationError) as failed:
+        AsyncToolhouse("key")
+    told = terminal.described(failed.value)
+    assert "TOOLHOUSE_BASE_URL" in told
+    assert not re.search("base_url|--base-url|allow_insecure|api_key", told)
+
+
+def test_what_is_to_be_checked_is_where_the_service_may_have_been_named(monkeypatch):
+    said = "the server at x:1 cannot be reached; check base_url and the network"
+    monkeypatch.delenv("TOOLHOUSE_BASE_URL", raising=False)
+    assert terminal.in_options(said).endswith("check --base-url and the network")
+    monkeypatch.setenv("TOOLHOUSE_BASE_URL", "http://x:1")
+    assert terminal.in_options(said).endswith("check --base-url or TOOLHOUSE_BASE_URL and the network")
+
+
+@pytest.mark.parametrize(
     "agent_id", ["https://example.com/a", f"{BASE_URL}/a/run-1", "sk-proj-0123456789abcdefghijklmnop"]
 )
 def test_a_wrong_worker_is_told_by_options(agent_id):

@@ -146,8 +146,9 @@ _OPTIONS: Final = {
 
 def in_options(text: str) -> str:
     """Say of options what an error of the library says of arguments."""
+    named = "--base-url or TOOLHOUSE_BASE_URL" if os.environ.get("TOOLHOUSE_BASE_URL") else "--base-url"
     for argument, option in _OPTIONS.items():
-        text = text.replace(argument, option)
+        text = text.replace(argument, option.replace("--base-url", named) if argument.startswith("check") else option)
     return text
 
 

@@ -31,8 +31,8 @@ def checked_url(url: str, what: str, *, allow_insecure: bool) -> str:
         raise ConfigurationError(f"{what} has an @ behind its host: {_shown(url)}{_ENCODE}")
     if "?" in url or "#" in url:
         raise ConfigurationError(f"{what} takes no query or fragment: {_shown(url)}")
-    if what == "base_url" and "@" in url:
-        raise ConfigurationError("base_url takes no user or password; pass the key as api_key")
+    if what != "proxy" and "@" in url:
+        raise ConfigurationError(f"{what} takes no user or password; pass the key as api_key")
     if parts.scheme == "http" and not allow_insecure and not _is_loopback(parts.hostname or ""):
         raise ConfigurationError(
             f"{what} is http:// and would send the key in the clear to {parts.hostname}: "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from ..terminal import make_console, one_line
+from ..terminal import in_options, make_console, one_line
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -98,4 +98,4 @@ class _Warnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.name == "toolhouse_async":
-            Display.say(one_line(record.getMessage(), 300))
+            Display.say(one_line(in_options(record.getMessage()), 300))

@@ -19,7 +19,7 @@ from ..invocation import open_client
 from ..jsonlines import document_line
 from ..sessions.opening import Named, open_store
 from ..statuses import Status
-from ..terminal import one_line
+from ..terminal import in_options, one_line
 from .display import Display, counted
 from .tables import Rows, check_out, written
 
@@ -155,7 +155,7 @@ def _count(failures: Counter[str], why: str) -> None:
 def _why(item: BatchItem) -> str:
     """What a row failed by; the same words for all that failed alike, without the ids of their runs."""
     error = item.error
-    said = str(error)
+    said = in_options(str(error))
     run_id = error.run_id if isinstance(error, ToolhouseError) else None
     return one_line(f"{type(error).__name__}: {said.replace(run_id, '…') if run_id else said}", 300)
 
@@ -163,7 +163,11 @@ def _why(item: BatchItem) -> str:
 def _added(item: BatchItem, *, parses: bool) -> dict[str, Any]:
     """The columns that an item adds to its row."""
     if item.result is None:
-        return {"status": item.status, "answer": None, "error": f"{type(item.error).__name__}: {item.error}"}
+        return {
+            "status": item.status,
+            "answer": None,
+            "error": f"{type(item.error).__name__}: {in_options(str(item.error))}",
+        }
     if not parses:
         return {"status": item.status, "answer": item.result.text, "error": None}
     try:
@@ -222,7 +226,7 @@ async def list_failed(where: str, name: str) -> int:
                 "key": item.key,
                 "status": item.status,
                 "error": type(error).__name__,
-                "message": str(error),
+                "message": in_options(str(error)),
                 "safe_to_retry": error.safe_to_retry if isinstance(error, ToolhouseError) else None,
                 "run_id": error.run_id if isinstance(error, ToolhouseError) else None,
             }
