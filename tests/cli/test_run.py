@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from tests.cli.support import COMMAND, environment, wait_until
+from toolhouse_async import RecoveryPolicy
 
 
 async def poet(ctx):
@@ -263,6 +264,7 @@ def test_what_ends_in_mid_job_says_how_to_go_on(worker, cli, finish, end, option
             process.send_signal(end)
             out, errors = ((a + b).decode() for a, b in zip((out, b""), process.communicate(timeout=10), strict=True))
     assert "Traceback" not in errors
+    assert f"(may take {RecoveryPolicy().deadline:g} s if the job is over by then) with: " in errors.splitlines()[-1]
     if "--json" in options:
         failed = json.loads(out.splitlines()[-1])
         assert failed["event"] == "TurnFailed"

@@ -13,6 +13,7 @@ from .. import AsyncToolhouse, Turn
 from .. import events as ev
 from ..errors import ConfigurationError, ToolhouseError, WorkerError
 from .conversation.fates import Fate, fate_of, status_after
+from .runs.waiting import SEARCH
 from .statuses import Status
 from .streams import OutputError
 from .telling import show_failure, show_json
@@ -137,5 +138,6 @@ def _way_on(request: Request, turn: Turn, *, is_answered: bool) -> str:
     if is_answered:
         what = "can be continued"
     else:
-        what = "has a background job; wait for it" if turn.job_id is not None else "was cut; get the rest of the answer"
+        job = f"has a background job; wait for it (may take {SEARCH} s if the job is over by then)"
+        what = job if turn.job_id is not None else "was cut; get the rest of the answer"
     return harmless(f"Run {run_id} {what} with: {command}")

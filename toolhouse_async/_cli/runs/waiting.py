@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from ..._session import BackgroundJobWaiter, Session
     from .target import Target
 
-__all__ = ["PATIENT", "wait"]
+__all__ = ["PATIENT", "SEARCH", "wait"]
 
 PATIENT: Final = PollingPolicy(deadline=None)
 """Waits as long as a job runs: ``--timeout`` is the only limit, however long ago the job began."""
-_SEARCH: Final = f"{RecoveryPolicy().deadline:g}"
+SEARCH: Final = f"{RecoveryPolicy().deadline:g}"
 """Seconds for which the history is read at most, by a client of these commands."""
 
 
@@ -94,11 +94,11 @@ async def _follow(
 async def _search(session: Session, timeout: float | None, *, as_json: bool) -> None:
     """Show the answer that the history has; resume the run where the history shows that it waits for that."""
     words = Words()
-    words.notice(f"no job runs; looking in the history for the answer, which may take {_SEARCH} s")
+    words.notice(f"no job runs; looking in the history for the answer, which may take {SEARCH} s")
     try:
         result = await session.recover(timeout=timeout)
     except TurnTimeoutError:
-        words.notice(f"each call looks anew, for {_SEARCH} s until it resumes: leave --timeout out, or give it more")
+        words.notice(f"each call looks anew, for {SEARCH} s until it resumes: leave --timeout out, or give it more")
         raise
     show_result(result, as_json=as_json)
 
