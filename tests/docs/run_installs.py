@@ -49,7 +49,7 @@ def run(*command: str, folder: Path, **variables: str) -> str:
         command,
         cwd=folder,
         env={**kept, **SETTINGS, **variables},
-        stdin=subprocess.DEVNULL,
+        input="Hello\n",  # what a page puts into a pipe
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
