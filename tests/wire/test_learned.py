@@ -417,8 +417,9 @@ def test_what_is_no_json_among_lines_of_a_form() -> None:
 def test_rare_characters_among_words_and_other_lines(rare: str, place: int) -> None:
     texts = [f"word {number}" for number in range(50)]
     texts[place] = rare
-    lines = lines_of(*({"type": "text", "text": text} for text in texts))
-    lines[25:25] = lines_of(*({"type": "odd", "text": text} for text in ("\x7f", "x")))
+    values = [{"type": "text", "text": text} for text in texts]
+    values[25:25] = [{"type": "odd", "text": text} for text in ("\x7f", "x")]
+    lines = [json.dumps(value, ensure_ascii=False).encode() for value in values]
     same(at_once(lines * 2), in_batches(lines * 2, [1] * len(lines) * 2))
 
 
