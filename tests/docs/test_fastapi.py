@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -318,6 +319,7 @@ async def test_a_server_that_stops_in_the_middle_of_an_answer_tells_so_in_plain_
     assert "`/answer` becomes a 500 in plain text" in PAGE
 
 
+@pytest.mark.skipif(find_spec("websockets") is None, reason="needs websockets, by which uvicorn speaks")
 async def test_a_server_that_stops_closes_websockets_at_once(app: FastAPI) -> None:
     exec(compile(WEBSOCKET.code, WEBSOCKET.place, "exec", dont_inherit=True), vars(sys.modules["application"]))
     slow = Slow()
