@@ -18,7 +18,10 @@ _TOLD: Final = (
     *("run_id", "safe_to_retry", "token", "partial", "status", "retry_after", "code", "attempts"),
     *("is_lasting", "has_vanished"),
 )
-"""What of an error is written. What a server answered, its headers and body, stays with whoever got that answer."""
+"""What of an error is written beside its message, which quotes the first 300 characters of a refusal's body.
+
+The headers and the whole body stay with whoever got that answer.
+"""
 
 
 def read_event(written: Any, line: bytes = b"") -> ev.Event:

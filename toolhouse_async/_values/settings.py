@@ -23,7 +23,10 @@ def _check(
     whole: bool = False,
     optional: bool = False,
 ) -> Any:
-    """A validator for numbers: in ``[least, most]`` (above ``least`` if ``above``), ``None`` if ``optional``."""
+    """A validator for numbers: in ``[least, most]`` (above ``least`` if ``above``), ``None`` if ``optional``.
+
+    It makes them plain, too: what a converter takes would be the type of the argument, for type checkers.
+    """
 
     def validate(instance: object, attribute: Attribute[Any], given: object) -> None:
         value = plain_number(given)
