@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -123,3 +125,8 @@ def test_unreachable_objects_warn_in_the_test_that_made_them(
     output = result.stdout
     output.fnmatch_lines(["*ERROR at teardown of test_leaves_a_socket_in_a_cycle*", "*ResourceWarning*"])
     output.fnmatch_lines(["*ERROR at teardown of test_leaves_a_task*", "*tasks left behind*"])
+
+
+@pytest.mark.parametrize("value", ["a" * 200_000, b"\0" * 200_000, b"\0" * 200_001])
+def test_processes_start_where_a_test_has_a_long_value(value: str | bytes) -> None:
+    assert subprocess.run([sys.executable, "-Ic", ""], check=False).returncode == 0
