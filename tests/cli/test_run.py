@@ -288,6 +288,32 @@ def test_what_ends_between_words_says_how_to_get_the_answer(worker):
     assert (name, agent_id) == ("wait", "forever")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_ends_before_an_answer_says_that_it_may_be_twice(worker, number):
+    worker.emulator.faults.add(method="POST", cut="silence", accept=True)
+    with start(worker, "poet", "hi") as process:
+        wait_until(lambda: worker.emulator.requests)
+        process.send_signal(number)
+        errors = process.communicate(timeout=10)[1].decode()
+    (line,) = errors.splitlines()
+    assert line.startswith("Interrupted before an answer came. Nobody knows whether the message was accepted: ")
+    assert line.endswith("Nobody can look, since it was to begin a conversation.")
+
+
+def test_what_ends_before_an_answer_on_a_run_says_how_to_find_out(worker, cli):
+    run_id = json.loads(worker("poet", "hi", "--json").stdout.splitlines()[0])["run_id"]
+    worker.emulator.faults.add(method="PUT", cut="silence", accept=True)
+    with start(worker, "poet", "more", "--run-id", run_id) as process:
+        wait_until(lambda: any(request.method == "PUT" for request in worker.emulator.requests))
+        process.send_signal(signal.SIGINT)
+        errors = process.communicate(timeout=10)[1].decode()
+    standing, command = errors.splitlines()
+    assert standing.endswith("sent again, it may be carried out twice.")
+    program, *arguments = shlex.split(command.removeprefix("Find out with: "))
+    assert (program, arguments[0]) == ("toolhouse-async", "reconcile")
+    assert arguments[-4:] == ["--", "poet", run_id, "MESSAGE"]
+
+
 def test_what_ends_between_a_job_and_its_answer_says_how_to_get_the_answer(worker, cli):
     """The answer to the resume is cut, and cannot be looked for."""
     worker.emulator.faults.add(method="PUT", cut="fin", cut_after=5)

@@ -86,9 +86,13 @@ async def run(request: Request) -> int:
 def _tell(error: ToolhouseError | asyncio.CancelledError, request: Request, turn: Turn, *, begun: bool) -> None:
     """Say that a turn ended before its time, whether to send it again, and, where its run is known, how to go on."""
     show_failure(error, turn.run_id, as_json=request.json)
-    fate = fate_of(error) if isinstance(error, ToolhouseError) else None
-    if fate is not None:
+    if isinstance(error, ToolhouseError):
+        fate = fate_of(error)
         print(_standing(fate, request), file=sys.stderr, flush=True)
+    else:
+        fate = Fate.INCOMPLETE if begun else Fate.UNKNOWN
+        if not begun:
+            print(f"Interrupted before an answer came. {_standing(fate, request)}", file=sys.stderr, flush=True)
     if turn.run_id is not None and (begun or turn.job_id is not None):
         print(_way_on(request, turn, is_answered=isinstance(error, WorkerError)), file=sys.stderr, flush=True)
     elif fate is Fate.UNKNOWN and request.run_id is not None:
