@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -657,6 +658,30 @@ async def test_an_answer_is_delivered_until_it_has_arrived() -> None:
         assert not (await listed(two)).pending
         async with two.manager.checkout("k") as session:
             assert await session.reconcile() is None  # nobody waits for any of it
+        assert world.accepted == ["job", ""]
+
+
+@pytest.mark.parametrize("ended_by", [LookupError, asyncio.CancelledError])
+async def test_a_job_whose_key_is_just_being_let_go_is_taken(ended_by: type[BaseException]) -> None:
+    """As a failed delivery leaves it: over a store that takes its time, that is going on when the call returns."""
+
+    async def fail(key: str, result: Any) -> None:
+        one.store.held = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.2, one.store.held.set)
+        raise ended_by("the chat is down")
+
+    async def deliver(key: str, result: Any) -> None:
+        delivered.append(result.text)
+
+    delivered: list[str] = []
+    async with processes() as (world, _, one):
+        await one.manager.send("k", "job", background="detach")
+        world.go_on.set()
+        with suppress(asyncio.CancelledError):
+            await one.manager.resume_pending(fail)
+        (resumed,) = await one.manager.resume_pending(deliver)
+        assert resumed.error is None
+        assert delivered == ["[computed]2:"]
         assert world.accepted == ["job", ""]
 
 

@@ -673,6 +673,13 @@ SURROUNDINGS: Final = (
         "        return\n",
         "test_log.py::test_a_job_that_is_stuck",
     ),
+    Fault(
+        "a job is passed over while its key is being let go",
+        "toolhouse_async/_keyed/gates.py",
+        "return gate is not None and (gate.owner is not None or gate.users > 1)",
+        "return gate is not None",
+        "manager/test_manager.py::test_a_job_whose_key_is_just_being_let_go_is_taken",
+    ),
 )
 """What stands around."""
 

@@ -26,8 +26,9 @@ class Gates:
         self._gates: dict[str, _Gate] = {}
 
     def is_used(self, key: str) -> bool:
-        """Whether somebody has or wants it."""
-        return key in self._gates
+        """Whether somebody has or wants it, but for one who is about to leave."""
+        gate = self._gates.get(key)
+        return gate is not None and (gate.owner is not None or gate.users > 1)
 
     async def enter(self, key: str, owner: Owner) -> None:
         """Wait for those who came before. A cancelled call leaves the queue as if it had not been.
