@@ -226,6 +226,7 @@ def error(status: int, **changes: Any) -> APIStatusError:
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
+        (300, errors.RedirectError),
         (301, errors.RedirectError),
         (304, errors.RedirectError),
         (308, errors.RedirectError),
@@ -271,11 +272,17 @@ def test_a_long_pause_is_told_in_words(seconds: float, said: str) -> None:
         (401, "check the API key"),
         (403, "use a key that may use this worker, or make the worker public"),
         (404, f"check the run id, base_url and the agent id ({WHERE})"),
-        (302, "check base_url"),
+        (300, "check base_url"),
+        (399, "check base_url"),
     ],
 )
 def test_what_to_do_is_said_before_what_the_service_says(status: int, advice: str) -> None:
     assert str(error(status, body="why")) == f"PUT /agent/run was answered with {status}; {advice}: why"
+
+
+@pytest.mark.parametrize("status", [400, 405, 500])
+def test_where_nothing_is_certain_nothing_is_advised(status: int) -> None:
+    assert str(error(status, body="why")) == f"PUT /agent/run was answered with {status}: why"
 
 
 def test_where_there_is_no_run_none_is_to_be_checked() -> None:

@@ -226,6 +226,44 @@ class Clients(RuleBasedStateMachine):
 TestClients = Clients.TestCase
 
 
+def test_what_a_claim_writes_down() -> None:
+    first = records.claimed(Record(until=90.0), "a", 100, who="host:1", length=30)
+    assert first == Record(holder="a", who="host:1", until=130.0, length=30.0, idle_since=90.0)
+    queued = records.claimed(first, "b", 101, who="host:2", length=60)
+    assert queued == first._replace(queue=(Waiter("b", 121.0),))
+    again = records.claimed(queued, "b", 102, who="host:2", length=60)
+    assert again == first._replace(queue=(Waiter("b", 122.0),))
+    behind = records.claimed(again, "c", 103, who="host:3", length=60)
+    assert behind == first._replace(queue=(Waiter("b", 122.0), Waiter("c", 123.0)))
+    later = records.claimed(behind, "a", 110, who="host:1", length=45)
+    assert later == first._replace(until=155.0, length=45.0, queue=behind.queue)
+    taken = records.claimed(records.released(later, 120), "b", 121, who="host:2", length=60)
+    assert taken == Record(
+        holder="b", who="host:2", until=181.0, length=60.0, idle_since=120.0, queue=(Waiter("c", 123.0),)
+    )
+
+
+def test_a_place_in_the_queue_is_lost_when_its_time_is_over() -> None:
+    held = Record(holder="a", until=1000.0, length=30.0, queue=(Waiter("b", 110.0), Waiter("c", 140.0)))
+    assert records.claimed(held, "a", 109, who="", length=31).queue == held.queue
+    assert records.claimed(held, "a", 110, who="", length=30).queue == (Waiter("c", 140.0),)
+    assert records.claimed(held, "a", 109, who="", length=30).queue == (Waiter("b", 110.0),)  # c's is too far away
+
+
+def test_who_lets_go_leaves_nothing_but_the_time() -> None:
+    queue = (Waiter("b", 110.0),)
+    held = Record(run_id="r", holder="a", who="host:1", until=130.0, length=30.0, idle_since=7.0, queue=queue)
+    assert records.released(held, 105.0) == Record(run_id="r", until=105.0, idle_since=7.0, queue=queue)
+
+
+@pytest.mark.parametrize(("now", "is_free"), [(129.9, False), (130.0, True)])
+def test_a_key_is_free_when_its_lease_is_over(now: float, is_free: bool) -> None:
+    held = Record(holder="a", until=130.0)
+    assert records.is_free(held, now, is_stale=False) is is_free
+    assert records.is_free(held, now, is_stale=True)
+    assert records.is_free(Record(until=130.0), now, is_stale=False)
+
+
 def test_a_place_from_before_the_clock_was_set_back_is_not_kept() -> None:
     held = records.claimed(Record(), "a", 5000, who="a", length=30)
     queued = records.claimed(held, "b", 5001, who="b", length=30)
