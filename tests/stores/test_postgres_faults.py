@@ -35,13 +35,6 @@ def store(postgres_store: PostgresSessionStore) -> PostgresSessionStore:
     return postgres_store
 
 
-@pytest.fixture
-def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Little patience: with a server that answers nobody."""
-    monkeypatch.setattr(_connections, "PATIENCE", 0.1)
-    monkeypatch.setattr(_connections, "GRACE", 0.1)
-
-
 # A server that is killed, or ends connections
 
 
@@ -100,10 +93,13 @@ async def test_a_server_that_is_killed_at_work(store: PostgresSessionStore, dsn:
     assert await store.swap("k", b"x", b"z")
 
 
-@pytest.mark.usefixtures("brief")
-async def test_a_server_that_does_not_answer(store: PostgresSessionStore, server: PostgresServer) -> None:
+async def test_a_server_that_does_not_answer(
+    store: PostgresSessionStore, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await store.read("k")
-    with hanging(server), pytest.raises(StoreError, match="no answer"):
+    with monkeypatch.context() as brief, hanging(server), pytest.raises(StoreError, match="no answer"):
+        brief.setattr(_connections, "PATIENCE", 0.1)
+        brief.setattr(_connections, "GRACE", 0.1)
         await store.read("k")
     assert pids(store) == []
     assert await store.swap("k", None, b"x")
@@ -123,9 +119,9 @@ async def test_a_statement_that_takes_too_long_here(
     store: PostgresSessionStore, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await store.swap("k", None, b"x")
-    monkeypatch.setattr(_connections, "PATIENCE", 0.1)
     before = pids(store)
-    with locked(dsn), pytest.raises(StoreError, match="no answer"):
+    with monkeypatch.context() as brief, locked(dsn), pytest.raises(StoreError, match="no answer"):
+        brief.setattr(_connections, "PATIENCE", 0.1)
         await store.swap("k", b"x", b"y")
     assert pids(store) == before
     assert (await store.read("k")).value == b"x"
@@ -300,7 +296,6 @@ async def test_cancelling_at_every_moment_leaves_nothing_checked_out(store: Post
         assert (await store.read(f"k{number}")).value in (None, b"x")
 
 
-@pytest.mark.usefixtures("brief")
 @pytest.mark.parametrize("times", [1, 2, 3])
 async def test_cancelling_does_not_wait_for_a_server_that_hangs(
     store: PostgresSessionStore, server: PostgresServer, monkeypatch: pytest.MonkeyPatch, times: int

@@ -8,8 +8,10 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,6 +51,7 @@ class RedisServer:
             "unixsocket": str(address),
             "save": "",
             "appendonly": "no",
+            "repl-diskless-sync-delay": "0",
             "dir": str(self._folder),
             "logfile": str(log),
         }
@@ -79,6 +82,38 @@ class RedisServer:
     def go_on(self) -> None:
         """Let it answer again."""
         self.process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def silent(server: RedisServer, *users: Any, patience: float = 0.1) -> Iterator[None]:
+    """Let it answer nobody within the block, in which its users have little patience.
+
+    Outside they have their own, so that a busy machine is no server that does not answer.
+
+    Args:
+        server: The server.
+        users: Stores and hubs that use it.
+        patience: Seconds that an answer may take.
+    """
+    server.pause()
+    before = [_be_patient(user._connections, patience) for user in users]
+    try:
+        yield
+    finally:
+        server.go_on()
+        for user, seconds in zip(users, before, strict=True):
+            _be_patient(user._connections, seconds)
+
+
+def _be_patient(connections: Any, seconds: float) -> float:
+    """Give new and present connections so many seconds for an answer; how many they had is returned."""
+    before: float = connections.patience
+    pool = connections.client.connection_pool
+    pool.connection_kwargs.update(socket_timeout=seconds, socket_connect_timeout=seconds)
+    for each in (*pool._available_connections, *pool._in_use_connections):
+        each.socket_timeout = each.socket_connect_timeout = seconds
+    connections.patience = seconds
+    return before
 
 
 def _is_listening(address: Path) -> bool:

@@ -18,7 +18,7 @@ from uuid import uuid4
 import pytest
 from redis import Redis
 
-from tests.support.redis_server import RedisServer, find_redis
+from tests.support.redis_server import RedisServer, find_redis, silent
 from toolhouse_async import (
     AsyncToolhouse,
     ClosedError,
@@ -364,26 +364,19 @@ async def test_what_is_said_while_the_server_is_away_is_written_later(server: Re
         assert (words(sent), sent[-1].name) == ("first second", "TurnCompleted")
 
 
-async def test_what_had_to_be_dropped_meanwhile_is_told(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "PATIENCE", 0.2)
+async def test_what_had_to_be_dropped_meanwhile_is_told(server: RedisServer) -> None:
     async with two(server, max_bytes=2000) as (_, client, near, far):
         running = await near.start("k", client.stream(AGENT, "words 1000"))
         turn = await found(far)
-        server.pause()
-        try:
-            await asyncio.wait({running.task}, timeout=30)
-        finally:
-            server.go_on()
+        with silent(server, near, far, patience=0.2):
+            await asyncio.wait({running.task})
         assert "word999" in (await turn.result()).text
         with pytest.raises(EventsDroppedError):
             async for _ in (await found(far)).follow():
                 pass
 
 
-async def test_a_server_that_stays_away_costs_the_end(
-    server: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connections, "PATIENCE", 0.1)
+async def test_a_server_that_stays_away_costs_the_end(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     async with two(server, keep=0.3) as (world, client, near, _):
         running = await near.start("k", client.stream(AGENT, "wait"))
         await has_said(running.follow(), "first")
