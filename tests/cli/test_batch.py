@@ -354,6 +354,11 @@ def test_rows_are_read_again_and_again(tmp_path):
         rows.key_of({"a": 1}, 7)
 
 
+def test_a_long_cell_is_read(tmp_path):
+    long = "x" * ((1 << 20) + 1)
+    assert list(Rows(write(tmp_path, "r.csv", f"a\n{long}\n"), key=None, template="{a}")) == [{"a": long}]
+
+
 def test_progress_in_words():
     assert counted(BatchProgress(None, 0, 0, 0, 2)) == "0 rows: 0 done, 2 running"
     assert counted(BatchProgress(5000, 4000, 7, 3, 0)) == "4,010 of 5,000 rows: 4,000 done, 7 failed, 3 unknown"

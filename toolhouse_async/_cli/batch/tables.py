@@ -28,6 +28,8 @@ ADDED: Final = ("status", "answer", "error")
 """The columns that answers add to those of the rows."""
 TEXT: Final = "row"
 """The column of a row that is a string."""
+LONGEST_CELL: Final = 1 << 24
+"""Characters; longer ones come of a quote that is never closed."""
 
 
 class Rows:
@@ -150,6 +152,7 @@ def check_out(path: Path, rows: Path) -> None:
 
 def _csv_rows(file: IO[str], name: str, begin: Callable[[list[str]], None]) -> Iterator[tuple[int, Row]]:
     """The rows of a table, each behind the number of the line in which it begins."""
+    csv.field_size_limit(LONGEST_CELL)  # Python's own is 128 KiB
     reader = csv.DictReader(file, restval="", strict=True)
     line = 1
     try:
