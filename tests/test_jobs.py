@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -51,7 +52,15 @@ async def test_wrong_arguments(bad: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "why"), [(None, "not NoneType: a turn whose token is None has left no job"), ("j1", "not str$")]
+    ("wrong", "why"),
+    [
+        (None, "not NoneType: a turn whose token is None has left no job"),
+        (TOKEN.to_json(), r"not str: JobToken\.from_json\(text\) makes a token of its JSON text"),
+        (TOKEN.to_json().encode(), r"not bytes: JobToken\.from_json\(text\)"),
+        (json.loads(TOKEN.to_json()), r"not dict: JobToken\.from_json\(text\)"),
+        (5, "not int$"),
+    ],
+    ids=["none", "text", "bytes", "mapping", "number"],
 )
 async def test_what_is_no_token(wrong: Any, why: str) -> None:
     async with talk([]) as (_, toolhouse):

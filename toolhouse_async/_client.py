@@ -265,8 +265,12 @@ class AsyncToolhouse:
                 raise ConfigurationError("the session belongs to another client")
         else:
             kind = type(token_or_session).__name__
-            none = ": a turn whose token is None has left no job" if token_or_session is None else ""
-            raise ConfigurationError(f"wait_for_job takes a JobToken or a Session, not {kind}{none}")
+            hint = ""
+            if token_or_session is None:
+                hint = ": a turn whose token is None has left no job"
+            elif isinstance(token_or_session, str | bytes | Mapping):
+                hint = ": JobToken.from_json(text) makes a token of its JSON text"
+            raise ConfigurationError(f"wait_for_job takes a JobToken or a Session, not {kind}{hint}")
         return BackgroundJobWaiter(session, resume_message=resume_message, polling=polling, timeout=timeout)
 
     def map(
