@@ -194,6 +194,16 @@ class Table:
         return iter([("q1", "What is 2 + 2?")])
 
 
+class Columns:
+    """Like a DataFrame of polars: its iterator gives its columns."""
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return iter((["q1"], ["What is 2 + 2?"]))
+
+    def to_dicts(self) -> list[dict[str, str]]:
+        return [{"id": "q1", "question": "What is 2 + 2?"}]
+
+
 @pytest.mark.parametrize(
     ("messages", "why"),
     [
@@ -201,8 +211,9 @@ class Table:
         ({"q1": "What is 2 + 2?"}, "messages must be an iterable or async iterable of strings, not dict"),
         (5, "messages must be an iterable"),
         (Table(), r"messages is a table, .* frame\['question'\]"),
+        (Columns(), r"messages is a table, .* frame\['question'\]"),
     ],
-    ids=["text", "mapping", "number", "table"],
+    ids=["text", "mapping", "number", "pandas", "polars"],
 )
 async def test_what_are_no_messages_is_refused(
     toolhouse: AsyncToolhouse, server: RawServer, messages: Any, why: str
@@ -210,6 +221,15 @@ async def test_what_are_no_messages_is_refused(
     with pytest.raises(ConfigurationError, match=why):
         toolhouse.map("a", messages)
     assert server.requests == []
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+async def test_a_column_of_a_table_is_taken_and_a_table_is_not(toolhouse: AsyncToolhouse, library: str) -> None:
+    frame = pytest.importorskip(library).DataFrame({"id": [1, 2], "question": ["1 x", "1 y"]})
+    items = [item async for item in toolhouse.map("a", frame["question"], ordered=True)]
+    assert [(item.message, item.error) for item in items] == [("1 x", None), ("1 y", None)]
+    with pytest.raises(ConfigurationError, match="messages is a table"):
+        toolhouse.map("a", frame)
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])

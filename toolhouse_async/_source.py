@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def check_items(name: str, items: object, of_what: str, of_table: str) -> None:
-    """Refuse what is iterable and no series of items: a text, a mapping, a table such as a DataFrame of pandas.
+    """Refuse what is iterable and no series of items: a text, a mapping, a DataFrame of pandas or polars.
 
     Args:
         name: The argument.
@@ -26,8 +26,8 @@ def check_items(name: str, items: object, of_what: str, of_table: str) -> None:
     if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable | AsyncIterable):
         kind = type(items).__name__
         raise ConfigurationError(f"{name} must be an iterable or async iterable of {of_what}, not {kind}")
-    if hasattr(items, "itertuples"):  # its iterator gives the names of its columns
-        raise ConfigurationError(f"{name} is a table, which gives only the names of its columns: pass {of_table}")
+    if hasattr(items, "itertuples") or hasattr(items, "to_dicts"):  # of pandas, of polars
+        raise ConfigurationError(f"{name} is a table, which gives its columns, not its rows: pass {of_table}")
 
 
 class Source(Generic[T]):

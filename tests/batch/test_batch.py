@@ -877,6 +877,16 @@ class Table:
         return iter([("q1", "What is 2 + 2?")])
 
 
+class Columns:
+    """Like a DataFrame of polars: its iterator gives its columns."""
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return iter((["q1"], ["What is 2 + 2?"]))
+
+    def to_dicts(self) -> list[dict[str, str]]:
+        return [{"id": "q1", "question": "What is 2 + 2?"}]
+
+
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
@@ -884,6 +894,7 @@ class Table:
         ({"rows": {"a": 1}}, "rows must be an iterable"),
         ({"rows": 5}, "rows must be an iterable"),
         ({"rows": Table()}, r"rows is a table, .* frame\.to_dict\('records'\)"),
+        ({"rows": Columns()}, r"rows is a table, .* frame\.to_dicts\(\)"),
         ({"store": "batch.db"}, r"store must be a SessionStore, such as SQLiteSessionStore\(…\), not str"),
         ({"store": MemorySessionStore}, "store must be a SessionStore, such as .*, not the class MemorySessionStore"),
         ({"name": ""}, "the name of a batch must be a string that is not empty"),

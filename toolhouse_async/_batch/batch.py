@@ -75,7 +75,8 @@ class Batch:
             raise ConfigurationError(f"rate must be messages a second above zero, or None, not {rate!r:.80}")
         if not isinstance(retry_unknown, bool):
             raise ConfigurationError(f"retry_unknown must be True or False, not {retry_unknown!r:.80}")
-        check_items("rows", rows, "strings or mappings", "frame.to_dict('records')")
+        of_table = "frame.to_dicts()" if hasattr(rows, "to_dicts") else "frame.to_dict('records')"
+        check_items("rows", rows, "strings or mappings", of_table)
         check_store(store)
         make_options(options)
         conversation = conversations(None)
