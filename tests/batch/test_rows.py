@@ -50,7 +50,7 @@ def test_two_rows_with_one_key() -> None:
         (
             "{b}",
             {"a": 1, "c": 2},
-            r"row 0 .counted from 0.: it does not fit the template \(KeyError: 'b'\); the row has a, c$",
+            r"row 0 .counted from 0.: it does not fit the template \(KeyError: 'b'\); the row has 'a', 'c'$",
         ),
         ("{b}", {1: 1}, r"row 0 .counted from 0.: it does not fit the template \(KeyError: 'b'\); the row has 1$"),
         ("{}", {"a": 1}, "row 0 .counted from 0.: it does not fit the template"),
@@ -61,7 +61,7 @@ def test_two_rows_with_one_key() -> None:
         (
             '{a}: {"b": 1}',
             {"a": 1},
-            r"template \(KeyError: '\"b\"'\); the row has a; braces that stay are doubled: \{\{ \}\}$",
+            r"template \(KeyError: '\"b\"'\); the row has 'a'; braces that stay are doubled: \{\{ \}\}$",
         ),
         ('{}: {"b": 1}', "text", r"template \(KeyError: '\"b\"'\); braces that stay are doubled: \{\{ \}\}$"),
         (None, "\ud83d", "row 0 .counted from 0.: the message .* half of a character"),
@@ -106,7 +106,7 @@ def test_a_template_is_checked_against_columns() -> None:
     Questions(None, "{city!r:>5} in {year:05}, {{x}} {more[0].real}").check_columns(columns)
     Questions(None, None).check_columns(columns)
     for template, name in (("{city} {town}", "town"), ("{}", ""), ("{0}", "0"), ("{towns[city]}", "towns")):
-        with pytest.raises(ConfigurationError, match=rf"names \{{{name}\}}; the columns are city, year, more$"):
+        with pytest.raises(ConfigurationError, match=rf"names \{{{name}\}}; the columns are 'city', 'year', 'more'$"):
             Questions(None, template).check_columns(columns)
     with pytest.raises(ConfigurationError, match="braces that stay are doubled"):
         Questions(None, '{city}: {"b": 1}').check_columns(columns)

@@ -88,7 +88,7 @@ def test_on_a_terminal_a_live_line_counts_the_seconds_and_the_file_s_own_escapes
         (b"a,b\n", "a header and no rows"),
         (b"\0\1\2\3" * 100, "binary"),
         (b'a,b\n1,"x\n2,y\n', "lines 2 to 3: a quote is opened on line 2 and never closed"),
-        (b"a,b\n1,x\n2,y\n", 'no column "c"; it has: a, b'),
+        (b"a,b\n1,x\n2,y\n", "no column \"c\"; it has: 'a', 'b'"),
     ],
 )
 def test_a_bad_file_is_a_clear_error_and_status_2(cli, tmp_path, content, message):

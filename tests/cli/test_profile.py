@@ -142,7 +142,7 @@ def test_the_histogram_is_of_the_column_asked_for(tmp_path):
     table = read_table(path)
     assert profile(table)["histogram"]["column"] == "size"
     assert profile(table, "id")["histogram"]["column"] == "id"
-    with pytest.raises(CSVError, match='no column "weight"; it has: id, name, size'):
+    with pytest.raises(CSVError, match="no column \"weight\"; it has: 'id', 'name', 'size'"):
         profile(table, "weight")
     with pytest.raises(CSVError, match='"name" holds no numbers'):
         profile(table, "name")

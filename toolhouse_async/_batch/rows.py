@@ -91,7 +91,7 @@ class Questions:
         """
         for _, field, _, _ in Formatter().parse(self._template or ""):
             if field is not None and (name := re.split(r"[.\[]", field, maxsplit=1)[0]) not in columns:
-                has = ", ".join(columns)
+                has = ", ".join(map(repr, columns))
                 raise ConfigurationError(
                     f"the template names {{{name:.200}}}; the columns are {has:.300}{_doubled(name)}"
                 )
@@ -131,7 +131,7 @@ class Questions:
             return template.format(row) if isinstance(row, str) else template.format_map(row)
         except (LookupError, AttributeError, ValueError, TypeError) as error:
             why = f"{type(error).__name__}: {error}"
-        has = "" if isinstance(row, str) else f"; the row has {', '.join(map(str, row))}"
+        has = "" if isinstance(row, str) else f"; the row has {', '.join(map(repr, row))}"
         raise ConfigurationError(f"it does not fit the template ({why:.300}){has:.300}{_doubled(why)}")
 
 

@@ -63,7 +63,7 @@ def _check(path: Path, column: str | None) -> None:
     """Find at once what the worker would find in the middle of its answer."""
     names = detect_dialect(path).names
     if column is not None and column not in names:
-        raise CSVError(f'{path} has no column "{column}"; it has: {", ".join(names[:20])}')
+        raise CSVError(f'{path} has no column "{column}"; it has: {", ".join(map(repr, names[:20]))}')
 
 
 def _object(content: object) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def _choose(table: Table, name: str | None) -> Column | None:
     if name is not None:
         chosen = next((c for c in table.columns if c.name == name), None)
         if chosen is None:
-            names = ", ".join(c.name for c in table.columns[:20])
+            names = ", ".join(repr(c.name) for c in table.columns[:20])
             raise CSVError(f'{table.dialect.path} has no column "{name}"; it has: {names}')
         if not chosen.numeric:
             raise CSVError(f'column "{name}" holds no numbers: it is {chosen.type}')
