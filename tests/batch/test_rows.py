@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from operator import itemgetter
 from types import MappingProxyType
 from typing import Any
@@ -27,6 +28,7 @@ def test_templates() -> None:
     row = {"city": "Graz", "year": 1128, "more": [1]}
     assert Questions(None, "{city} in {year:05}, {more[0]}").ask(row).message == "Graz in 01128, 1"
     assert Questions(None, "{city}").ask(MappingProxyType(row)).message == "Graz"
+    assert Questions(None, "{a}{b}").ask({"a": Numbers(), "b": "", "c": None}).message == "[1 2]"
 
 
 def test_keys_are_made_of_a_row_and_its_index() -> None:
@@ -40,6 +42,45 @@ def test_two_rows_with_one_key() -> None:
     questions.ask("b")
     with pytest.raises(ConfigurationError, match=r"two rows have the key 'a'; row 2 \(counted from 0\) is"):
         questions.ask("ac")
+
+
+class Missing:
+    """Like NaT of pandas, or its NA."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __eq__(self, other: object) -> Any:
+        return False if self.name == "NaT" else self
+
+    def __ne__(self, other: object) -> Any:
+        return True if self.name == "NaT" else self
+
+    def __bool__(self) -> bool:
+        raise TypeError("ambiguous")
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+class Numbers:
+    """Like an array of numpy: comparing it gives no truth value."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> Any:
+        return Numbers()
+
+    __ne__ = __eq__
+
+    def __bool__(self) -> bool:
+        raise ValueError("ambiguous")
+
+    def __str__(self) -> str:
+        return "[1 2]"
 
 
 @pytest.mark.parametrize(
@@ -64,6 +105,10 @@ def test_two_rows_with_one_key() -> None:
             r"template \(KeyError: '\"b\"'\); the row has 'a'; braces that stay are doubled: \{\{ \}\}$",
         ),
         ('{}: {"b": 1}', "text", r"template \(KeyError: '\"b\"'\); braces that stay are doubled: \{\{ \}\}$"),
+        ("{a} {b}", {"a": 1, "b": None}, "row 0 .counted from 0.: {b} has no value, but None: fill it"),
+        ("{a[0].real:5}", {"a": [math.nan]}, r"row 0 .counted from 0.: {a\[0\]\.real} has no value, but nan: fill it"),
+        ("{a!r}", {"a": Missing("NaT")}, "row 0 .counted from 0.: {a} has no value, but NaT: fill it"),
+        ("{a}", {"a": Missing("<NA>")}, "row 0 .counted from 0.: {a} has no value, but <NA>: fill it"),
         (None, "\ud83d", "row 0 .counted from 0.: the message .* half of a character"),
     ],
 )

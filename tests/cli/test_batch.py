@@ -248,6 +248,8 @@ def test_a_changed_row_and_another_worker_are_refused(batch):
         ("rows.jsonl", '{"a": 1}\n', (), "--template says what is asked: --template '… {a}'"),
         ("rows.jsonl", '{"a": 1}\n', ("--template", "{b}"), "'rows.jsonl': line 1: it does not fit the template"),
         ("rows.jsonl", '"a"\n\n{"a": 1}\n', ("--template", "{}"), "'rows.jsonl': line 3: it does not fit the template"),
+        ("rows.jsonl", '{"a": 1}\n{"a": null}\n', ("--template", "{a}?"), "line 2: {a} has no value, but None"),
+        ("rows.jsonl", '{"a": NaN}\n', ("--template", "{a}?"), "line 1: {a} has no value, but nan: fill it"),
         ("rows.jsonl", '{"a": 1}\n', ("--template", "{a"), "template is no pattern"),
         ("rows.jsonl", '{"a": 1}\n', ("--template", "a"), "template has no field"),
         ("rows.jsonl", '{"a": 1, "answer": 2}\n', ("--template", "{a}"), "has a column 'answer' already"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from string import Formatter
 from typing import Any, NamedTuple
 
@@ -123,7 +123,9 @@ class Questions:
             raise ConfigurationError(f"a row must be a string or a mapping, not {type(row).__name__}")
         if self._template is None:
             raise ConfigurationError("a row that is a mapping needs template=, which says what is asked")
-        return self._format(self._template, row)
+        message = self._format(self._template, row)
+        _check_values(self._template, row)
+        return message
 
     @staticmethod
     def _format(template: str, row: Any) -> str:
@@ -133,6 +135,25 @@ class Questions:
             why = f"{type(error).__name__}: {error}"
         has = "" if isinstance(row, str) else f"; the row has {', '.join(map(repr, row))}"
         raise ConfigurationError(f"it does not fit the template ({why:.300}){has:.300}{_doubled(why)}")
+
+
+def _check_values(template: str, row: Mapping[str, Any]) -> None:
+    """Refuse a row that has no value for a field: its message would say ``None`` or ``nan``."""
+    for _, field, _, _ in Formatter().parse(template):
+        if field is None:
+            continue
+        value, _ = Formatter().get_field(field, (), row)
+        if _is_missing(value):
+            raise ConfigurationError(f"{{{field:.200}}} has no value, but {value!r:.80}: fill it, or leave the row out")
+
+
+def _is_missing(value: object) -> bool:
+    if value is None or not isinstance(value, Hashable):  # an array compares item by item
+        return value is None
+    try:
+        return bool(value != value)  # NaN and NaT are not equal to themselves
+    except TypeError:  # and NA of pandas does not say
+        return True
 
 
 def _doubled(field: str) -> str:
