@@ -62,7 +62,9 @@ class Rows:
         for row in self:
             if isinstance(row, dict):
                 self._check_template(row)
-            self._questions.ask(row, f"{path.name!r:.200}: line {self._line}")
+            place = f"{path.name!r:.200}: line {self._line}"
+            if not self._questions.ask(row, place).message.strip():
+                raise ConfigurationError(f"{place} has an empty message: fill the row, or take it out of the file")
             columns.update(dict.fromkeys(row if isinstance(row, dict) else (TEXT,)))
         columns = {**dict.fromkeys(self._header), **columns}
         clash = [name for name in ADDED if name in columns]
