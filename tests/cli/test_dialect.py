@@ -39,10 +39,31 @@ def test_semicolons_win_over_decimal_commas(write):
         ('a,b\n"1,234",x\n"2,345",y\n', "."),  # with commas, thousands
         ('a,b\n"1,5",x\n"2,75",y\n', ","),
         ("a\tb\n1.5\tx\n2.5\ty\n", "."),
+        ("a;b\n1.234,56;1.000\n-7,00;2.500\nx;3.000\n4,5;4.000\n", ","),  # thousands turn no file over
+        ('a,b\n"1,234.56","1,000"\n-7.00,"2,500"\n', "."),
+        ("a;b;c\n1.5;1,000;9,999\n2.5;2,500;x\n", "."),
+        ("a;b;c\n3,5;48.1371;11.5755\n4,5;48.2;11.6\n", ","),  # coordinates are numbers in either way
+        ("a;b\n1.234.567;x\n2.345.678;y\n", ","),
+        ("a;b\n1.000;31.12.2024\n2.000;01.01.2025\n", "."),
     ],
 )
 def test_the_decimal_mark_is_found(write, text, decimal):
     assert detect_dialect(write(text)).decimal == decimal
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("a;b\n1.234,56;1.000\n-7,00;2.500\n4,5;3.000\n10,5;850\n", [1000, 2500, 3000, 850]),
+        ("a;b\n1,5;1.000\n2,5;2.500,5\n", [1000, 2500.5]),
+        ("a;b\n1,5;48.137\n2,5;48.1371\n", [48.137, 48.1371]),
+        ("a;b\n1,5;0.125\n2,5;1.125\n", [0.125, 1.125]),
+        ("a;b\n1.5;1,000\n2.5;2,500\n", [1000, 2500]),
+        ("a;b\n1.5;1.000\n2.5;2.500\n", [1, 2.5]),
+    ],
+)
+def test_a_column_that_is_certain_decides_what_groups_thousands(write, text, values):
+    assert list(read_table(write(text)).columns[1].values) == values
 
 
 @pytest.mark.parametrize(

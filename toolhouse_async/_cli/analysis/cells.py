@@ -13,9 +13,10 @@ _TRUTH = frozenset(("true", "false", "yes", "no", "y", "n"))
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d.*)?", re.ASCII | re.DOTALL)
 _GROUPED = {  # thousands: any groups beside the decimal mark
     ".": re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?", re.ASCII),
-    # one point alone stays a decimal point: files mix "3,5" with coordinates such as "48.137"
+    # one point alone stays a decimal point: files mix "3,5" with coordinates such as "48.1371"
     ",": re.compile(r"[+-]?[1-9]\d{0,2}(?:(?:\.\d{3})+,\d*|(?:\.\d{3}){2,})", re.ASCII),
 }
+_POINTS = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+(?:,\d*)?", re.ASCII)
 _START = frozenset("+-.0123456789")
 _LARGEST = 1e150  # squares of deviations stay finite
 
@@ -38,17 +39,18 @@ def is_missing(cell: str) -> bool:
     return len(cell) <= 4 and cell.lower() in _MISSING
 
 
-def number(cell: str, decimal: str = ".") -> float | None:
+def number(cell: str, decimal: str = ".", *, thousands: bool = False) -> float | None:
     """Read a stripped cell as a finite number, ``None`` if it is none.
 
     Args:
         cell: The cell; thousands may be grouped by the mark that is not ``decimal``.
         decimal: The file's decimal mark, ``"."`` or ``","``.
+        thousands: Whether one point alone groups thousands too, as in ``1.000``, beside a decimal comma.
     """
     if cell[:1] not in _START or "_" in cell or len(cell) > 64 or not cell.isascii():
         return None  # float() reads "inf", 1_000 and other scripts' digits too
-    if "," in cell or (decimal == "," and cell.count(".") > 1):
-        if _GROUPED[decimal].fullmatch(cell):
+    if "," in cell or (decimal == "," and cell.count(".") > (not thousands)):
+        if (_POINTS if thousands else _GROUPED[decimal]).fullmatch(cell):
             cell = cell.replace("." if decimal == "," else ",", "")
         if decimal == ",":
             cell = cell.replace(",", ".")
@@ -59,11 +61,11 @@ def number(cell: str, decimal: str = ".") -> float | None:
     return value if -_LARGEST <= value <= _LARGEST else None
 
 
-def classify(cell: str, decimal: str = ".") -> tuple[Kind, float | None]:
-    """Say what a stripped cell is, with its value where it is a number."""
+def classify(cell: str, decimal: str = ".", *, thousands: bool = False) -> tuple[Kind, float | None]:
+    """Say what a stripped cell is, with its value where it is a number; the arguments are those of :func:`number`."""
     if is_missing(cell):
         return Kind.MISSING, None
-    value = number(cell, decimal)
+    value = number(cell, decimal, thousands=thousands)
     if value is not None:
         digits = cell.lstrip("+-")
         if not digits.isdigit():

@@ -35,12 +35,14 @@ class Column:
         name: Its name.
         decimal: The file's decimal mark.
         distinct_limit: Distinct values to count before the table is full.
+        thousands: Whether one point alone groups thousands too.
     """
 
-    def __init__(self, name: str, decimal: str = ".", distinct_limit: int = 10_000) -> None:
+    def __init__(self, name: str, decimal: str = ".", distinct_limit: int = 10_000, *, thousands: bool = False) -> None:
         self.name = name
         self.values = array("d")
         self._decimal = decimal
+        self._thousands = thousands
         self._limit = distinct_limit
         self._kinds: Counter[Kind] = Counter()
         self._counts: dict[str, int] = {}
@@ -51,7 +53,7 @@ class Column:
         counts = self._counts
         for raw, times in Counter(cells).items():
             cell = raw.strip()
-            kind, value = classify(cell, self._decimal)
+            kind, value = classify(cell, self._decimal, thousands=self._thousands)
             self._kinds[kind] += times
             if kind is Kind.MISSING:
                 continue

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TextIO
 
 from attrs import frozen
 
-from .cells import number
+from .cells import is_missing, number
 from .encoding import CSVError, detect_encoding
 from .opening import open_text
 
@@ -24,9 +25,16 @@ _LONGEST_LINE = 1 << 24
 _LONGEST_CELL = 1 << 20
 _MOST_COLUMNS = 5000
 _NO_SEPARATOR = "\x1f"  # a file of one column: a separator that no text holds
-_COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+", re.ASCII)
-_GROUPED_NUMBER = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+", re.ASCII)
-_POINT_NUMBER = re.compile(r"[+-]?\d+\.\d+", re.ASCII)
+_NUMERIC_SHARE = 0.95
+_AMBIGUOUS = {mark: re.compile(rf"[+-]?[1-9]\d{{0,2}}[{mark}]\d{{3}}", re.ASCII) for mark in ".,"}  # as 1.000
+_CERTAIN = {  # numbers that have one decimal mark for certain: as 1.5 and 0.125, or as 1,234.5 and 1,234,567
+    mark: re.compile(
+        rf"[+-]?(?:(?![1-9]\d{{0,2}}[{mark}]\d{{3}}\Z)\d*[{mark}]\d+"
+        rf"|[1-9]\d{{0,2}}(?:(?:[{other}]\d{{3}})+[{mark}]\d+|(?:[{other}]\d{{3}}){{2,}}))",
+        re.ASCII,
+    )
+    for mark, other in (".,", ",.")
+}
 
 
 @frozen
@@ -38,6 +46,7 @@ class Dialect:
         encoding: Its encoding, as Python names it.
         separator: The character between cells; empty for a file of one column.
         decimal: The decimal mark, ``"."`` or ``","``.
+        thousands: The places of the columns in which one point alone groups thousands, as in ``1.000``.
         names: The columns' names, made unique; ``column 1`` and so on where the file gives none.
         skip: Records before the data: 1 with a header, 0 without, plus 1 for a line such as ``sep=;``.
         header: Whether the first record names the columns.
@@ -49,6 +58,7 @@ class Dialect:
     encoding: str
     separator: str
     decimal: str
+    thousands: frozenset[int]
     names: tuple[str, ...]
     skip: int
     header: bool
@@ -77,11 +87,14 @@ def detect_dialect(path: Path) -> Dialect:
     if len(rows[0]) > _MOST_COLUMNS:
         raise CSVError(f"{path} has {len(rows[0]):,} columns; {_MOST_COLUMNS:,} are the most that are read")
     data = rows[1:] if header else rows
+    columns = [[cell.strip() for cell in column] for column in zip_longest(*data, fillvalue="")]
+    decimal = _decimal(columns, separator)
     return Dialect(
         path=path,
         encoding=encoding,
         separator=separator,
-        decimal=_decimal(data, separator),
+        decimal=decimal,
+        thousands=frozenset(i for i, cells in enumerate(columns) if decimal == "," and _groups_by_points(cells)),
         names=_names(rows[0] if header else [""] * len(rows[0])),
         skip=int(header) + int(announced is not None),
         header=header,
@@ -208,14 +221,30 @@ def _looks_like_data(row: list[str]) -> bool:
     return not years and all(v is not None for v in values)
 
 
-def _decimal(rows: list[list[str]], separator: str) -> str:
-    commas = points = 0
-    for row in rows:
-        for cell in map(str.strip, row):
-            points += bool(_POINT_NUMBER.fullmatch(cell))
-            # with semicolons a comma is a decimal mark; elsewhere "1,234" is more likely a thousand
-            commas += bool(_COMMA_NUMBER.fullmatch(cell) and (separator == ";" or not _GROUPED_NUMBER.fullmatch(cell)))
-    return "," if commas > points else "."
+def _decimal(columns: list[list[str]], separator: str) -> str:
+    """The mark by which most columns are numbers; else which most of them show, for certain or perhaps."""
+
+    def weight(mark: str) -> tuple[int, int, int]:
+        # with semicolons a comma is a decimal mark; elsewhere "1,234" is more likely a thousand
+        perhaps = mark == "." or separator == ";"
+        return (
+            sum(_are_numbers(cells, mark) for cells in columns),
+            sum(any(map(_CERTAIN[mark].fullmatch, cells)) for cells in columns),
+            sum(perhaps and any(map(_AMBIGUOUS[mark].fullmatch, cells)) for cells in columns),
+        )
+
+    return max(".,", key=weight)
+
+
+def _are_numbers(cells: list[str], decimal: str) -> bool:
+    present = [cell for cell in cells if not is_missing(cell)]
+    numbers = sum(number(cell, decimal) is not None for cell in present)
+    return bool(present) and numbers >= _NUMERIC_SHARE * len(present)
+
+
+def _groups_by_points(cells: list[str]) -> bool:
+    """Whether the points of a column, beside a decimal comma, group thousands: all of them might."""
+    return any(map(_AMBIGUOUS["."].fullmatch, cells)) and not any(map(_CERTAIN["."].fullmatch, cells))
 
 
 def _names(cells: list[str]) -> tuple[str, ...]:

@@ -57,7 +57,10 @@ def read_table(path: Path, progress: Progress | None = None) -> Table:
     dialect = detect_dialect(path)
     width = len(dialect.names)
     distinct = min(10_000, max(100, _DISTINCT_IN_ALL // width))
-    columns = tuple(Column(name, dialect.decimal, distinct) for name in dialect.names)
+    columns = tuple(
+        Column(name, dialect.decimal, distinct, thousands=index in dialect.thousands)
+        for index, name in enumerate(dialect.names)
+    )
     size = min(_BLOCK_ROWS, max(16, _BLOCK_CELLS // width))
     rows = short = long = 0
     ragged_line = None
