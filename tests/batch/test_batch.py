@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import pickle
+import socket
 from collections.abc import AsyncIterator, Iterator
 from fractions import Fraction
 from typing import Any
@@ -707,7 +709,7 @@ async def test_two_batches_at_once_share_the_rows() -> None:
             assert texts(items) == [f"you said {row}" for row in rows]
 
 
-async def test_a_row_that_a_live_process_has_is_left_to_it() -> None:
+async def test_a_row_that_a_live_process_has_is_left_to_it(caplog: pytest.LogCaptureFixture) -> None:
     world, store = World(), MemorySessionStore()
     async with world.emulator.serve() as server, client_of(server) as one, client_of(server) as two:
         first = asyncio.ensure_future(all_of(one.batch(AGENT, ["slow a", "b"], store=store, name="b")))
@@ -719,6 +721,10 @@ async def test_a_row_that_a_live_process_has_is_left_to_it() -> None:
         assert not second.done()
         assert other.progress == BatchProgress(2, 1, 0, 0, 1)
         assert await other.read_progress() == BatchProgress(2, 1, 0, 0, 1)
+        who = f"{socket.gethostname()}:{os.getpid()}"
+        (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert warning.startswith("the batch waits for rows that other processes have (")  # b is done, or not yet
+        assert warning.endswith(f", of {who}): until they are done, or at most 30 s where a process has stopped")
         world.go_on.set()
         assert texts(await first) == texts(await second) == ["you said slow a", "you said b"]
         assert world.twice == []

@@ -29,8 +29,8 @@ def slow(toolhouse_emulator):
     return it
 
 
-def start(slow, folder):
-    (folder / "rows.jsonl").write_text("".join(f'"row {number}"\n' for number in range(ROWS)))
+def start(slow, folder, rows=ROWS):
+    (folder / "rows.jsonl").write_text("".join(f'"row {number}"\n' for number in range(rows)))
     arguments = ["batch", "run", "rows.jsonl", "--agent", "slow", "--out", "out.jsonl", "--concurrency", "3"]
     url = ["--base-url", slow.url, "--api-key", ""]
     return subprocess.Popen(
@@ -66,6 +66,20 @@ def test_ctrl_c_finishes_what_is_under_way(slow, tmp_path):
     assert f"\n{told} of 30 rows: {told} done\nStopped; the same command goes on.\n" in err
     assert not (tmp_path / "out.jsonl").exists()
     check_that_it_goes_on(slow, tmp_path)
+
+
+def test_it_is_said_that_other_processes_have_rows(slow, tmp_path):
+    slow.seconds = 3600
+    first = start(slow, tmp_path, rows=1)
+    wait_until(lambda: slow.told)
+    first.kill()
+    ended(first)
+    second = start(slow, tmp_path, rows=1)
+    line = second.stderr.readline().decode()
+    second.terminate()
+    ended(second)
+    assert line.startswith("the batch waits for rows that other processes have (1, of ")
+    assert line.endswith(f":{first.pid}): until they are done, or at most 30 s where a process has stopped\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter, deque
 from typing import Any, Final
 
+from .._log import log
 from .._source import Source
 from .._values.batches import BatchItem, BatchProgress
 from ..errors import ClosedError
@@ -60,6 +61,7 @@ class Engine:
         self._error: Exception | None = None
         self._counts: Counter[str] = Counter()
         self._has_begun = False
+        self._has_told = False  # of other processes
         self._has_ended = False  # by an error that was raised
 
     @property
@@ -103,8 +105,23 @@ class Engine:
             if not self._tasks and not self._aside and not self._back and self._takes_no_more:
                 await self._end()
                 return None
+            self._tell_of_others()
             self._wake.clear()
             await self._wake.wait()
+
+    def _tell_of_others(self) -> None:
+        """Say once that all there is to wait for are rows that other processes have."""
+        if not self._aside or self._has_told or self._tasks or self._back or self._source.pull is not None:
+            return
+        self._has_told = True
+        found = [aside.checkout.found for aside in self._aside.values()]
+        log.warning(
+            "the batch waits for rows that other processes have (%d, of %.200s): until they are done, or "
+            "at most %.0f s where a process has stopped",
+            len(found),
+            ", ".join(sorted({each.who for each in found})),
+            max(each.length for each in found),
+        )
 
     @property
     def _takes_no_more(self) -> bool:
