@@ -134,6 +134,23 @@ async def test_an_id_of_another_turn_reads_from_the_start(open_hub: Open, after:
         assert [event async for event in beyond] == []
 
 
+@pytest.mark.parametrize("wrong", [None, 3, b"k"])
+async def test_a_name_that_is_none_finds_no_turn(open_hub: Open, wrong: Any) -> None:
+    async with open_hub() as (_, _, hub):
+        for ask in (hub.get, hub.forget):
+            with pytest.raises(ConfigurationError, match=f"a turn's name must be a string, not {type(wrong).__name__}"):
+                await ask(wrong)
+
+
+@pytest.mark.parametrize("wrong", [0, 3, b"3"])
+async def test_an_id_that_is_none_is_refused_at_the_call(open_hub: Open, wrong: Any) -> None:
+    async with open_hub() as (_, client, hub):
+        running = await hub.start("k", client.stream(AGENT, "words 3"))
+        with pytest.raises(ConfigurationError, match=f"Last-Event-ID have it, or None, not {wrong!r}"):
+            running.follow(wrong)
+        await running.result()
+
+
 async def test_a_turn_of_the_same_name_follows_one_that_is_over(open_hub: Open) -> None:
     async with open_hub() as (_, client, hub):
         one = await hub.start("k", client.stream(AGENT, "one"))
@@ -392,6 +409,8 @@ async def test_a_hub_runs_turns_alone_and_so_many(open_hub: Open) -> None:
         for name in (None, 5, b"k"):  # as of a cookie that is not there: all who have none would share a turn
             with pytest.raises(ConfigurationError, match=f"a turn's name must be a string, not {type(name).__name__}"):
                 await settled(hub.near.start(name, client.stream(AGENT, "never")))
+        with pytest.raises(ConfigurationError, match="a turn's note must be a string, not int"):
+            await settled(hub.near.start("k", client.stream(AGENT, "never"), note=5))
         for name in "ab":
             await hub.start(name, client.stream(AGENT, "wait"))
         with pytest.raises(SessionBusyError, match="2 turns"):

@@ -18,7 +18,7 @@ from ..errors import ClosedError, ConfigurationError, EventsDroppedError, Sessio
 from ..events import Event
 from ._live import BehindError, HubReader, Live, had_of
 
-__all__ = ["HubTurn", "TurnHub", "check_numbers", "check_start", "dropped", "new_id"]
+__all__ = ["HubTurn", "TurnHub", "check_name", "check_numbers", "check_start", "dropped", "new_id"]
 
 
 class TurnHub:
@@ -82,11 +82,11 @@ class TurnHub:
         Raises:
             SessionBusyError: A turn of that name is running, or the hub is full of running ones. Nothing was sent.
             ClosedError: The hub is closed.
-            ConfigurationError: ``name`` is no string, or ``turn`` no turn.
+            ConfigurationError: ``name`` or ``note`` is no string, or ``turn`` no turn.
         """
         if self._is_closed:
             raise ClosedError("the hub is closed", safe_to_retry=True)
-        check_start(name, turn)
+        check_start(name, turn, note)
         self.forget(name)
         self._make_room()
         made = self._turns[name] = HubTurn(name, turn, self._max_bytes, note=note)
@@ -94,7 +94,12 @@ class TurnHub:
         return made
 
     def get(self, name: str) -> HubTurn | None:
-        """The turn of that name, running or over; ``None`` if there was none or it is forgotten."""
+        """The turn of that name, running or over; ``None`` if there was none or it is forgotten.
+
+        Raises:
+            ConfigurationError: ``name`` is no string.
+        """
+        check_name(name)
         return self._turns.get(name)
 
     def forget(self, name: str) -> None:
@@ -102,7 +107,9 @@ class TurnHub:
 
         Raises:
             SessionBusyError: It is running.
+            ConfigurationError: ``name`` is no string.
         """
+        check_name(name)
         turn = self._turns.get(name)
         if turn is not None:
             if not turn.is_over:
@@ -146,10 +153,17 @@ def check_numbers(**numbers: object) -> None:
             raise ConfigurationError(f"{name} must be a number above 0, not {value!r:.80}")
 
 
-def check_start(name: object, turn: object) -> None:
-    """Refuse a name that is none, which all who have none would share, and what is no turn."""
+def check_name(name: object) -> None:
+    """Refuse a name that is none, which all who have none would share."""
     if not isinstance(name, str):
         raise ConfigurationError(f"a turn's name must be a string, not {type(name).__name__}")
+
+
+def check_start(name: object, turn: object, note: object) -> None:
+    """Refuse what cannot be run, or found again."""
+    check_name(name)
+    if not isinstance(note, str):
+        raise ConfigurationError(f"a turn's note must be a string, not {type(note).__name__}")
     if not isinstance(turn, EventReader):
         raise ConfigurationError(
             f"a hub runs turns, as toolhouse.stream(…) makes them, and waiters, not {type(turn).__name__}"
@@ -242,6 +256,9 @@ class HubTurn:
 
         Returns:
             A reader for one; any number may read at once.
+
+        Raises:
+            ConfigurationError: ``after`` is neither a string nor ``None``.
         """
         return HubReader(self, self.id, min(had_of(after, self.id), self.live.replay.count))
 

@@ -7,6 +7,7 @@ import re
 from copy import copy
 from typing import Final, Protocol, Self
 
+from ..errors import ConfigurationError
 from ..events import Event
 from ._replay import Replay
 
@@ -170,6 +171,14 @@ class HubReader:
 
 
 def had_of(after: str | None, turn_id: str) -> int:
-    """How many events of a turn a reader has had who comes with that id; none where it is of another turn, or none."""
+    """How many events of a turn a reader has had who comes with that id; none where it is of another turn, or none.
+
+    Raises:
+        ConfigurationError: It is neither a string nor ``None``.
+    """
+    if after is not None and not isinstance(after, str):
+        raise ConfigurationError(
+            f"after must be the id of an event, as last_id and Last-Event-ID have it, or None, not {after!r:.80}"
+        )
     turn, _, number = (after or "").rpartition("-")
     return int(number) if turn == turn_id and _NUMBER.fullmatch(number) else 0

@@ -12,7 +12,7 @@ from ..._held import Turn
 from ..._session import BackgroundJobWaiter
 from ...errors import ClosedError, SessionBusyError, StoreError, ToolhouseError
 from ...stores._server import PATIENCE, Connections
-from .._hub import HubTurn, check_numbers, check_start, new_id
+from .._hub import HubTurn, check_name, check_numbers, check_start, new_id
 from .publisher import Publisher
 from .server import TurnServer
 from .turn import RedisHubTurn
@@ -121,12 +121,12 @@ class RedisTurnHub:
             SessionBusyError: A turn of that name is running, here or elsewhere, or too many run here. Nothing was sent.
             StoreError: The server cannot be reached. Nothing was sent.
             ClosedError: The hub is closed.
-            ConfigurationError: ``name`` is no string, or ``turn`` no turn.
+            ConfigurationError: ``name`` or ``note`` is no string, or ``turn`` no turn.
 
         Cancelled, it has sent nothing.
         """
         self._check_open()
-        check_start(name, turn)
+        check_start(name, turn, note)
         before = self._publishers.get(name)
         if before is not None and before.running.is_over:
             await asyncio.wait({before.task}, timeout=PATIENCE)
@@ -187,8 +187,10 @@ class RedisTurnHub:
         Raises:
             StoreError: The server cannot be reached.
             ClosedError: The hub is closed.
+            ConfigurationError: ``name`` is no string.
         """
         self._check_open()
+        check_name(name)
         mine = self._publishers.get(name)
         if mine is not None:
             return mine.running
@@ -202,8 +204,10 @@ class RedisTurnHub:
             SessionBusyError: It is running.
             StoreError: The server cannot be reached.
             ClosedError: The hub is closed.
+            ConfigurationError: ``name`` is no string.
         """
         self._check_open()
+        check_name(name)
         mine = self._publishers.get(name)
         if mine is not None and mine.running.is_over:
             await asyncio.wait({mine.task}, timeout=PATIENCE)
