@@ -402,6 +402,16 @@ async def test_a_turn_that_cannot_begin(open_hub: Open) -> None:
             await running.result()
 
 
+async def test_of_a_turn_that_was_read_the_end_is_told(open_hub: Open) -> None:
+    async with open_hub() as (world, client, hub):
+        for message, last in (("words 3", "TurnCompleted"), ("fail", "TurnFailed")):
+            turn = client.stream(AGENT, message)
+            await whole(ndjson(turn))
+            running = await hub.start("k", turn)
+            assert [each.name for each in read_sse(await whole(sse(running.follow())))] == [last]
+        assert world.accepted == ["words 3", "fail"]
+
+
 async def test_a_hub_runs_turns_alone_and_so_many(open_hub: Open) -> None:
     async with open_hub(max_turns=2) as (_, client, hub):
         with pytest.raises(ConfigurationError, match="str"):

@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import anyio
@@ -417,6 +418,20 @@ async def test_a_turn_that_was_read_in_part() -> None:
     async with world_and_client() as (_, client), client.stream(AGENT, "words 3") as turn:
         assert isinstance(await anext(turn), TurnStarted)
         assert words(read_sse(await whole(sse(turn)))) == "word0 word1 word2 "
+
+
+@pytest.mark.parametrize("form", [sse, ndjson, partial(ag_ui, thread_id="thread", run_id="turn")])
+@pytest.mark.parametrize(
+    ("message", "last"), [("words 3", b"TurnCompleted RUN_FINISHED"), ("fail", b"TurnFailed RUN_ERROR")]
+)
+async def test_of_a_turn_that_was_read_the_end_is_told(form: Any, message: str, last: bytes) -> None:
+    async with world_and_client() as (world, client):
+        turn = client.stream(AGENT, message)
+        await whole(ndjson(turn))
+        stream = await whole(form(turn))
+        assert b"word0" not in stream
+        assert [name in stream for name in last.split()].count(True) == 1
+        assert world.accepted == [message]
 
 
 async def test_closing_the_client_ends_a_stream() -> None:

@@ -15,7 +15,7 @@ from .._session import BackgroundJobWaiter
 from .._values.nested import half_made
 from .._values.results import TurnResult
 from ..errors import ClosedError, ConfigurationError, EventsDroppedError, SessionBusyError, ToolhouseError
-from ..events import Event
+from ..events import Event, TurnCompleted
 from ._live import BehindError, HubReader, Live, had_of
 
 __all__ = ["HubTurn", "TurnHub", "check_name", "check_numbers", "check_start", "dropped", "new_id"]
@@ -233,10 +233,11 @@ class HubTurn:
 
     async def _run(self) -> None:
         try:
+            event: Event | None = None
             async for event in self.turn:
-                if self._before is not None:
-                    await self._before(event)
-                await self.live.add(event)
+                await self._add(event)
+            if not isinstance(event, TurnCompleted):  # others have read it: what it came to is told all the same
+                await self._add(TurnCompleted(await self.turn.result()))
         except asyncio.CancelledError:
             self.error = ClosedError("the event loop was stopped")
             raise
@@ -246,6 +247,11 @@ class HubTurn:
                 log.error("a turn in a hub failed: %s", in_own_words(error))
         finally:
             asyncio.get_running_loop().call_soon(self.live.end, self.error)  # when the task is done
+
+    async def _add(self, event: Event) -> None:
+        if self._before is not None:
+            await self._before(event)
+        await self.live.add(event)
 
     def follow(self, after: str | None = None) -> HubReader:
         """Read the turn's events from the start, or from where a reader was.

@@ -98,7 +98,7 @@ class ByteStream:
     async def _piece(self) -> bytes:
         """The next piece; none at the end, and where an event has no form."""
         try:
-            event = await self._paced.next()
+            event = await self._next()
             return self._form.heartbeat if event is None else self._written(event)
         except StopAsyncIteration:
             self._is_over = True
@@ -111,6 +111,15 @@ class ByteStream:
             self._drop()
             if not isinstance(self._source, EventReader) and self._paced.is_idle:
                 await self.aclose()
+            raise
+
+    async def _next(self) -> Event | None:
+        """The next event, or ``None`` for a heartbeat; of a turn that others have read, what it came to."""
+        try:
+            return await self._paced.next()
+        except StopAsyncIteration:
+            if self._completed is None and isinstance(self._source, EventReader):
+                return TurnCompleted(await self._source.result())
             raise
 
     def _written(self, event: Event) -> bytes:
