@@ -50,6 +50,18 @@ def test_what_to_do_depends_on_whether_it_is_safe() -> None:
     assert "check" not in failure(er.NotSentError())["message"]
 
 
+def test_what_a_store_has_failed_at() -> None:
+    answer = TurnResult("agent", "run", "words", (), (), "completed", None)
+    told = {
+        "was not sent": er.StoreError(INSIDE, safe_to_retry=True),
+        "could not be saved": er.StoreError(INSIDE, safe_to_retry=False, partial=answer),
+        "cannot be reached": er.StoreError(INSIDE),
+        "continued elsewhere": er.LeaseLostError(INSIDE),
+    }
+    for words, error in told.items():
+        assert words in failure(error)["message"]
+
+
 def test_a_worker_that_is_not_there_is_nobodys_lost_conversation() -> None:
     error = er.NotFoundError(INSIDE, status=404)
     assert "on our side" in failure(error)["message"]

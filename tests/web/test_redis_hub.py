@@ -395,8 +395,11 @@ async def test_without_a_server_nothing_is_sent(monkeypatch: pytest.MonkeyPatch)
         assert caught.value.safe_to_retry
         assert "was not sent" in failure(caught.value)["message"]
         for call in (hub.get, hub.forget):
-            with pytest.raises(StoreError):
+            with pytest.raises(StoreError) as caught:
                 await call("k")
+            told = failure(caught.value)  # a page that follows a turn must not send its message again
+            assert told["safe_to_retry"] is None
+            assert "cannot be reached" in told["message"]
         assert world.accepted == []
 
 

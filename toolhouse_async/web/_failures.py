@@ -50,6 +50,7 @@ _VANISHED: Final = (
     "What was remembered of this conversation is gone, and this answer is all that came. Please begin a new one."
 )
 _NOT_SENT: Final = "Your message was not sent, since this conversation cannot be kept at the moment. Please try again."
+_NOT_REACHED: Final = "This conversation cannot be reached at the moment. Please load it again in a while."
 _LARGEST: Final = 1 << 53
 """Beyond it a browser's numbers are not exact, and JSON libraries refuse some."""
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
@@ -85,6 +86,8 @@ def _words(error: er.ToolhouseError, retry_after: float | None) -> str:
         return _VANISHED
     if isinstance(error, er.StoreError) and error.safe_to_retry:
         return _NOT_SENT
+    if isinstance(error, er.StoreError) and not isinstance(error, er.LeaseLostError) and error.partial is None:
+        return _NOT_REACHED
     if isinstance(error, er.NotFoundError) and error.run_id is None:
         return _OURS  # there is no such worker
     for kind in type(error).__mro__:
