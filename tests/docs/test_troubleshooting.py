@@ -13,14 +13,20 @@ from typing import Any
 
 import pytest
 
-from toolhouse_async import AsyncToolhouse, Timeouts
+from toolhouse_async import AsyncToolhouse, SessionManager, Timeouts
 
 from .blocks import ROOT
 from .setups import SETUPS
 
 PAGE = (ROOT / "docs/how-to/troubleshooting.md").read_text("utf-8")
 ROWS = re.findall(r"^\| `(\w+): (.+)` \| `(.+)` \| `(.+)` \|$", PAGE, re.MULTILINE)
-NAMES: dict[str, Any] = {"AsyncToolhouse": AsyncToolhouse, "Timeouts": Timeouts, "asyncio": asyncio, "json": json}
+NAMES: dict[str, Any] = {
+    "AsyncToolhouse": AsyncToolhouse,
+    "SessionManager": SessionManager,
+    "Timeouts": Timeouts,
+    "asyncio": asyncio,
+    "json": json,
+}
 REWORDED = sys.version_info >= (3, 14)
 """Whether Python has other words for some of them."""
 
