@@ -219,8 +219,9 @@ class SessionManager:
     ) -> list[Resumed]:
         """Take over the background jobs that stopped processes have left: wait for each, and resume its run.
 
-        Call it when your program starts. Of several processes exactly one takes each job; one that is at work
-        elsewhere is left alone, which takes up to a lease to find out. Answers come as they are ready.
+        Call it when your program starts, and again later: a wait that ended before its job leaves that open. Of several
+        processes exactly one takes each job; one that is at work elsewhere is left alone, which takes up to a lease to
+        find out. Answers come as they are ready.
 
         Args:
             deliver: Is awaited with key and answer, the key still being ours. The job stays open until it returns: if

@@ -17,9 +17,11 @@ from toolhouse_async import (
     ClosedError,
     ConfigurationError,
     JobStarted,
+    JobWaitTimeoutError,
     LeaseLostError,
     NotFoundError,
     OutcomeUnknownError,
+    PollingPolicy,
     SessionBusyError,
     SessionManager,
     StoreError,
@@ -726,6 +728,18 @@ async def test_one_failure_does_not_end_the_others() -> None:
         assert len([each for each in resumed if each.error]) == 1
         (again,) = await one.manager.resume_pending()
         assert again.result.text == "[computed]2:"
+
+
+async def test_a_server_that_runs_on_picks_up_a_job_whose_wait_has_ended() -> None:
+    """As the page on keyed sessions says."""
+    async with processes() as (world, _, one):
+        await one.manager.send("k", "job", background="detach")
+        asyncio.get_running_loop().call_later(3000, world.go_on.set)
+        (resumed,) = await one.manager.resume_pending(polling=PollingPolicy())
+        assert isinstance(resumed.error, JobWaitTimeoutError)
+        (resumed,) = await one.manager.resume_pending(polling=PollingPolicy(deadline=4 * 3600))
+        assert (resumed.error, resumed.result.text) == (None, "[computed]2:")
+        assert await one.manager.resume_pending() == []
 
 
 # Runs that the service does not know
