@@ -12,6 +12,7 @@ A comment directly above a block says how it is tested; without one, a Python or
 - ``framework: NAME``, ``served``, ``asked``, ``default-nginx``, ``sticky-nginx`` - a server in a web framework, the
   command that serves it, requests to it, and nginx before it, see ``tests/web/frameworks`` and ``test_fastapi.py``;
 - ``page-server`` - a server with a page of its own, see ``test_web.py``;
+- ``django-test`` - its test for the server in Django, see ``tests/web/frameworks/test_serving.py``;
 - ``websocket``, ``fastapi-test`` - a part of the application for FastAPI, and its test, see ``test_fastapi.py``;
 - ``before: WHAT``, ``after: WHAT`` - the same function by another library and by this one, see ``test_migrate.py``
   and ``test_skills.py``;

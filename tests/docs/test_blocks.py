@@ -13,7 +13,7 @@ from .setups import SETUPS
 
 KINDS = {
     "python": {
-        *{"after", "agents", "before", "example", "fastapi-test", "file", "fragment"},
+        *{"after", "agents", "before", "django-test", "example", "fastapi-test", "file", "fragment"},
         *{"framework", "gateway", "openai", "page-server", "program", "pytest", "recipe", "web", "web-change"},
         "websocket",
     },

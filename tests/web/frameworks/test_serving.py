@@ -112,6 +112,26 @@ def test_without_a_key_it_does_not_start(name: str, tmp_path: Path) -> None:
     assert "Without a key the server does not start" in " ".join(TEXT.split())
 
 
+WITHOUT_LIFESPAN = """
+import asyncio
+import pytest
+from django.test import AsyncClient
+import app
+
+def test_without_lifespan():
+    with pytest.raises(KeyError, match="state"):
+        asyncio.run(AsyncClient().post("/answer", {"question": "x"}, content_type="application/json"))
+"""
+
+
+def test_the_test_for_django_passes(pytester: pytest.Pytester) -> None:
+    """And Django's own client fails as the page says, in a process of its own: it leaves a thread."""
+    (block,) = marked("django-test")
+    assert "KeyError: 'state'" in TEXT
+    pytester.makepyfile(app=BLOCKS["django"].code, test_app=block.code, test_alone=WITHOUT_LIFESPAN)
+    pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", timeout=50).assert_outcomes(passed=2)
+
+
 # How it stops
 
 
