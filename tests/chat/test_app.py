@@ -13,6 +13,9 @@ from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.testclient import TestClient
 
 from tests.support.answers import KEY
 from tests.web.support import Sent, read_sse, words
@@ -325,6 +328,16 @@ def test_nobody_reaches_the_conversations_of_others_by_their_ids(browser: Browse
     assert words(eve.turn(chat=mine["id"])) == "You said: I am Eve"
     assert [request.method for request in site.server.accepted] == ["POST", "POST"]  # a conversation of her own
     assert browser.conversation()["turn"]["message"] == "I am Ada"
+
+
+def test_mounted_in_another_application_it_says_what_is_wrong() -> None:
+    """The lifespan of what is mounted does not run."""
+    chat = EXAMPLE.create_app(lambda: None, "worker", secret=KEY, hosts=["testserver"])
+    with (
+        TestClient(Starlette(routes=[Mount("/chat", chat)])) as client,
+        pytest.raises(RuntimeError, match=r"serve what create_app\(\) returns by itself"),
+    ):
+        client.get("/chat/")
 
 
 async def test_conversations_of_last_month_leave_the_list(monkeypatch: pytest.MonkeyPatch) -> None:

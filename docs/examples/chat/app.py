@@ -344,6 +344,7 @@ def _visitor(request: Request) -> str:
 
 
 async def _page(request: Request) -> Response:
+    _chat(request)  # a page that could load nothing is not shown
     _visitor(request)
     page, headers = request.app.state.page
     return HTMLResponse(page, headers=headers)
@@ -485,7 +486,12 @@ def _json(data: Any, status: int = 200, headers: Mapping[str, str] = MappingProx
 
 
 def _chat(request: Request) -> Chat:
-    chat: Chat = request.state.chat
+    chat: Chat | None = getattr(request.state, "chat", None)
+    if chat is None:
+        raise RuntimeError(
+            "the chat was not started: serve what create_app() returns by itself, with its lifespan, at the root of a "
+            "host name; mounted in another application it does not start"
+        )
     return chat
 
 
