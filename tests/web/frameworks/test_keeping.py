@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from tests.docs.blocks import marked
 from tests.support.answers import KEY
 from tests.web.support import words
 
@@ -67,12 +68,17 @@ async def test_a_turn_that_nobody_knows_is_not_found() -> None:
 
 
 async def test_the_turns_are_stopped_with_the_server() -> None:
+    command = marked("served")[-1].code.strip()
+    assert command == "uvicorn app:app --timeout-graceful-shutdown 5"
     async with site("hub", timeout_graceful_shutdown=5) as it:
         reading: Any = await follow(it, await start(it, "words"))
         await start(it, "silent")
         await reading.event()
         await it.accepted(2)
-        await it.stop()
+        stopped = it.stop()
+        await asyncio.sleep(4)
+        assert it.service.connections == 2  # while there is a reader, the hub goes on
+        await stopped
         assert it.service.connections == 0
     assert "At the end\nof the process the hub stops its turns" in TEXT
 

@@ -25,7 +25,7 @@ from toolhouse_async.testing import RunningEmulator
 
 from .support import BLOCKS, FRAMEWORKS, TEXT, Worker, each_framework, module, site, soon
 
-COMMANDS = dict(zip(FRAMEWORKS, [block.code.split() for block in marked("served")], strict=True))
+COMMANDS = dict(zip([*FRAMEWORKS, "hub"], [block.code.split() for block in marked("served")], strict=True))
 GRACE = 30.0
 
 
