@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -12,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.web.support import read_sse, words
+from toolhouse_async import SessionManager
 from toolhouse_async.testing import RunningEmulator
 
 from .blocks import marked
-from .setups import AGENT_ID, analyst
+from .setups import AGENT_ID, SETUPS, analyst
 from .test_examples import REAL_JOB_SECONDS, environment
 
 (BLOCK,) = marked("page-server")
@@ -40,6 +42,21 @@ def url(toolhouse_emulator: RunningEmulator, tmp_path: Path) -> Iterator[str]:
         process.terminate()
         process.stdout.read()
     assert process.returncode == 0
+
+
+async def test_the_tabs_of_one_user_wait_for_one_look_at_the_history() -> None:
+    (block,) = [each for each in marked("example") if "async def rest(" in each.code]
+    async with SETUPS["analyst"]() as names:
+        exec(block.code.partition("async with SessionManager")[0], names)
+        async with SessionManager(names["toolhouse"], AGENT_ID, store=names["store"]) as sessions:
+            await sessions.send("ada", "Hello")
+            leaving, *staying = (asyncio.ensure_future(names["rest"](sessions, "ada")) for _ in range(3))
+            await asyncio.sleep(0.1)
+            leaving.cancel()
+            one, other = await asyncio.gather(*staying)
+            assert one[0] == ["user", "Hello"]
+            assert one is other
+            assert await names["rest"](sessions, "ada") is not one
 
 
 def test_its_page_is_served(url: str) -> None:
