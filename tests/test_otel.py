@@ -200,6 +200,16 @@ async def test_a_turn_that_fails() -> None:
     assert seen.metrics[DURATION][0].attributes["error.type"] == "RateLimitError"
 
 
+async def test_what_the_users_own_side_has_ended_can_be_told_apart() -> None:
+    """As the page on observers says."""
+    seen = Collected()
+    answer = streamed(said("x"), ends=False)
+    async with observed(seen, post=[answer]) as (client, _), client.stream(AGENT, "hi") as turn:
+        await anext(turn)
+    assert (seen.turn.attributes or {})["error.type"] == "ClosedError"
+    assert seen.metrics[DURATION][0].attributes["error.type"] == "ClosedError"
+
+
 async def test_a_message_of_unknown_fate_and_a_request_that_is_given_up() -> None:
     seen = Collected()
     async with observed(seen, post=[broken_off(b"", rst), falls_silent()]) as (client, _):
