@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+import weakref
 from contextlib import suppress
 
 import aiohttp
@@ -47,6 +49,35 @@ async def test_exit_ends_everything_at_once(emulator: WorkersEmulator) -> None:
             await half.wait_closed()
         with pytest.raises(aiohttp.ClientConnectorError):
             await session.post(f"{server.url}/endless")
+
+
+async def test_a_server_lives_without_the_context_that_made_it(emulator: WorkersEmulator) -> None:
+    emulator.worker("echo")(echo)
+    context = emulator.serve()
+    server = await context.__aenter__()
+    context_ref = weakref.ref(context)
+    del context
+    gc.collect()
+    async with aiohttp.ClientSession() as session:
+        answer = await session.post(f"{server.url}/echo", json={"message": "x"})
+        assert await answer.text() == "x"
+    serving = context_ref()
+    assert serving is not None
+    await serving.__aexit__(None, None, None)
+
+
+@pytest.mark.parametrize("passes", range(8))
+async def test_who_connects_while_it_closes_is_not_left_waiting(emulator: WorkersEmulator, passes: int) -> None:
+    with socket.socket() as client:
+        async with emulator.serve() as server:
+            client.connect(("127.0.0.1", int(server.url.rsplit(":", 1)[1])))
+            client.sendall(b"GET /echo/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+            for _ in range(passes):
+                await asyncio.sleep(0)
+        client.setblocking(False)
+        with suppress(ConnectionError):
+            while client.recv(4096):  # an answer, an end, or a reset
+                pass
 
 
 async def test_conversations_outlive_a_server(emulator: WorkersEmulator) -> None:

@@ -10,7 +10,7 @@ from attrs import define
 from .._wire.ids import check_agent_id
 from ..errors import ConfigurationError
 from ._context import Worker
-from ._server import EmulatorServer, serve
+from ._server import EmulatorServer, Serving
 from ._state import EmulatorState, Registered
 
 if TYPE_CHECKING:
@@ -132,4 +132,4 @@ class WorkersEmulator(EmulatorState):
         Raises:
             OSError: On entering: the address cannot be used.
         """
-        return serve(self, host, port)
+        return Serving(self, host, port)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -12,18 +12,18 @@ from aiohttp import web
 from ._handlers import Endpoints
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine
+    from collections.abc import Coroutine
 
     from ._requests import RecordedRequest
     from ._state import EmulatorState
 
-__all__ = ["EmulatorServer"]
+__all__ = ["EmulatorServer", "Serving"]
 
 _BACKLOG: Final = 4096
 _GRACE: Final = 5.0
 """Seconds that a cancelled worker or job may take to end."""
 _SPINS: Final = 10
-"""Passes of the event loop in which the tasks of closed connections end."""
+"""Passes of the event loop in which accepted connections are made, and the tasks of closed ones end."""
 
 _log: Final = logging.getLogger("toolhouse_async.testing")
 
@@ -53,45 +53,70 @@ class EmulatorServer:
         return 0 if server is None else len(server.connections)
 
 
-@asynccontextmanager
-async def serve(state: EmulatorState, host: str, port: int) -> AsyncGenerator[EmulatorServer, None]:
-    """Serve ``state`` within the block; everything that it started is ended behind it."""
-    tasks: set[asyncio.Task[None]] = set()
+class Serving(AbstractAsyncContextManager[EmulatorServer, None]):
+    """Serves ``state`` within the block; everything that it started is ended behind it.
 
-    def spawn(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    It is no generator, for Python ends one that nobody keeps, and the server would go with it.
+    """
+
+    def __init__(self, state: EmulatorState, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._requests: list[RecordedRequest] = []
+        app = web.Application(client_max_size=0)
+        app.router.add_route("*", "/{path:.*}", Endpoints(state, self._requests, self._spawn).handle)
+        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=_GRACE)
+        self._listener: asyncio.Server
+
+    async def __aenter__(self) -> EmulatorServer:
+        runner = self._runner
+        await runner.setup()
+        assert runner.server is not None  # noqa: S101 - it is made by setup
+        loop = asyncio.get_running_loop()
+        try:
+            self._listener = await loop.create_server(runner.server, self._host, self._port, backlog=_BACKLOG)
+        except BaseException:
+            await runner.cleanup()
+            raise
+        server = EmulatorServer(runner, self._requests)
+        port = self._listener.sockets[0].getsockname()[1]
+        server.url = f"http://{f'[{self._host}]' if ':' in self._host else self._host}:{port}"
+        return server
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close every connection and end every task, however many are under way."""
+        await self._stop_listening()
+        for task in self._tasks:
+            task.cancel()
+        connections = [] if self._runner.server is None else self._runner.server.connections
+        for transport in [each.transport for each in connections if each.transport is not None]:
+            transport.abort()
+        if self._tasks:
+            stuck = (await asyncio.wait(self._tasks, timeout=_GRACE))[1]
+            for task in stuck:
+                _log.warning("a worker or job does not end: %r", task)
+        await self._runner.cleanup()
+        await _spin()
+
+    async def _stop_listening(self) -> None:
+        """Accept no more connections, and have those made that are accepted already.
+
+        asyncio loses them, open, if the listener is closed in between (https://github.com/python/cpython/issues/109564).
+        """
+        with suppress(NotImplementedError):  # on Windows
+            for each in self._listener.sockets:
+                asyncio.get_running_loop().remove_reader(each)
+        await _spin()
+        self._listener.close()
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(coroutine)
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         return task
 
-    requests: list[RecordedRequest] = []
-    app = web.Application(client_max_size=0)
-    app.router.add_route("*", "/{path:.*}", Endpoints(state, requests, spawn).handle)
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=_GRACE)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port, backlog=_BACKLOG)
-        await site.start()
-        server = EmulatorServer(runner, requests)
-        address = runner.addresses[0]
-        server.url = f"http://{f'[{host}]' if ':' in host else host}:{address[1]}"
-        yield server
-        await site.stop()
-    finally:
-        await _stop(runner, tasks)
 
-
-async def _stop(runner: web.AppRunner, tasks: set[asyncio.Task[None]]) -> None:
-    """Close every connection and end every task, however many are under way."""
-    for task in tasks:
-        task.cancel()
-    connections = [] if runner.server is None else runner.server.connections
-    for transport in [each.transport for each in connections if each.transport is not None]:
-        transport.abort()
-    if tasks:
-        _, stuck = await asyncio.wait(tasks, timeout=_GRACE)
-        for task in stuck:
-            _log.warning("a worker or job does not end: %r", task)
-    await runner.cleanup()
+async def _spin() -> None:
     for _ in range(_SPINS):
         await asyncio.sleep(0)
