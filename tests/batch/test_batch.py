@@ -584,6 +584,26 @@ async def test_what_is_left_early_goes_on_later(how: str) -> None:
             assert item.status == "unknown" or text.startswith(f"you said {item.row}"), item
 
 
+async def test_a_row_that_its_own_process_has_interrupted_says_so() -> None:
+    async with served() as (world, _, client, store):
+        asked = asyncio.Event()
+
+        async def thinks(ctx: Any) -> Any:
+            asked.set()
+            await asyncio.Event().wait()
+            yield ctx.text("done")
+
+        world.emulator.worker(AGENT)(thinks)
+        task = asyncio.ensure_future(all_of(client.batch(AGENT, ["a"], store=store, name="b")))
+        await asked.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        (item,) = await all_of(client.batch(AGENT, ["a"], store=store, name="b"))
+        assert item.status == "unknown"
+        said = "sending this message was interrupted before its answer began; nobody knows whether it was accepted"
+        assert str(item.error) == said
+
+
 async def test_cancelling_one_who_waits_ends_it() -> None:
     async with served() as (world, _, client, store):
         batch = client.batch(AGENT, ["slow"], store=store, name="b")

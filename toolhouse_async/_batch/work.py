@@ -175,7 +175,7 @@ class _Work:
     async def do(self, step: Step) -> BatchItem | None:
         """Do what is to be done; ``None`` if the row is to be looked at again."""
         if step is Step.NOTE_UNKNOWN:
-            why = "a process ended while it was sending this message, and nobody knows whether it was accepted"
+            why = "sending this message was interrupted before its answer began; nobody knows whether it was accepted"
             return self._item("unknown", OutcomeUnknownError(why))
         self._recovers = step is Step.RECOVER
         if self._recovers:
