@@ -196,4 +196,5 @@ SETUPS: dict[str, Setup] = {
     "setting": lambda: serving(echo),
     "team": lambda: serving(TEAM),
     "unavailable": lambda: serving(echo, status=503, times=None),
+    "wrong-key": lambda: serving(echo, status=401),
 }
