@@ -16,6 +16,7 @@ FOLDER = ROOT / "docs/how-to"
 WITHOUT = {
     "bots.md": "its three programs are folders of files",
     "choose.md": "it has a table that leads to the other pages, and no code",
+    "notebooks.md": "its code is cells, which await outside of a function",
     "reverse-proxies.md": "its complete thing is nginx's settings, which are no program",
     "stuck-job.md": "an operator types its commands one after the other, each by what the one before has shown",
     "troubleshooting.md": "it goes by the messages of programs that do not work",
