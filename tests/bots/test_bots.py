@@ -102,6 +102,29 @@ async def test_a_second_message_while_a_job_runs(platform: Platform, tmp_path: P
         assert ["job", "", "second", "third"] in world.told.values()
 
 
+async def test_answers_stand_in_the_order_of_their_messages(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        words = ["one", "two", "three", "four"]
+        for word in words:
+            await platform.say(platform.ada, word)
+        await platform.until(lambda: "You said: four" in platform.screen(platform.ada))
+        await asyncio.sleep(60)
+        assert platform.screen(platform.ada) == [f"You said: {word}" for word in words]
+        assert world.accepted == words
+
+
+async def test_a_long_answer_stands_as_a_whole_before_the_next(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (_, start):
+        await start()
+        for word in ("long", "second", "third"):
+            await platform.say(platform.ada, word)
+        await platform.until(lambda: "You said: third" in platform.screen(platform.ada))
+        *long, second, third = platform.screen(platform.ada)
+        assert " ".join(long) == ("Here it is. " + "A sentence of some words. " * 300).strip()
+        assert [second, third] == ["You said: second", "You said: third"]
+
+
 async def test_a_long_answer_is_split(platform: Platform, tmp_path: Path) -> None:
     async with bots(platform, tmp_path) as (_, start):
         await start()
@@ -407,8 +430,7 @@ async def test_a_platform_that_takes_nothing_costs_no_turn(
         await platform.until(lambda: "5 times" in caplog.text)
         platform.is_cut = False
         await platform.say(platform.ada, "again")
-        await platform.until(lambda: len(platform.screen(platform.ada)) == 2)
-        assert sorted(platform.screen(platform.ada)) == ["You said: again", "You said: hello"]
+        await platform.sees(platform.ada, "You said: hello", "You said: again")
         assert world.accepted == ["hello", "again"]
 
 

@@ -107,6 +107,12 @@ class Pace:
 class Answer:
     """An answer that is shown in a chat while it grows: in messages that are edited as words come.
 
+    Args:
+        chat: Where it is shown.
+        pace: When that may be.
+        order: The open answers of its conversation, this one among them: each says nothing but a notice until those
+            before it have left the list.
+
     Attributes:
         stage: What its turn is doing.
         is_whole: Whether its turn is over.
@@ -114,14 +120,16 @@ class Answer:
         is_unread: Whether that is since nobody is there to read it.
     """
 
-    def __init__(self, chat: Chat, pace: Pace) -> None:
+    def __init__(self, chat: Chat, pace: Pace, order: "list[Answer] | None" = None) -> None:
         self.stage = "waiting"
         self.is_whole = self.is_given_up = self.is_unread = False
         self._chat = chat
         self._pace = pace
+        self._order = [self] if order is None else order
         self._texts = [""]  # each begins a message
         self._split: list[tuple[str, list[str]]] = []  # each as it was last cut
         self._last = "notice"  # what the last of them is: notice, words, or said
+        self._notice = ""  # the last one
         self._shown: list[tuple[Any, str]] = []  # messages and what they say
         self._changed = asyncio.Event()
         self._is_over = False
@@ -149,6 +157,7 @@ class Answer:
 
     def notice(self, text: str) -> None:
         """Add a message whose place the next one takes."""
+        self._notice = text
         self._put(text, "notice")
 
     def end(self) -> None:
@@ -158,11 +167,20 @@ class Answer:
         self._is_over = True
         self._changed.set()
 
-    async def show(self, behind: Tasks = ()) -> None:
-        """Show it, and what is added meanwhile, until its end; first let end what says something before it."""
-        if behind:
-            await asyncio.wait(behind)
-        while not (self._is_over and self._change() is None) and not self.is_given_up:
+    def go_on(self) -> None:
+        """Look again whether it is the first of its conversation."""
+        self._changed.set()
+
+    def give_place(self) -> tuple[Any, str] | None:
+        """Give up the message that shows a notice, if there is one; it is posted again further down."""
+        if not self._shown or self._shown[-1][1] != self._notice:
+            return None
+        self._changed.set()
+        return self._shown.pop()
+
+    async def show(self) -> None:
+        """Show it, and what is added meanwhile, until its end."""
+        while not (self._is_over and self._is_first and self._change() is None) and not self.is_given_up:
             await self._changed.wait()
             self._changed.clear()
             while self._change() is not None and not self.is_given_up:
@@ -177,8 +195,14 @@ class Answer:
         self._last = kind
         self._changed.set()
 
+    @property
+    def _is_first(self) -> bool:
+        return self._order[0] is self
+
     def _change(self) -> tuple[int, str] | None:
-        """The first message that does not say yet what it should."""
+        """The first message that does not say yet what it should, and may."""
+        if not self._is_first and self._texts != [self._notice]:
+            return None
         for number, text in enumerate(self._texts):
             if number == len(self._split) or self._split[number][0] != text:
                 self._split[number : number + 1] = [(text, split(text, self._chat.limit, self._chat.cost))]
@@ -193,6 +217,9 @@ class Answer:
         if change is None:
             return
         number, piece = change
+        if number == len(self._shown) and self._take_place():
+            await self._show_next()
+            return
         edits = number < len(self._shown) and not self._is_replaced
         try:
             if edits:
@@ -208,6 +235,14 @@ class Answer:
         self._failures = self._refusals = 0
         self._is_replaced = False
         self._shown[number : number + 1] = [(message, piece)]
+
+    def _take_place(self) -> bool:
+        """Take the place of the next notice below, if there is one: a new message would stand below that."""
+        for later in self._order[self._order.index(self) + 1 :]:
+            if (place := later.give_place()) is not None:
+                self._shown.append(place)
+                return True
+        return False
 
     def _fail(self, error: Exception, refusal: Refusal, *, edits: bool) -> None:
         """Decide how to go on with what was not taken: never by a second message where the first may be there."""

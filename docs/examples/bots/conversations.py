@@ -4,13 +4,12 @@ import asyncio
 import logging
 import os
 import sys
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 from weakref import WeakValueDictionary
 
-from answers import NOTHING, Answer, Chat, ChatGoneError, Pace, Tasks, cancelled, finish, keep_typing
+from answers import NOTHING, Answer, Chat, ChatGoneError, Pace, cancelled, finish, keep_typing
 from commands import FRESH, NOT_FRESH, STOPPED
 
 from toolhouse_async import (
@@ -124,7 +123,7 @@ class Conversations:
         self._find = find
         self._tasks: dict[asyncio.Task[None], Answer] = {}
         self._talks: dict[asyncio.Task[None], tuple[str, Answer]] = {}  # what may be stopped
-        self._open: Counter[str] = Counter()
+        self._open: dict[str, list[Answer]] = {}  # what is not all shown, in order
         self._left: set[str] = set()  # keys with a job that a stopped process has left
         self._sought: set[str] = set()  # keys with a message of which a stopped process did not know what became
         self._aside: set[str] = set()  # keys of them whose chat is gone
@@ -157,26 +156,27 @@ class Conversations:
     def hear(self, key: str, chat: Chat, message: str) -> None:
         """Answer a message, in a task of its own: in order for each key, and keys do not wait for each other."""
         self._sought.discard(key)  # it is found out before this is said
-        answer = self._new_answer(chat)
-        if self._open[key] or key in self._left:
+        is_busy = key in self._open or key in self._left
+        answer = self._queued(key, chat)
+        if is_busy:
             answer.notice(QUEUED)
         self._begin(key, answer, self._talk(key, chat, message, answer))
 
     def stop(self, key: str) -> bool:
         """Stop what a key has under way, and what waits behind it; return whether there was anything."""
-        return bool(self._stop(key)) or key in self._left
+        return self._stop(key) or key in self._left
 
     def renew(self, key: str, chat: Chat, message: str = "") -> None:
         """Stop what a key has under way, forget its conversation, and begin a new one: now if there is a message."""
-        stopped = self._stop(key)
+        self._stop(key)
         self._sought.discard(key)
-        answer = self._new_answer(chat)
+        answer = self._queued(key, chat)
         if key in self._left:
             answer.notice(QUEUED)
-        self._begin(key, answer, self._renew(key, chat, message, answer), behind=stopped)
+        self._begin(key, answer, self._renew(key, chat, message, answer))
 
-    def _stop(self, key: str) -> Tasks:
-        """Stop turns, and return what still shows their words."""
+    def _stop(self, key: str) -> bool:
+        """Stop turns, and return whether there were any."""
         open_turns = {answer: talk for talk, (of, answer) in self._talks.items() if of == key and not answer.is_whole}
         stages = {answer.stage for answer, talk in open_turns.items() if talk.cancel()}
         if key in self._left or stages & {"answering", "computing"}:  # the worker has it, and goes on all the same
@@ -185,7 +185,7 @@ class Conversations:
             self._stopped.discard(key)
             self._sought.add(key)
             self._seek(self._find_out(key))
-        return [task for task, answer in self._tasks.items() if answer in open_turns]
+        return bool(open_turns)
 
     def say(self, chat: Chat, text: str) -> None:
         """Post a message that is not of the worker's."""
@@ -194,14 +194,13 @@ class Conversations:
         answer.end()
         self._keep(answer.show(), answer)
 
-    def _begin(self, key: str, answer: Answer, coroutine: Coroutine[Any, Any, None], behind: Tasks = ()) -> None:
-        """Carry out what an answer tells of, and show it behind what others still say."""
+    def _begin(self, key: str, answer: Answer, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Carry out what an answer tells of, and show it."""
         self._aside.discard(key)
-        self._open[key] += 1
         talk = asyncio.create_task(coroutine)
         self._talks[talk] = key, answer
         talk.add_done_callback(self._talks.pop)
-        self._keep(self._answer(key, answer, talk, behind), answer)
+        self._keep(self._answer(key, answer, talk), answer)
 
     def _keep(self, coroutine: Coroutine[Any, Any, None], answer: Answer) -> None:
         task = asyncio.create_task(coroutine)
@@ -221,8 +220,8 @@ class Conversations:
         if message:
             await self._talk(key, chat, message, answer)
 
-    async def _answer(self, key: str, answer: Answer, talk: asyncio.Task[None], behind: Tasks) -> None:
-        showing = asyncio.create_task(answer.show(behind))
+    async def _answer(self, key: str, answer: Answer, talk: asyncio.Task[None]) -> None:
+        showing = asyncio.create_task(answer.show())
         try:
             await talk
         except ClosedError:
@@ -247,9 +246,7 @@ class Conversations:
             try:
                 await showing
             finally:
-                self._open[key] -= 1
-                if not self._open[key]:
-                    del self._open[key]
+                self._leave(key, answer)
 
     async def _talk(self, key: str, chat: Chat, message: str, answer: Answer) -> None:
         for _ in range(2):
@@ -378,17 +375,22 @@ class Conversations:
     async def _deliver(self, key: str, result: TurnResult) -> None:
         try:
             if key not in self._stopped:
-                answer = self._new_answer(await self._find(key))
-                answer.say(result.text or NOTHING)
-                await finish(answer)
+                chat = await self._find(key)
+                answer = self._queued(key, chat, is_late=True)
+                try:
+                    answer.say(result.text or NOTHING)
+                    await finish(answer)
+                finally:
+                    self._leave(key, answer)
         except ChatGoneError as error:
             log.warning("%s: the answer to a job is dropped: %s", key, error)
         self._left.discard(key)
 
     async def _find_out(self, key: str) -> None:
         """Settle what a stopped process was just sending, and say what became of it."""
+        answer = None
         try:
-            answer = self._new_answer(await self._find(key))
+            answer = self._queued(key, await self._find(key))
             async with self._manager.checkout(key) as session:
                 if key not in self._sought:
                     return  # they have said something meanwhile, and were told then
@@ -407,9 +409,28 @@ class Conversations:
             log.exception("%s: what became of a message is found out later", key)
         finally:
             self._sought.discard(key)
+            if answer is not None:
+                self._leave(key, answer)
 
-    def _new_answer(self, chat: Chat) -> Answer:
-        return Answer(chat, self.paces.setdefault(chat.scope, Pace(chat.pause)))
+    def _queued(self, key: str, chat: Chat, *, is_late: bool = False) -> Answer:
+        """A new answer of a conversation: its last one, or, to what was said before, in front of those that wait."""
+        order = self._open.setdefault(key, [])
+        answer = self._new_answer(chat, order)
+        waiting = (number for number, other in enumerate(order) if other.stage == "waiting")
+        order.insert(next(waiting, len(order)) if is_late else len(order), answer)
+        return answer
+
+    def _leave(self, key: str, answer: Answer) -> None:
+        """Let those come that are behind an answer."""
+        order = self._open[key]
+        order.remove(answer)
+        if order:
+            order[0].go_on()
+        else:
+            del self._open[key]
+
+    def _new_answer(self, chat: Chat, order: list[Answer] | None = None) -> Answer:
+        return Answer(chat, self.paces.setdefault(chat.scope, Pace(chat.pause)), order)
 
 
 async def _is_gone(session: Session) -> bool:
