@@ -3,11 +3,13 @@ import json
 import shlex
 import signal
 import subprocess
+import sys
+import time
 
 import pytest
 
 from tests.cli.support import COMMAND, environment, wait_until
-from toolhouse_async import RecoveryPolicy
+from toolhouse_async import JobToken, RecoveryPolicy
 
 
 async def poet(ctx):
@@ -270,7 +272,10 @@ def test_what_ends_in_mid_job_says_how_to_go_on(worker, cli, finish, end, option
         assert failed["event"] == "TurnFailed"
         assert failed["error"] == ("TurnTimeoutError" if end == "--timeout" else "Interrupted")
         assert failed["run_id"] in errors.splitlines()[-1]
-        assert (failed["token"] is None) == (end != "--timeout")
+        assert failed["safe_to_retry"] is False
+        token = JobToken.from_json(failed["token"])
+        assert token.run_id == failed["run_id"]
+        assert abs(time.time() - token.started) < 600
     finish()
     for _ in range(times):  # the second time it is read, and nothing is sent
         done = cli(*way_on(errors))
@@ -339,6 +344,39 @@ def test_a_failure_is_the_last_event(worker):
     assert (failed["event"], failed["error"], failed["run_id"]) == ("TurnFailed", "NotFoundError", None)
     assert failed["message"]
     assert done.stderr.startswith("Error: NotFoundError: ")
+
+
+@pytest.mark.parametrize(("fault", "safe"), [({}, False), ({"cut": "silence", "accept": True}, None)])
+def test_an_interruption_says_as_json_whether_the_message_was_accepted(worker, fault, safe):
+    if fault:
+        worker.emulator.faults.add(method="POST", **fault)
+    with start(worker, "forever", "hi", "--json") as process:
+        if fault:
+            wait_until(lambda: worker.emulator.requests)
+        else:
+            process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=50)
+    failed = json.loads(out.splitlines()[-1])
+    assert (failed["error"], failed["safe_to_retry"], failed["token"]) == ("Interrupted", safe, None)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
+def test_a_stdout_that_is_full_says_that_the_message_was_accepted_and_how_to_get_the_answer(worker, cli):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*COMMAND, "run", "poet", "hi", "--base-url", worker.url, "--api-key", ""],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=environment(),
+            check=False,
+        )
+    errors = done.stderr.decode()
+    assert done.returncode == 1
+    assert "The message was accepted: sent again, it may be carried out twice." in errors
+    found = cli(*way_on(errors))
+    assert (found.returncode, found.stdout) == (0, "'hi' \\x1b[31mNone\\x1b[0m\n")
+    assert [request.method for request in worker.emulator.requests if request.method != "GET"] == ["POST"]
 
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]])

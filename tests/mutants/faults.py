@@ -641,8 +641,8 @@ SURROUNDINGS: Final = (
     Fault(
         "a failure is no event for programs",
         "toolhouse_async/_cli/run.py",
-        "    show_failure(error, turn.run_id, as_json=request.json)",
-        "    show_failure(error, turn.run_id, as_json=False)",
+        "    show_failure(error, turn.run_id, as_json=request.json, begun=seen.begun, token=seen.token)",
+        "    show_failure(error, turn.run_id, as_json=False, begun=seen.begun, token=seen.token)",
         "cli/test_run.py::test_a_failure_is_the_last_event",
     ),
     Fault(

@@ -12,6 +12,7 @@ from ..errors import APIStatusError, JobError, ToolhouseError, TurnTimeoutError
 from .terminal import HARMFUL
 
 if TYPE_CHECKING:
+    from .._values.results import JobToken
     from ..events import Event
 
 __all__ = ["document_line", "event_line", "failure_line", "harmless_json"]
@@ -27,22 +28,29 @@ def document_line(value: Any) -> str:
     return _line(json_text(value).encode())
 
 
-def failure_line(error: ToolhouseError | asyncio.CancelledError, run_id: str | None) -> str:
+def failure_line(
+    error: ToolhouseError | asyncio.CancelledError,
+    run_id: str | None,
+    *,
+    begun: bool = False,
+    token: JobToken | None = None,
+) -> str:
     """Write as a line of JSON, ``TurnFailed``, that a turn ended before its time.
 
     It has the fields of the event of that name on the way to a browser, but the error's own words; and the run, and
-    the token of a job that runs as :meth:`JobToken.from_json` takes it. A turn that was cancelled is ``Interrupted``.
+    the token of a job that runs as :meth:`JobToken.from_json` takes it. A turn that was cancelled is ``Interrupted``,
+    and ``begun`` and ``token`` tell of it what an error tells by itself.
     """
     name, message = type(error).__name__, str(error)
-    safe_to_retry = retry_after = token = None
+    retry_after = None
     if isinstance(error, ToolhouseError):
         safe_to_retry, run_id = error.safe_to_retry, error.run_id or run_id
+        token = error.token if isinstance(error, (JobError, TurnTimeoutError)) else None
     else:
         name, message = "Interrupted", "the command was interrupted"
+        safe_to_retry = False if begun else None
     if isinstance(error, APIStatusError):
         retry_after = error.retry_after
-    if isinstance(error, (JobError, TurnTimeoutError)) and error.token is not None:
-        token = error.token.to_json()
     fields: dict[str, Any] = {
         "event": "TurnFailed",
         "error": name,
@@ -50,7 +58,7 @@ def failure_line(error: ToolhouseError | asyncio.CancelledError, run_id: str | N
         "safe_to_retry": safe_to_retry,
         "retry_after": retry_after,
         "run_id": run_id,
-        "token": token,
+        "token": None if token is None else token.to_json(),
     }
     return _line(orjson.dumps(fields))
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
+import time
 from typing import Any, Literal
 
 import attrs
 
-from .. import AsyncToolhouse, Turn
+from .. import AsyncToolhouse, JobToken, Turn
 from .. import events as ev
 from ..errors import ConfigurationError, ToolhouseError, WorkerError
 from .conversation.fates import Fate, fate_of, status_after
@@ -59,12 +60,12 @@ async def run(request: Request) -> int:
         toolhouse.session(request.agent_id, run_id=request.run_id, vars=request.vars) as session,
     ):
         turn = session.stream(request.message, format=request.format, timeout=request.timeout)
-        begun = False
+        seen = _Seen()
         try:
             try:
                 async with turn:
                     async for event in turn:
-                        begun = begun or isinstance(event, ev.TurnStarted)
+                        seen.note(event, turn, request)
                         show(event)
             finally:
                 if isinstance(show, Words):
@@ -74,26 +75,49 @@ async def run(request: Request) -> int:
         except OutputError as error:
             if turn.run_id is None or error.reader_left:
                 raise
-            raise OutputError(f"{error} (run {turn.run_id})") from error
+            known = [f"{error}.", _standing(Fate.INCOMPLETE, request), _way_on(request, turn, is_answered=False)]
+            raise OutputError(" ".join(known)) from error
         except (ToolhouseError, asyncio.CancelledError) as error:
-            _tell(error, request, turn, begun=begun)
+            _tell(error, request, turn, seen)
             if isinstance(error, asyncio.CancelledError):
                 raise
             return status_after(error)
     return Status.DONE
 
 
-def _tell(error: ToolhouseError | asyncio.CancelledError, request: Request, turn: Turn, *, begun: bool) -> None:
+@attrs.define
+class _Seen:
+    """What the events of a turn have told: that the message was accepted, and of its job that runs."""
+
+    begun: bool = False
+    token: JobToken | None = None
+    rounds: int = 0
+
+    def note(self, event: ev.Event, turn: Turn, request: Request) -> None:
+        match event:
+            case ev.TurnStarted():
+                self.begun = True
+            case ev.JobStarted(job_id) if self.begun and turn.run_id is not None:
+                self.token = JobToken(turn.agent_id, turn.run_id, job_id, time.time(), request.format, self.rounds)
+            case ev.JobFinished():
+                self.token = None
+            case ev.TurnResumed(round=number):
+                self.rounds = number
+            case _:
+                pass
+
+
+def _tell(error: ToolhouseError | asyncio.CancelledError, request: Request, turn: Turn, seen: _Seen) -> None:
     """Say that a turn ended before its time, whether to send it again, and, where its run is known, how to go on."""
-    show_failure(error, turn.run_id, as_json=request.json)
+    show_failure(error, turn.run_id, as_json=request.json, begun=seen.begun, token=seen.token)
     if isinstance(error, ToolhouseError):
         fate = fate_of(error)
         print(_standing(fate, request), file=sys.stderr, flush=True)
     else:
-        fate = Fate.INCOMPLETE if begun else Fate.UNKNOWN
-        if not begun:
+        fate = Fate.INCOMPLETE if seen.begun else Fate.UNKNOWN
+        if not seen.begun:
             print(f"Interrupted before an answer came. {_standing(fate, request)}", file=sys.stderr, flush=True)
-    if turn.run_id is not None and (begun or turn.job_id is not None):
+    if turn.run_id is not None and (seen.begun or turn.job_id is not None):
         print(_way_on(request, turn, is_answered=isinstance(error, WorkerError)), file=sys.stderr, flush=True)
     elif fate is Fate.UNKNOWN and request.run_id is not None:
         message = [] if request.message is None else ["MESSAGE"]

@@ -13,7 +13,7 @@ from .terminal import described, fail
 from .words import Words
 
 if TYPE_CHECKING:
-    from .._values.results import TurnResult
+    from .._values.results import JobToken, TurnResult
 
 __all__ = ["show_failure", "show_json", "show_result"]
 
@@ -35,10 +35,20 @@ def show_result(result: TurnResult, *, as_json: bool) -> None:
     words(ev.TurnCompleted(result))
 
 
-def show_failure(error: ToolhouseError | asyncio.CancelledError, run_id: str | None, *, as_json: bool) -> None:
-    """Say that there is no whole answer: on stderr, and, as JSON, by the last event on stdout."""
+def show_failure(
+    error: ToolhouseError | asyncio.CancelledError,
+    run_id: str | None,
+    *,
+    as_json: bool,
+    begun: bool = False,
+    token: JobToken | None = None,
+) -> None:
+    """Say that there is no whole answer: on stderr, and, as JSON, by the last event on stdout.
+
+    ``begun`` and ``token`` say what an interruption does not: that the message was accepted, and of a job that runs.
+    """
     if as_json:
-        sys.stdout.write(failure_line(error, run_id))
+        sys.stdout.write(failure_line(error, run_id, begun=begun, token=token))
         sys.stdout.flush()
     if isinstance(error, ToolhouseError):
         fail(described(error))
