@@ -81,6 +81,12 @@ def test_the_page_is_made_of_them() -> None:
     assert "```{exit-statuses}\n```" in PAGE
 
 
+def test_the_page_that_shows_how_has_every_exit_status() -> None:
+    text = (ROOT / "docs/how-to/command-line.md").read_text("utf-8").split("## Talk to a worker")[0]
+    listed = {int(number) for row in re.findall(r"^\| ([\d, ]+) \|", text, re.MULTILINE) for number in row.split(",")}
+    assert listed | {Status.PARTLY} == set(Status)
+
+
 def test_every_exit_status_has_a_meaning_that_the_help_says() -> None:
     assert list(MEANINGS) == list(Status)
     text = helped()
