@@ -68,7 +68,7 @@ WORDS: dict[type[ToolhouseError], str] = {
     NotFoundError: BROKEN,
     WorkerError: "Something went wrong while I was working on this. You can say it again, or in other words.",
     OutcomeUnknownError: "I cannot find out yet whether this got through. Please wait a minute before you repeat it.",
-    StreamInterruptedError: "My answer broke off, and I cannot get at the rest. What you said did get through.",
+    StreamInterruptedError: "My answer broke off. What you said did get through; the rest comes when we talk next.",
     JobWaitTimeoutError: "I am still computing. This takes longer than most; the answer will come here.",
     ContactLostError: "I have lost sight of the computation. If it goes on, its answer will come here.",
     JobError: "I have lost sight of the computation. It may still be running: ask me about it later.",
