@@ -115,6 +115,18 @@ async def test_an_answer_that_was_not_delivered_comes_again_in_another_process()
         assert world.accepted == ["job", ""]
 
 
+async def test_an_answer_that_a_plain_function_has_delivered_does_not_come_again() -> None:
+    async with processes(2) as (world, _, one, two):
+        await kill(world, one, "in the job")
+        world.go_on.set()
+        delivered: list[str] = []
+        deliver: Any = lambda key, result: delivered.append(result.text)  # noqa: E731
+        (resumed,) = await two.manager.resume_pending(deliver)
+        assert resumed.error is None
+        assert await two.manager.resume_pending(deliver) == []
+        assert delivered == ["[computed]2:"]
+
+
 @pytest.mark.parametrize("records_empty", [True, False])
 async def test_a_resume_that_was_left_to_be_sent(records_empty: bool) -> None:
     """The process lets the key go before it can send the resume."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from inspect import isawaitable
 from typing import TYPE_CHECKING
 
 from .._wire.stage import Stage
@@ -43,7 +44,9 @@ async def finish(
         if checkout.pending is not None:
             result = await _answer(checkout, session, resume_message, polling, timeout)
             if deliver is not None:
-                await deliver(checkout.key, result)
+                delivery = deliver(checkout.key, result)
+                if isawaitable(delivery):  # a plain function has delivered it by now
+                    await delivery
             checkout.delivered()
     finally:
         checkout.conversation.close()
