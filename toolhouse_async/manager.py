@@ -85,6 +85,8 @@ class SessionManager:
         lease: float = 30,
         **session_options: Any,
     ) -> None:
+        if isinstance(toolhouse, str):
+            raise ConfigurationError("SessionManager takes the client first, then the worker's id")
         length = float(check_seconds(lease, "lease"))
         if ttl is not None:
             ttl = check_seconds(ttl, "ttl")

@@ -1268,3 +1268,9 @@ async def test_a_key_is_unlocked_however_often_others_write_in_between() -> None
                 assert store.times == 0
                 assert (await two.manager.send("k", "y")).text == "1:y"
                 await session.send("z")
+
+
+async def test_a_client_and_a_worker_that_changed_places_are_told() -> None:
+    arguments: Any = "a", AsyncToolhouse("", base_url="http://127.0.0.1:9")
+    with pytest.raises(ConfigurationError, match="takes the client first, then the worker's id"):
+        SessionManager(*arguments)
