@@ -39,6 +39,10 @@ def test_whatever_a_worker_sends_no_control_character_is_printed(events):
     assert not text or text.endswith("\n")
 
 
+def test_an_error_of_the_worker_is_left_to_the_error_that_ends_the_turn():
+    assert show(ev.TextDelta("Half of"), ev.ErrorEvent("worker broke", "E42")) == "Half of\n"
+
+
 def test_words_are_joined_and_broken_between_words():
     words = [ev.TextDelta(w) for w in ("Pen", "guins ", "are ", "birds that swim", " rather than fly.")]
     assert show(*words, width=20) == "Penguins are birds \nthat swim rather \nthan fly.\n"

@@ -61,7 +61,9 @@ class TurnView:
                 self._line(mark, style, f"{name or 'result'}: {_brief(content)}")
             case ev.StreamRecovered(text, missing):
                 self._recovered(text, missing)
-            case ev.ErrorEvent() | ev.UnknownEvent() | ev.MalformedLine():
+            case ev.ErrorEvent():  # the error that ends the turn, which the caller shows, says it
+                pass
+            case ev.UnknownEvent() | ev.MalformedLine():
                 self._line(marks.failed, "red", repr(event))
             case _:
                 self._show_job(event)
