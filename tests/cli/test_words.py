@@ -22,6 +22,11 @@ def test_an_answer_is_over_before_its_last_notice(monkeypatch):
     assert shown(monkeypatch, ev.TextDelta("Hello"), over) == "Hello\n[run id: run-1]\n"
 
 
+def test_an_answer_that_is_empty_is_told(monkeypatch):
+    over = ev.TurnCompleted(TurnResult("echo", "run-1", ""))
+    assert shown(monkeypatch, over) == "[the answer is empty]\n[run id: run-1]\n"
+
+
 def test_no_notice_breaks_a_line_of_the_answer(monkeypatch):
     events = ev.TextDelta("Hel"), ev.JobStarted("job-1"), ev.TextDelta("lo")
     assert shown(monkeypatch, *events) == "Hel[job job-1 runs in the background]\nlo"

@@ -36,6 +36,8 @@ class Words:
                 self.notice("resumed")
             case ev.TurnCompleted(result):
                 self.end_line()
+                if not result.text:
+                    self.notice("the answer is empty")
                 self.notice(f"run id: {result.run_id}")
             case _:
                 pass

@@ -50,6 +50,11 @@ def sit(service, tmp_path):
         terminal.__exit__(None, None, None)
 
 
+async def mute(ctx):
+    """Says nothing."""
+    yield ctx.tool_result(ctx.tool_call("noop"), "x") if ctx.message == "tool" else ctx.text("")
+
+
 def messages(service):
     return [(each.method, each.json()["message"]) for each in service.accepted]
 
@@ -156,6 +161,13 @@ def test_a_message_behind_a_job_waits_for_it(sit, service, finish):
     person.sees("Then 42.")
     person.say("again")
     person.sees("Nothing left.")
+
+
+def test_an_answer_that_is_empty_is_told(sit, service):
+    service.worker("mute")(mute)
+    person = sit("mute")
+    person.say("Hello")
+    person.sees("> Hello\nThe answer is empty.\n")
 
 
 def test_what_a_worker_says_is_harmless(sit):

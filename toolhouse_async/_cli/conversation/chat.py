@@ -152,6 +152,8 @@ class Chat:
                     elif isinstance(event, ev.JobFinished):
                         self._job = None
                     view.show(event)
+                    if isinstance(event, ev.TurnCompleted) and not event.result.text:
+                        self._note("The answer is empty.")
 
     async def _stopped(self) -> None:
         self._leaves_next = True
