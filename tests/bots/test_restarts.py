@@ -59,6 +59,21 @@ async def test_a_crash_in_mid_answer(platform: Platform, tmp_path: Path) -> None
         assert world.accepted == ["slow", "hello"]
 
 
+async def test_a_message_right_after_a_crash_in_mid_answer_is_told_that_it_waits(
+    platform: Platform, tmp_path: Path
+) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "slow")
+        await platform.until(lambda: platform.screen(platform.ada) != [])
+        await process.kill()
+        await start()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "word0", QUEUED)
+        await platform.sees(platform.ada, "word0", LATE, "word0", "You said: hello")
+        assert world.accepted == ["slow", "hello"]
+
+
 @pytest.mark.parametrize("accept", [True, False], ids=["arrived", "not arrived"])
 async def test_a_crash_while_sending(platform: Platform, tmp_path: Path, accept: bool) -> None:
     async with bots(platform, tmp_path) as (world, start):

@@ -80,6 +80,8 @@ UNKNOWN = {
 }
 """What is said of any other error, by its ``safe_to_retry``."""
 
+SOON = 5.0
+"""Seconds that a message may wait before people are told."""
 LOOK_AGAIN = 60.0
 """Seconds between looks for what stopped processes have left."""
 LAST_WORDS = 5.0
@@ -222,6 +224,7 @@ class Conversations:
 
     async def _answer(self, key: str, answer: Answer, talk: asyncio.Task[None]) -> None:
         showing = asyncio.create_task(answer.show())
+        soon = asyncio.get_running_loop().call_later(SOON, self._ask_for_patience, answer)
         try:
             await talk
         except ClosedError:
@@ -242,11 +245,17 @@ class Conversations:
                 raise
             answer.say(STOPPED[answer.stage])
         finally:
+            soon.cancel()
             answer.end()
             try:
                 await showing
             finally:
                 self._leave(key, answer)
+
+    def _ask_for_patience(self, answer: Answer) -> None:
+        """Say that a message waits: behind another process, or while an earlier answer is looked for."""
+        if answer.stage == "waiting" and answer.is_empty:
+            answer.notice(QUEUED)
 
     async def _talk(self, key: str, chat: Chat, message: str, answer: Answer) -> None:
         for _ in range(2):
