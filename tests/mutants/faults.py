@@ -634,7 +634,7 @@ SURROUNDINGS: Final = (
     Fault(
         "who ends a run in mid-job is not told how to go on",
         "toolhouse_async/_cli/run.py",
-        "if turn.run_id is not None and (begun or turn.job_id is not None):",
+        "if turn.run_id is not None and (seen.begun or turn.job_id is not None):",
         "if False:",
         "cli/test_run.py::test_what_ends_in_mid_job_says_how_to_go_on",
     ),
