@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, Unpack
 
 from attrs import frozen
 
+from ._client import AsyncToolhouse
 from ._held import Turn
 from ._keyed.checkout import Checkout
 from ._keyed.house import House
@@ -26,7 +27,6 @@ from .stores import MemorySessionStore, SessionStore
 from .stores._protocol import check_store
 
 if TYPE_CHECKING:
-    from ._client import AsyncToolhouse
     from ._values.settings import PollingPolicy
 
 __all__ = ["CheckedOutSession", "Resumed", "SessionInfo", "SessionManager"]
@@ -85,8 +85,9 @@ class SessionManager:
         lease: float = 30,
         **session_options: Any,
     ) -> None:
-        if isinstance(toolhouse, str):
-            raise ConfigurationError("SessionManager takes the client first, then the worker's id")
+        if not isinstance(toolhouse, AsyncToolhouse):
+            kind = type(toolhouse).__name__
+            raise ConfigurationError(f"a SessionManager takes an AsyncToolhouse, then the worker's id, not {kind}")
         length = float(check_seconds(lease, "lease"))
         if ttl is not None:
             ttl = check_seconds(ttl, "ttl")

@@ -24,7 +24,7 @@ def test_an_answer_is_over_before_its_last_notice(monkeypatch):
 
 def test_an_answer_that_is_empty_is_told(monkeypatch):
     over = ev.TurnCompleted(TurnResult("echo", "run-1", ""))
-    assert shown(monkeypatch, over) == "[the answer is empty]\n[run id: run-1]\n"
+    assert shown(monkeypatch, over) == "[the answer has no text]\n[run id: run-1]\n"
 
 
 def test_no_notice_breaks_a_line_of_the_answer(monkeypatch):

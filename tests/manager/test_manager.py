@@ -1270,7 +1270,9 @@ async def test_a_key_is_unlocked_however_often_others_write_in_between() -> None
                 await session.send("z")
 
 
-async def test_a_client_and_a_worker_that_changed_places_are_told() -> None:
-    arguments: Any = "a", AsyncToolhouse("", base_url="http://127.0.0.1:9")
-    with pytest.raises(ConfigurationError, match="takes the client first, then the worker's id"):
+@pytest.mark.parametrize("client", ["a", None, b"a"])
+async def test_what_is_no_client_is_told(client: Any) -> None:
+    arguments: Any = client, AsyncToolhouse("", base_url="http://127.0.0.1:9")
+    kind = type(client).__name__
+    with pytest.raises(ConfigurationError, match=f"takes an AsyncToolhouse, then the worker's id, not {kind}"):
         SessionManager(*arguments)

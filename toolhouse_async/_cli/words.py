@@ -36,8 +36,8 @@ class Words:
                 self.notice("resumed")
             case ev.TurnCompleted(result):
                 self.end_line()
-                if not result.text:
-                    self.notice("the answer is empty")
+                if not result.text and result.status == "completed":
+                    self.notice("the answer has no text")
                 self.notice(f"run id: {result.run_id}")
             case _:
                 pass

@@ -167,7 +167,7 @@ def test_an_answer_that_is_empty_is_told(sit, service):
     service.worker("mute")(mute)
     person = sit("mute")
     person.say("Hello")
-    person.sees("> Hello\nThe answer is empty.\n")
+    person.sees("> Hello\nThe answer has no text.\n")
 
 
 def test_what_a_worker_says_is_harmless(sit):

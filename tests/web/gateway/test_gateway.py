@@ -11,7 +11,15 @@ from toolhouse_async.web import openai_gateway
 from .support import MODEL, ask, chat
 
 
-@pytest.mark.parametrize("models", [{}, {"": AGENT}, {1: AGENT}, {"a": "no/id"}, {"a": "https://example.org/x"}])
+async def test_the_client_is_one() -> None:
+    wrong: Any = AGENT
+    with pytest.raises(ConfigurationError, match="must be an AsyncToolhouse, not str"):
+        openai_gateway(wrong, models={MODEL: AGENT})
+
+
+@pytest.mark.parametrize(
+    "models", [{}, {"": AGENT}, {1: AGENT}, {"a": "no/id"}, {"a": "https://example.org/x"}, [AGENT], AGENT, None]
+)
 async def test_models_are_checked(models: Any) -> None:
     async with world_and_client() as (_, client):
         with pytest.raises(ConfigurationError):
@@ -34,7 +42,7 @@ async def test_a_manager_serves_the_models_of_its_worker() -> None:
         assert world.accepted == ["c", "c"]
         answer = await ask(app, "/v1/responses", {"model": "other", "input": "x", "conversation": "ada"})
         assert answer.error["param"] == "conversation"
-        for wrong in ({"other": manager}, {"none": manager}, {MODEL: AGENT}):
+        for wrong in ({"other": manager}, {"none": manager}, {MODEL: AGENT}, AGENT, [manager]):
             with pytest.raises(ConfigurationError, match="manager"):
                 openai_gateway(client, models=models, manager=wrong)  # type: ignore[arg-type]
         with pytest.raises(ConfigurationError, match="manager"):

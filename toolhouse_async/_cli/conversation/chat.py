@@ -153,7 +153,7 @@ class Chat:
                         self._job = None
                     view.show(event)
                     if isinstance(event, ev.TurnCompleted) and not event.result.text:
-                        self._note("The answer is empty.")
+                        self._note("The answer has no text.")
 
     async def _stopped(self) -> None:
         self._leaves_next = True

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
+from ..._client import AsyncToolhouse
 from ...errors import ConfigurationError
 from ...manager import SessionManager
 from .asgi import Application
 from .serving import Gateway
-
-if TYPE_CHECKING:
-    from ..._client import AsyncToolhouse
 
 __all__ = ["openai_gateway"]
 
@@ -52,6 +50,10 @@ def openai_gateway(
     """
     if api_key is not None and (not isinstance(api_key, str) or not api_key):
         raise ConfigurationError("api_key must be a string that is not empty, or None")
+    if not isinstance(toolhouse, AsyncToolhouse):
+        raise ConfigurationError(f"toolhouse must be an AsyncToolhouse, not {type(toolhouse).__name__}")
+    if not isinstance(models, Mapping):
+        raise ConfigurationError(f"models must be a mapping of names to workers, not {type(models).__name__}")
     agents: dict[str, str] = {}
     for name, agent_id in models.items():
         if not isinstance(name, str) or not name:
@@ -71,6 +73,8 @@ def _managers(manager: Managers | None, agents: Mapping[str, str]) -> dict[str, 
         if not found:
             raise ConfigurationError(f"no model is the worker of the manager, {_agent_of(manager)}")
         return found
+    if not isinstance(manager, Mapping):
+        raise ConfigurationError(f"manager must be a SessionManager or several by models, not {type(manager).__name__}")
     for name, each in manager.items():
         if not isinstance(each, SessionManager):
             raise ConfigurationError(f"manager must be a SessionManager or several by models, not {each!r:.80}")
