@@ -76,6 +76,8 @@ def test_help_names_the_commands(cli):
         (["run", "a", "hi", "--vars", "9" * 5000], "not JSON"),
         (["run", "a", "--timeout", "-1"], "--timeout"),
         (["run", "a", "hi", "--timeout", "nan"], "'--timeout': 'nan' is no number of seconds"),
+        (["run", "a", "hi", "--timeout", "soon"], "'--timeout': 'soon' is no number of seconds"),
+        (["run", "a", "hi", "--timeout", "0"], "'--timeout': 0"),
         (["wait", "a", "b", "--timeout", "inf"], "'--timeout': 'inf' is no number of seconds"),
         (["run", "a", "hi", "--api-key", "k", "--base-url", "http://example.com"], "or pass --allow-insecure if"),
         (["status", "a", "b", "--api-key", "k", "--base-url", "x"], "--base-url must be an http:// or https:// URL"),

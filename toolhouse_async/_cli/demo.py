@@ -90,7 +90,8 @@ async def _turn(console: Console, path: Path, column: str | None) -> TurnResult:
                 view.show(event)
         result = await turn.result()
     jobs, seconds = len(result.jobs), monotonic() - began
-    summary = f"{seconds:.1f} s, {jobs} background jobs waited for and resumed, {len(result.tool_calls)} tool calls"
+    counted = f"{jobs} background job{'s' * (jobs != 1)}"
+    summary = f"{seconds:.1f} s, {counted} waited for and resumed, {len(result.tool_calls)} tool calls"
     console.print(Text(f"\n{make_marks(console).done} turn completed: ", "green") + Text(summary, "dim"))
     return result
 

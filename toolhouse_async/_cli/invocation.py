@@ -26,8 +26,15 @@ Command = TypeVar("Command", bound="Callable[..., Any]")
 class _Seconds(click.FloatRange):
     """Seconds above zero that end: ``nan`` and ``inf`` are numbers for Python."""
 
+    name = "seconds"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
+        try:
+            float(value)
+        except ValueError:
+            number = math.nan
+        else:
+            number = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value!r} is no number of seconds.", param, ctx)
         return number
