@@ -254,7 +254,8 @@ def uvloop(session: nox.Session) -> None:
 def frameworks(session: nox.Session) -> None:
     """Workers in agent frameworks, as activities of Temporal and as agents of A2A; and what other clients do."""
     session.install("-e", ".[thorough]", *FRAMEWORKS, *COMPARED)
-    session.run("pytest", "-n", "auto", "tests/frameworks", *session.posargs)
+    # One process: each would load all of the frameworks, which takes longer than the tests.
+    session.run("pytest", "tests/frameworks", *session.posargs)
 
 
 @nox.session(default=False)
