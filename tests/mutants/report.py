@@ -21,6 +21,8 @@ BY_TESTS, BY_TYPES = ("killed", "timeout"), "caught by type check"
 COLUMNS = ("tests", "types", "wording", "accepted", "new")
 PROSE = re.compile(r'f?"(?:[^"\\]|\\.)*[ :;.]+(?:[^"\\]|\\.)*"')
 BOUND = re.compile(r"\[:100[01]\]")
+CASELESS = re.compile(r'\b(?:getall|encode|decode)\("[^"]*"')
+"""Where a header or an encoding is named, in any case."""
 
 
 class Mutant(NamedTuple):
@@ -65,8 +67,12 @@ def change_of(mutant: Mutant) -> tuple[str, str]:
 
 
 def is_wording(old: str, new: str) -> bool:
-    """Whether only what a message says, or how much of it is kept, is another: tests hold to its sense alone."""
-    return BOUND.sub("", PROSE.sub("", old)) == BOUND.sub("", PROSE.sub("", new))
+    """Whether only words are others: of a message, to whose sense alone tests hold, or of a name in any case."""
+    return _sense(old) == _sense(new)
+
+
+def _sense(code: str) -> str:
+    return CASELESS.sub(lambda found: found[0].lower(), BOUND.sub("", PROSE.sub("", code)))
 
 
 def read_accepted() -> dict[str, str]:
