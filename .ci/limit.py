@@ -109,11 +109,11 @@ def main(seconds: float, command: list[str]) -> int:
     """Run the command; return the exit status."""
     adopt_orphans()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupted)  # before there is a command that could be left running
     # In a session of its own, so that the terminal's Ctrl-C comes here alone. The object is kept: as it goes, it would
     # take the status of a process that has ended.
     process = subprocess.Popen(command, start_new_session=True)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupted)
     status = wait_for(process.pid, seconds)
     if status is None:
         say(f"not done after {seconds:g} s, so it is ended: {' '.join(command)}")

@@ -104,6 +104,15 @@ def test_what_it_started_ends_with_it(tmp_path: Path, leader: str) -> None:
         assert "left running, and ended now" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["INT", "TERM", "HUP"])
+def test_interrupted_as_soon_as_there_is_a_command_it_takes_that_along(tmp_path: Path, name: str) -> None:
+    mark = str(tmp_path / "mark")
+    command = [*LIMIT, str(FOREVER), "sh", "-c", f"kill -{name} $PPID; sleep 600; true", mark]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, timeout=50, check=False)
+    assert done.returncode == 128 + signal.Signals[f"SIG{name}"]
+    assert processes_with(mark) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_takes_the_command_along(tmp_path: Path, number: int) -> None:
     mark = str(tmp_path / "mark")
