@@ -227,8 +227,9 @@ class SessionManager:
         find out. Answers come as they are ready.
 
         Args:
-            deliver: Is awaited with key and answer, the key still being ours. The job stays open until it returns: if
-                it raises, or the process is stopped in it, the next call brings the same answer again.
+            deliver: Is called with key and answer, and awaited, the key still being ours; a plain function has done its
+                work when it returns. The job stays open until then: if it raises, or the process is stopped in it, the
+                next call brings the same answer again.
             resume_message: What the automatic resume says.
             polling: How to poll; default as the client does.
             timeout: Seconds for each job.

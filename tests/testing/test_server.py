@@ -66,6 +66,43 @@ async def test_a_server_lives_without_the_context_that_made_it(emulator: Workers
     await serving.__aexit__(None, None, None)
 
 
+@pytest.mark.parametrize("passes", range(4))
+async def test_exit_that_is_cancelled_ends_everything_too(emulator: WorkersEmulator, passes: int) -> None:
+    ended = []
+
+    @emulator.worker("endless")
+    async def endless(ctx):
+        try:
+            while True:
+                yield ctx.text("x")
+                await asyncio.sleep(1)
+        finally:
+            ended.append(ctx.run_id)
+
+    def cancel(task: asyncio.Task[None], left: int) -> None:
+        if left:
+            asyncio.get_running_loop().call_soon(cancel, task, left - 1)
+        else:
+            task.cancel()
+
+    async def use(session: aiohttp.ClientSession) -> None:
+        async with emulator.serve() as server:
+            addresses.append(server.url)
+            answers.append(await session.post(f"{server.url}/endless"))
+            cancel(using, passes)
+
+    addresses: list[str] = []
+    answers: list[aiohttp.ClientResponse] = []
+    async with aiohttp.ClientSession() as session:
+        using = asyncio.ensure_future(use(session))
+        await asyncio.wait({using})
+        answers[0].close()
+        assert using.cancelled()
+        assert len(ended) == 1
+        with pytest.raises(ConnectionRefusedError), socket.socket() as client:
+            client.connect(("127.0.0.1", int(addresses[0].rsplit(":", 1)[1])))
+
+
 @pytest.mark.parametrize("passes", range(8))
 async def test_who_connects_while_it_closes_is_not_left_waiting(emulator: WorkersEmulator, passes: int) -> None:
     with socket.socket() as client:

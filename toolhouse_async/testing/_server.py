@@ -85,8 +85,13 @@ class Serving(AbstractAsyncContextManager[EmulatorServer, None]):
         return server
 
     async def __aexit__(self, *_: object) -> None:
-        """Close every connection and end every task, however many are under way."""
-        await self._stop_listening()
+        """Close every connection and end every task, however many are under way; a cancelled exit does so too."""
+        try:
+            await self._stop_listening()
+        finally:
+            await self._end()
+
+    async def _end(self) -> None:
         for task in self._tasks:
             task.cancel()
         connections = [] if self._runner.server is None else self._runner.server.connections
@@ -107,8 +112,10 @@ class Serving(AbstractAsyncContextManager[EmulatorServer, None]):
         with suppress(NotImplementedError):  # on Windows
             for each in self._listener.sockets:
                 asyncio.get_running_loop().remove_reader(each)
-        await _spin()
-        self._listener.close()
+        try:
+            await _spin()
+        finally:
+            self._listener.close()
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(coroutine)
