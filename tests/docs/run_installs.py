@@ -19,6 +19,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from .blocks import ROOT
@@ -202,16 +203,26 @@ def pytest(it: Environment, words: list[str], folder: Path) -> None:
     run(it.program("pytest"), *words, "--collect-only", "-q", "-n", "0", "-p", "no:cacheprovider", folder=ROOT)
 
 
+@cache
+def sessions(program: str) -> frozenset[str]:
+    """The names of nox's sessions."""
+    return frozenset(re.findall(r"^[*-] (\w+)", run(program, "-l", folder=ROOT), re.MULTILINE))
+
+
 def nox(it: Environment, words: list[str], folder: Path) -> None:
     """The sessions exist; others run them."""
     words = words[: words.index("--")] if "--" in words else words
-    run(it.program("nox"), *(["-l"] if "-l" not in words else []), *words, folder=ROOT)
+    known = sessions(it.program("nox"))
+    if words[:1] == ["-s"] and (unknown := set(words[1:]) - known):
+        raise FailedError(f"there is no session {', '.join(unknown)}")
+    if words[:1] not in (["-s"], ["-l"], []):
+        raise FailedError("say here how these words of nox are tried")
 
 
 def sphinx_build(it: Environment, words: list[str], folder: Path) -> None:
-    """The pages for a browser."""
+    """The program is there; the session ``docs`` builds the pages, with the same extra."""
     assert len(words) == 2
-    run(it.program("sphinx-build"), "-q", words[0], str(folder / "html"), folder=ROOT)
+    run(it.program("sphinx-build"), "--version", folder=ROOT)
 
 
 DRIVERS: dict[str, Callable[[Environment, list[str], Path], None]] = {
