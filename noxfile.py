@@ -305,7 +305,14 @@ def mutants(session: nox.Session) -> None:
     settings = {
         "source_paths": ["toolhouse_async"],
         "only_mutate": [path if path.endswith(".py") else f"{path}/*.py"],
-        "also_copy": ["toolhouse_async_pytest.py", "docs", "README.md", "CHANGELOG.md", "noxfile.py"],
+        "also_copy": [
+            "toolhouse_async_cli.py",
+            "toolhouse_async_pytest.py",
+            "docs",
+            "README.md",
+            "CHANGELOG.md",
+            "noxfile.py",
+        ],
         "pytest_add_cli_args": ["-p", "no:randomly", "-n", "0", *EVERYDAY],
         "pytest_add_cli_args_test_selection": list(tests),
         "type_check_command": ["mypy", "-O", "json", "--no-warn-unused-ignores", *lenient, path],

@@ -7,7 +7,7 @@ import time
 
 import psutil
 
-COMMAND = [sys.executable, "-c", "import sys; from toolhouse_async._cli import main; sys.exit(main())"]
+COMMAND = [sys.executable, "-c", "import sys; from toolhouse_async_cli import main; sys.exit(main())"]
 
 
 def environment(**changes):

@@ -121,4 +121,4 @@ def test_the_installed_command_is_this_one():
     from importlib.metadata import entry_points
 
     (entry,) = entry_points(group="console_scripts", name="toolhouse-async")
-    assert entry.value == "toolhouse_async._cli:main"
+    assert entry.value == "toolhouse_async_cli:main"

@@ -37,8 +37,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for name in (".ci", "docs", "tests", "toolhouse_async"):
             shutil.copytree(ROOT / name, Path(folder, name), ignore=shutil.ignore_patterns("__pycache__", "_build"))
-        for name in ("CHANGELOG.md", "README.md", "noxfile.py", "pyproject.toml", "toolhouse_async_pytest.py"):
+        for name in ("CHANGELOG.md", "README.md", "noxfile.py", "pyproject.toml"):
             shutil.copy(ROOT / name, folder)
+        for module in ("toolhouse_async_cli.py", "toolhouse_async_pytest.py"):
+            shutil.copy(ROOT / module, folder)
         for fault in chosen:
             noticed = is_noticed(fault, Path(folder))
             unnoticed += not noticed
