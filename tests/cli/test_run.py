@@ -314,7 +314,9 @@ def test_what_ends_before_an_answer_on_a_run_says_how_to_find_out(worker, cli):
         errors = process.communicate(timeout=10)[1].decode()
     standing, command = errors.splitlines()
     assert standing.endswith("sent again, it may be carried out twice.")
-    program, *arguments = shlex.split(command.removeprefix("Find out with: "))
+    program, *arguments = shlex.split(
+        command.removeprefix(f"Find out (may take {RecoveryPolicy().deadline:g} s) with: ")
+    )
     assert (program, arguments[0]) == ("toolhouse-async", "reconcile")
     assert arguments[-4:] == ["--", "poet", run_id, "MESSAGE"]
 

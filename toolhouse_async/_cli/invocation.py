@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
     from .._client import AsyncToolhouse
 
-__all__ = ["SECONDS", "check_needs", "complete", "example", "open_client", "service_options", "text_argument"]
+__all__ = [
+    "SECONDS",
+    "check_needs",
+    "complete",
+    "example",
+    "open_client",
+    "service_options",
+    "service_words",
+    "text_argument",
+]
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
@@ -73,6 +82,18 @@ def service_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def service_words(base_url: str | None, api_key: str | None, *, allow_insecure: bool) -> tuple[str, ...]:
+    """The options that lead another command to the same service, without the key."""
+    words: list[str] = []
+    if base_url is not None:
+        words += ["--base-url", base_url]
+    if allow_insecure:
+        words.append("--allow-insecure")
+    if api_key == "":
+        words += ["--api-key", ""]
+    return tuple(words)
 
 
 def open_client(base_url: str | None, api_key: str | None, *, allow_insecure: bool, **settings: Any) -> AsyncToolhouse:

@@ -14,7 +14,8 @@ from .. import AsyncToolhouse, JobToken, Turn
 from .. import events as ev
 from ..errors import ConfigurationError, ToolhouseError, WorkerError
 from .conversation.fates import Fate, fate_of, status_after
-from .runs.waiting import SEARCH
+from .invocation import service_words
+from .runs.target import Target
 from .statuses import Status
 from .streams import OutputError
 from .telling import show_failure, show_json
@@ -120,9 +121,9 @@ def _tell(error: ToolhouseError | asyncio.CancelledError, request: Request, turn
     if turn.run_id is not None and (seen.begun or turn.job_id is not None):
         print(_way_on(request, turn, is_answered=isinstance(error, WorkerError)), file=sys.stderr, flush=True)
     elif fate is Fate.UNKNOWN and request.run_id is not None:
+        target = Target(request.agent_id, request.run_id, options=_options(request))
         message = [] if request.message is None else ["MESSAGE"]
-        command = ["reconcile", *_options(request), "--", request.agent_id, request.run_id, *message]
-        print(harmless(f"Find out with: {shlex.join(['toolhouse-async', *command])}"), file=sys.stderr, flush=True)
+        print(target.way_to_find_out(*message), file=sys.stderr, flush=True)
 
 
 def _standing(fate: Fate, request: Request) -> str:
@@ -135,37 +136,17 @@ def _standing(fate: Fate, request: Request) -> str:
     return unknown if request.run_id else f"{unknown} Nobody can look, since it was to begin a conversation."
 
 
-def _options(request: Request) -> list[str]:
+def _options(request: Request) -> tuple[str, ...]:
     """The options of a command that goes on, without the key."""
-    options: list[str] = []
-    if request.base_url is not None:
-        options += ["--base-url", request.base_url]
-    if request.allow_insecure:
-        options.append("--allow-insecure")
-    if request.api_key == "":
-        options += ["--api-key", ""]
-    if request.json:
-        options.append("--json")
-    return options
+    service = service_words(request.base_url, request.api_key, allow_insecure=request.allow_insecure)
+    return (*service, "--json") if request.json else service
 
 
 def _way_on(request: Request, turn: Turn, *, is_answered: bool) -> str:
-    """The command that goes on with a run, without the key.
-
-    It waits for a job or looks for an answer that was cut, and may be given again: what has its answer is not resumed
-    once more. Where the worker has answered, by an error, the user is to say what comes next.
-    """
+    """The command that goes on with a run; where the worker has answered, by an error, one for a further message."""
     run_id = str(turn.run_id)
-    options = _options(request)
     if not is_answered:
-        words = ["wait", *options, "--", request.agent_id, run_id]
-    else:
-        options += ["--format", request.format] if request.format != "ndjson" else []
-        words = ["run", "--run-id", run_id, *options, "--", request.agent_id, "MESSAGE"]
-    command = shlex.join(["toolhouse-async", *words])
-    if is_answered:
-        what = "can be continued"
-    else:
-        job = f"has a background job; wait for it (may take {SEARCH} s if the job is over by then)"
-        what = job if turn.job_id is not None else "was cut; get the rest of the answer"
-    return harmless(f"Run {run_id} {what} with: {command}")
+        return Target(request.agent_id, run_id, options=_options(request)).way_on(job=turn.job_id is not None)
+    options = [*_options(request), *(["--format", request.format] if request.format != "ndjson" else [])]
+    words = ["toolhouse-async", "run", "--run-id", run_id, *options, "--", request.agent_id, "MESSAGE"]
+    return harmless(f"Run {run_id} can be continued with: {shlex.join(words)}")

@@ -1,10 +1,12 @@
 import shlex
 import signal
 import subprocess
+import threading
 
 import pytest
 
 from tests.cli.support import COMMAND, environment, wait_until
+from toolhouse_async import RecoveryPolicy
 
 
 @pytest.fixture
@@ -94,14 +96,20 @@ def test_a_message_of_which_nobody_knows_ends_it_and_is_told_at_the_next_start(c
     assert messages(service)[1:] == [("POST", "Bye")]
 
 
-def test_a_job_that_cannot_be_asked_after_says_how_to_find_its_answer(chat, service, finish):
+def test_a_job_that_cannot_be_asked_after_says_how_to_find_its_answer(chat, service, kept, finish):
     service.faults.add(method="GET", status=403, skip=1, times=None)
     done = chat("analyst", b"Analyse\n")
     assert done.returncode == 1
     way_on = done.stderr.splitlines()[-1]
-    command = shlex.split(way_on.partition(": ")[2])
-    assert command[:3] == ["toolhouse-async", "reconcile", "analyst"]
-    assert way_on in chat("analyst", b"").stderr.splitlines()  # the next start says it too
+    run_id = kept()["run_id"]
+    options = ["--base-url", service.url, "--api-key", "", "--"]
+    assert way_on.startswith(f"Run {run_id} has a background job; wait for it (may take ")
+    assert shlex.split(way_on.partition(": ")[2]) == ["toolhouse-async", "wait", *options, "analyst", run_id]
+    # The next start knows of no job, and says how to look, which waits for one.
+    (look,) = [line for line in chat("analyst", b"").stderr.splitlines() if " with: " in line]
+    command = ["toolhouse-async", "reconcile", *options, "analyst", run_id, "MESSAGE"]
+    assert look.startswith("Find out (may take ")
+    assert shlex.split(look.partition(": ")[2]) == command
 
 
 @pytest.mark.parametrize(
@@ -168,7 +176,42 @@ def test_a_signal_ends_it(service, tmp_path, kept, number, status, between):
     assert process.returncode == status
     assert b"Traceback" not in errors
     assert kept()["message"] == (None if between else "Hello")
-    assert (b"toolhouse-async reconcile slow" in errors) == (not between)
+    assert (b"was cut; get the rest of the answer with: toolhouse-async wait " in errors) == (not between)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_mid_job_says_how_to_wait_for_it(service, cli, finish, tmp_path, kept, number):
+    with start(service, "analyst", tmp_path) as process:
+        process.stdin.write(b"Analyse\n")
+        process.stdin.flush()
+        wait_until(lambda: any(request.method == "GET" for request in service.requests))
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=50)
+    way_on = errors.decode().splitlines()[-1]
+    assert f"wait for it (may take {RecoveryPolicy().deadline:g} s if the job is over by then) with: " in way_on
+    program, *command = shlex.split(way_on.partition(" with: ")[2])
+    assert (program, command[0], command[-1]) == ("toolhouse-async", "wait", kept()["run_id"])
+    asked = len(service.requests)
+    threading.Thread(target=lambda: (wait_until(lambda: len(service.requests) > asked), finish())).start()
+    done = cli(*command)
+    assert (done.returncode, done.stdout) == (0, "Then 42.\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_it_looks_says_how_to_look(service, tmp_path, kept, number):
+    with start(service, "echo", tmp_path) as process:
+        process.stdin.write(b"Hello\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"Hello\n"
+        service.faults.add(method="PUT", cut="fin", accept=False)
+        process.stdin.write(b"Book a table\n")
+        process.stdin.flush()
+        wait_until(lambda: any(request.method == "GET" for request in service.requests))
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=50)
+    last = errors.decode().splitlines()[-1]
+    assert last.startswith("Find out (may take ")
+    assert shlex.split(last)[-3:] == ["echo", kept()["run_id"], "MESSAGE"]
 
 
 def test_a_file_is_read_too(service, tmp_path):

@@ -1,4 +1,5 @@
 import json
+import shlex
 import subprocess
 import time
 
@@ -46,13 +47,15 @@ def test_the_status_of_a_run_at_rest(command, begin):
     }
 
 
-def test_the_status_of_a_run_with_a_job(command, begin, finish):
+def test_the_status_of_a_run_with_a_job(command, begin, finish, service):
     result = begin("analyst", "Analyse")
     token = result.token
     done = command("status", "analyst", result.run_id)
     assert done.returncode == 3
     assert f"{token.job_id} is running\n" in done.stdout
-    assert f"toolhouse-async wait analyst {result.run_id}" in done.stdout
+    (line,) = [line for line in done.stdout.splitlines() if "wait for it: " in line]
+    options = ["--base-url", service.url, "--api-key", "", "--"]
+    assert shlex.split(line.partition(": ")[2]) == ["toolhouse-async", "wait", *options, "analyst", result.run_id]
     done = command("status", token.to_json())
     assert done.returncode == 3
     began = time.strftime("%Y-%m-%d %H:%M", time.gmtime(token.started))

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import shlex
 
 import pytest
 
@@ -121,3 +122,22 @@ async def test_a_search_can_be_interrupted():
         with pytest.raises(asyncio.CancelledError):
             await task
         assert len(service.sent) == 1
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+async def test_a_search_that_ends_in_mid_job_says_how_to_look_again(capsys, is_cancelled):
+    async with serving() as service:
+        result = await service.begin("analyst", "Analyse")
+        if is_cancelled:
+            task = asyncio.create_task(reconciled(service, result, "Analyse", "Hello you"))
+            await asyncio.sleep(5)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        else:
+            assert await reconciled(service, result, "Analyse", timeout=20) == 3
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"Find out (may take {RecoveryPolicy().deadline:g} s) with: ")
+    said = ["Analyse", "Hello you"] if is_cancelled else ["Analyse"]
+    command = ["toolhouse-async", "reconcile", "--", "analyst", result.run_id, *said]
+    assert shlex.split(last.partition(": ")[2]) == command

@@ -18,13 +18,15 @@ def test_a_run_is_named_by_a_token_or_by_its_ids():
 
 
 def test_a_command_about_it_can_be_typed():
-    found = read_target(["https://agents.toolhouse.ai/a b", "run-1"])
-    assert shlex.split(found.command("wait", "--json")) == [
+    found = read_target(["https://agents.toolhouse.ai/a b", "run-1"], ("--json",))
+    assert shlex.split(found.command("reconcile", "Hello you")) == [
         "toolhouse-async",
-        "wait",
+        "reconcile",
+        "--json",
+        "--",
         "https://agents.toolhouse.ai/a b",
         "run-1",
-        "--json",
+        "Hello you",
     ]
 
 

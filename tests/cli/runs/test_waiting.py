@@ -84,6 +84,7 @@ async def test_without_a_resume_nothing_is_sent(capsys, as_json):
         assert json.loads(out)["next"] == "resume"
     else:
         assert "waits to be resumed" in out
+        assert f"wait for it: toolhouse-async wait -- analyst {result.run_id}\n" in out
 
 
 @pytest.mark.parametrize("resume", [True, False])
@@ -97,7 +98,10 @@ async def test_a_job_that_still_runs_at_the_timeout(capsys, resume):
         assert "Error: JobWaitTimeoutError: " in err
         assert "5.0 s, and --timeout is over" in err
         way_on = shlex.split(err.splitlines()[-1].partition(": ")[2])
-        assert way_on == ["toolhouse-async", "wait", "analyst", result.run_id]
+        options = [] if resume else ["--no-resume"]
+        assert way_on == ["toolhouse-async", "wait", *options, "--", "analyst", result.run_id]
+        warned = f"Go on (may take {RecoveryPolicy().deadline:g} s if the job is over by then) with: " in err
+        assert warned == resume  # the other one is told at once that the job is over
 
 
 async def test_a_timeout_that_never_suffices_says_which_one_does(capsys):
@@ -107,7 +111,7 @@ async def test_a_timeout_that_never_suffices_says_which_one_does(capsys):
         assert await waited(service, service.target(result), timeout=45) == 3
         err = capsys.readouterr().err
         assert f"looks anew, for {RecoveryPolicy().deadline:g} s until it resumes: leave --timeout out" in err
-        assert err.splitlines()[-1] == f"Go on with: toolhouse-async wait analyst {result.run_id}"
+        assert err.splitlines()[-1].endswith(f" with: toolhouse-async wait -- analyst {result.run_id}")
         assert await waited(service, service.target(result), timeout=RecoveryPolicy().deadline + 5) == 0
 
 
@@ -159,7 +163,9 @@ async def test_a_wait_that_is_interrupted_says_how_to_go_on(capsys):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert f"Go on with: toolhouse-async wait analyst {result.run_id}\n" in capsys.readouterr().err
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"Go on (may take {RecoveryPolicy().deadline:g} s if the job is over by then) with: ")
+    assert last.endswith(f" with: toolhouse-async wait -- analyst {result.run_id}")
 
 
 async def test_a_worker_that_fails_is_a_failure(capsys):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..invocation import complete, example, open_client, service_options, text_argument
+from ..invocation import complete, example, open_client, service_options, service_words, text_argument
 
 __all__ = ["chat_command"]
 
@@ -27,4 +27,5 @@ def chat_command(
     if new and run_id is not None:
         raise click.UsageError("--new and --run-id exclude each other")
     toolhouse = open_client(base_url, api_key, allow_insecure=allow_insecure)
-    return complete(talk(toolhouse, text_argument(agent_id), base_url, run_id=run_id, new=new))
+    options = service_words(base_url, api_key, allow_insecure=allow_insecure)
+    return complete(talk(toolhouse, text_argument(agent_id), base_url, options, run_id=run_id, new=new))

@@ -13,10 +13,11 @@ import click
 
 from ... import events as ev
 from ...errors import ConfigurationError, ToolhouseError
+from ..runs.target import Target
 from ..statuses import Status, status_of
 from ..terminal import described, fail, one_line
 from ..words import Words
-from .fates import FORGONE, Fate, fate_of
+from .fates import FORGONE, Fate, fate_of, status_after
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -29,8 +30,10 @@ __all__ = ["read_lines", "talk_by_lines"]
 _PIECE: Final = 65536
 
 
-async def talk_by_lines(session: Session, memory: Memory) -> int:
+async def talk_by_lines(session: Session, memory: Memory, options: tuple[str, ...]) -> int:
     """Send each line of stdin and print its answer; end at the first message that has none.
+
+    ``options`` are those of a command that goes on, which stderr names then.
 
     Returns:
         The exit status.
@@ -45,61 +48,65 @@ async def talk_by_lines(session: Session, memory: Memory) -> int:
     words = Words()
     if memory.now.message is not None:
         words.notice(f'the answer to the last message was not seen: "{one_line(memory.now.message)}"')
-        _tell_way_on(session)
+        _tell_how_to_look(session, options)
     async with aclosing(read_lines()) as lines:
         async for line in lines:
             memory.keep(message=line)
-            status = await _send(session, line, words, memory)
+            status = await _send(session, line, words, memory, options)
             if status is not Status.DONE:
                 return status
             memory.keep(message=None)
     return Status.DONE
 
 
-async def _send(session: Session, line: str, words: Words, memory: Memory) -> Status:
+async def _send(session: Session, line: str, words: Words, memory: Memory, options: tuple[str, ...]) -> Status:
     """Send one message and print its answer."""
+    turn = session.stream(line)
+    begun = False
     try:
-        await _exchange(session, line, words, memory)
+        async with turn:
+            async for event in turn:
+                if isinstance(event, ev.TurnStarted):
+                    begun = True
+                    memory.keep(run_id=event.run_id)
+                words(event)
+        words.end_line()
     except ConfigurationError:
         raise
-    except ToolhouseError as error:
+    except (ToolhouseError, asyncio.CancelledError) as error:
         words.end_line()
-        fail(described(error))
-        fate = fate_of(error)
+        if isinstance(error, asyncio.CancelledError):
+            fate = Fate.INCOMPLETE if begun else Fate.UNKNOWN
+        else:
+            fail(described(error))
+            fate = fate_of(error)
         if fate in (Fate.NOT_ACCEPTED, Fate.OVER):
             memory.keep(message=None)
             return Status.FAILED
-        if fate is Fate.INCOMPLETE:
-            _tell_way_on(session)
-            return status_of(error)
-        if session.run_id is None:
-            _tell_way_on(session)
-            return Status.UNKNOWN
-        return await _look(session, words, memory)
-    except asyncio.CancelledError:
-        words.end_line()
-        _tell_way_on(session)
-        raise
+        if fate is Fate.INCOMPLETE and session.run_id is not None:
+            target = Target(session.agent_id, session.run_id, options=options)
+            print(target.way_on(job=turn.job_id is not None), file=sys.stderr, flush=True)
+        elif session.run_id is None or isinstance(error, asyncio.CancelledError):
+            _tell_how_to_look(session, options)
+        else:
+            return await _look(session, words, memory, options)
+        if isinstance(error, asyncio.CancelledError):
+            raise
+        return status_after(error)
     return Status.DONE
 
 
-async def _exchange(session: Session, line: str, words: Words, memory: Memory) -> None:
-    async with session.stream(line) as turn:
-        async for event in turn:
-            if isinstance(event, ev.TurnStarted):
-                memory.keep(run_id=event.run_id)
-            words(event)
-    words.end_line()
-
-
-async def _look(session: Session, words: Words, memory: Memory) -> Status:
+async def _look(session: Session, words: Words, memory: Memory, options: tuple[str, ...]) -> Status:
     """Find out what became of a message, and print its answer."""
     words.notice("looking in the history what became of it")
     try:
         found = await session.reconcile()
+    except asyncio.CancelledError:
+        _tell_how_to_look(session, options)
+        raise
     except ToolhouseError as error:
         fail(described(error))
-        _tell_way_on(session)
+        _tell_how_to_look(session, options)
         return status_of(error)
     if found is None:
         memory.keep(message=None)
@@ -110,11 +117,11 @@ async def _look(session: Session, words: Words, memory: Memory) -> Status:
     return Status.DONE
 
 
-def _tell_way_on(session: Session) -> None:
-    if session.run_id is None:
-        way = FORGONE
-    else:
-        way = f"Find the answer with: toolhouse-async reconcile {session.agent_id} {session.run_id}"
+def _tell_how_to_look(session: Session, options: tuple[str, ...]) -> None:
+    """Say how to look what became of a message, which nobody knows, and whether a job runs that it began."""
+    way = FORGONE
+    if session.run_id is not None:
+        way = Target(session.agent_id, session.run_id, options=options).way_to_find_out("MESSAGE")
     print(way, file=sys.stderr, flush=True)
 
 

@@ -18,13 +18,22 @@ if TYPE_CHECKING:
 __all__ = ["talk"]
 
 
-async def talk(toolhouse: AsyncToolhouse, agent_id: str, base_url: str | None, *, run_id: str | None, new: bool) -> int:
+async def talk(
+    toolhouse: AsyncToolhouse,
+    agent_id: str,
+    base_url: str | None,
+    options: tuple[str, ...],
+    *,
+    run_id: str | None,
+    new: bool,
+) -> int:
     """Talk to a worker: on a terminal, or line by line where there is none.
 
     Args:
         toolhouse: The client.
         agent_id: The worker's id or URL.
         base_url: The service, for the last conversation with this worker there; ``None`` as for the client.
+        options: What leads a command that goes on to the same service.
         run_id: The conversation to go on with; ``None`` is the last one.
         new: Begin a new conversation.
 
@@ -47,7 +56,7 @@ async def talk(toolhouse: AsyncToolhouse, agent_id: str, base_url: str | None, *
             memory.now = Remembered(run_id)
         if not (sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()):
             async with toolhouse.session(agent_id, run_id=memory.now.run_id) as session:
-                return await talk_by_lines(session, memory)
+                return await talk_by_lines(session, memory, options)
         from .chat import Chat
         from .prompt import Prompt  # here, since it imports what plain lines do not need
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..invocation import SECONDS, complete, example, open_client, service_options, text_argument
+from ..invocation import SECONDS, complete, example, open_client, service_options, service_words, text_argument
 from .target import Target, read_target
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def status_command(
     """
     from .reading import print_status
 
-    run = read_target(target)
+    run = read_target(target, service_words(base_url, api_key, allow_insecure=allow_insecure))
     toolhouse = open_client(base_url, api_key, allow_insecure=allow_insecure)
     return complete(print_status(toolhouse, run, as_json=as_json))
 
@@ -85,7 +85,8 @@ def wait_command(
     """
     from .waiting import PATIENT, wait
 
-    run = read_target(target)
+    options = service_words(base_url, api_key, allow_insecure=allow_insecure) + (("--json",) if as_json else ())
+    run = read_target(target, options)
     toolhouse = open_client(base_url, api_key, allow_insecure=allow_insecure, polling=PATIENT)
     return complete(wait(toolhouse, run, resume=not no_resume, timeout=timeout, as_json=as_json))
 
@@ -121,5 +122,6 @@ def reconcile_command(
 
     said: list[str | None] = [text_argument(message) for message in messages]
     toolhouse = open_client(base_url, api_key, allow_insecure=allow_insecure, polling=PATIENT)
-    target = Target(text_argument(agent_id), text_argument(run_id))
+    options = service_words(base_url, api_key, allow_insecure=allow_insecure) + (("--json",) if as_json else ())
+    target = Target(text_argument(agent_id), text_argument(run_id), options=options)
     return complete(reconcile(toolhouse, target, said or [None], timeout=timeout, as_json=as_json))

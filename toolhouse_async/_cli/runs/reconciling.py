@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from ..._client import AsyncToolhouse
     from ..._session import Session
+    from ..._values.results import TurnResult
     from .target import Target
 
 __all__ = ["reconcile"]
@@ -62,11 +64,10 @@ async def reconcile(
             result, failure = None, refusal
             try:
                 if failure is None:
-                    result = await session.recover(message, timeout=timeout)
-            except ConfigurationError:
+                    result, failure = await _look(session, message, timeout)
+            except asyncio.CancelledError:
+                _tell_way_on(target, messages)
                 raise
-            except ToolhouseError as error:
-                failure = error
             status = Status.DONE if failure is None else status_of(failure)
             unread = isinstance(failure, OutcomeUnknownError) and isinstance(failure.__cause__, ToolhouseError)
             if refusal is not None or unread:
@@ -83,7 +84,26 @@ async def reconcile(
             if failure is not None:
                 fail(described(failure))
             words.notice(f"{what}: {outcome}")
+    if worst is Status.RUNNING:
+        _tell_way_on(target, messages)
     return worst
+
+
+async def _look(
+    session: Session, message: str | None, timeout: float | None
+) -> tuple[TurnResult | None, ToolhouseError | None]:
+    """The answer to a message, or why there is none."""
+    try:
+        return await session.recover(message, timeout=timeout), None
+    except ConfigurationError:
+        raise
+    except ToolhouseError as error:
+        return None, error
+
+
+def _tell_way_on(target: Target, messages: Sequence[str | None]) -> None:
+    said = [message for message in messages if message is not None]
+    print(target.way_to_find_out(*said), file=sys.stderr, flush=True)
 
 
 async def _refusal(session: Session) -> ToolhouseError | None:

@@ -6,24 +6,25 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Final
 
-from ..._values.settings import PollingPolicy, RecoveryPolicy
+from attrs import evolve
+
+from ..._values.settings import PollingPolicy
 from ...errors import ConfigurationError, ToolhouseError, TurnTimeoutError
 from ..statuses import Status, status_of
 from ..telling import show_failure, show_json, show_result
 from ..words import Words
 from .reading import show_status
+from .target import IF_OVER, SEARCH
 
 if TYPE_CHECKING:
     from ..._client import AsyncToolhouse
     from ..._session import BackgroundJobWaiter, Session
     from .target import Target
 
-__all__ = ["PATIENT", "SEARCH", "wait"]
+__all__ = ["PATIENT", "wait"]
 
 PATIENT: Final = PollingPolicy(deadline=None)
 """Waits as long as a job runs: ``--timeout`` is the only limit, however long ago the job began."""
-SEARCH: Final = f"{RecoveryPolicy().deadline:g}"
-"""Seconds for which the history is read at most, by a client of these commands."""
 
 
 async def wait(toolhouse: AsyncToolhouse, target: Target, *, resume: bool, timeout: float | None, as_json: bool) -> int:
@@ -60,7 +61,9 @@ async def wait(toolhouse: AsyncToolhouse, target: Target, *, resume: bool, timeo
             else:  # a reading that fails says nothing of a message
                 status = Status.FAILED if running is None else status_of(error)
             if status is Status.RUNNING:
-                print(f"Go on with: {target.command('wait')}", file=sys.stderr, flush=True)
+                again = target if resume else evolve(target, options=(*target.options, "--no-resume"))
+                time = f" {IF_OVER}" if resume else ""
+                print(f"Go on{time} with: {again.command('wait')}", file=sys.stderr, flush=True)
             if isinstance(error, asyncio.CancelledError):
                 raise
             return status
