@@ -200,11 +200,13 @@ def test_a_store_that_is_none(cli, tmp_path, monkeypatch, options, status, messa
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("option", ["--store", "--prefix"])
-def test_the_options_of_the_store_stand_before_the_command(cli, option):
-    done = cli("sessions", "show", option, "x", "chat:1")
-    assert done.returncode == 2
-    assert f"Error: {option} stands before show: toolhouse-async sessions {option} … show\n" in done.stderr
+def test_the_options_of_the_store_may_stand_behind_the_command(cli, path, tmp_path):
+    before = cli("sessions", "--store", path, "list")
+    assert before.returncode == 0
+    assert cli("sessions", "list", "--store", path).stdout == before.stdout
+    assert cli("sessions", "--store", tmp_path / "other.db", "list", "--store", path).stdout == before.stdout
+    assert "--prefix is for" in cli("sessions", "--store", path, "list", "--prefix", "x").stderr
+    assert "--store" not in cli("sessions", "list", "--help").stdout.replace("sessions --store", "")
     wrong = cli("sessions", "show", "--stor", "x", "chat:1").stderr
     assert re.search("No such option:? '?--stor\\b", wrong)  # by click's version
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
+from attrs import evolve
 
 from ..invocation import complete, example, text_argument
 from .opening import Named
@@ -11,17 +14,17 @@ __all__ = ["sessions_command"]
 
 
 class _Command(click.Command):
-    """A command whose store is named before it."""
+    """A command that takes the options of the store behind its name too; its help does not list them again."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        try:
-            return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            option = error.option_name
-            if option not in ("--store", "--prefix"):
-                raise
-        name = ctx.info_name
-        raise click.UsageError(f"{option} stands before {name}: toolhouse-async sessions {option} … {name}", ctx)
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        for name in ("--store", "--prefix"):
+            self.params.append(click.Option([name], hidden=True, expose_value=False, callback=_name))
+
+
+def _name(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.obj = evolve(context.obj, **{str(option.name): value})
 
 
 class _Group(click.Group):

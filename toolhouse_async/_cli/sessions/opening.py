@@ -37,7 +37,7 @@ def open_store(
     """
     where = named.store
     if not where:
-        raise ConfigurationError("no store: pass --store (before list, show, unlock or forget), or set TOOLHOUSE_STORE")
+        raise ConfigurationError("no store: pass --store, or set TOOLHOUSE_STORE")
     scheme = where.partition("://")[0].lower() if "://" in where else ""
     if scheme in ("redis", "rediss", "unix"):
         from ...stores import RedisSessionStore
