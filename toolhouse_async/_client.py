@@ -162,9 +162,10 @@ class AsyncToolhouse:
         Args:
             agent_id: The worker's id or URL.
             run_id: The conversation to go on with.
-            toolhouse_id: The end user, for the worker's integrations; goes with every message.
-            vars: Variables of the worker's prompt; go with every message.
-            bundle: The tools' bundle; goes with every message.
+            toolhouse_id: The end user, for the worker's integrations.
+            vars: Variables of the worker's prompt.
+            bundle: The tools' bundle. All three go with every message of yours, and not with the empty one by which a
+                run is resumed after a background job.
 
         Raises:
             ConfigurationError: An id is not one.

@@ -358,7 +358,7 @@ class Driver:
     async def left(self) -> None:
         """Wait until what it must have is let go."""
         assert self._access is not None  # noqa: S101 - else nobody asks
-        error = await self._access.left(self.result)
+        error = await self._access.left()
         if error is not None and self.error is None:
             self.error = error
 

@@ -855,6 +855,35 @@ async def test_the_result_of_a_send_that_could_not_be_saved_is_in_the_error() ->
         assert caught.value.partial.text == "1:slow"
 
 
+async def test_the_end_of_a_checkout_that_could_not_be_saved_has_the_answer_of_its_last_turn() -> None:
+    async with processes() as (_, _, one):
+        with pytest.raises(StoreError) as caught:
+            async with one.manager.checkout("k") as session:
+                await session.send("x")
+                await session.send("y")
+                one.store.down = True
+        assert caught.value.partial.text == "2:y"
+        assert caught.value.run_id == session.run_id
+        assert caught.value.safe_to_retry is False
+
+
+async def test_the_end_of_a_checkout_in_which_nothing_was_answered_is_about_no_message() -> None:
+    async with processes() as (_, _, one):
+        await one.manager.send("k", "before")
+        with pytest.raises(StoreError) as caught:
+            async with one.manager.checkout("k") as session:
+                await stopped_in_mid_answer(session)
+                one.store.down = True
+        assert (caught.value.partial, caught.value.safe_to_retry) == (None, None)
+
+
+async def stopped_in_mid_answer(session: Any) -> None:
+    """Leave a turn of a checkout before its answer is there."""
+    async with session.stream("slow") as turn:
+        async for _ in turn:
+            break
+
+
 async def test_a_change_whose_answer_is_lost_is_none_of_another() -> None:
     async with processes() as (world, _, one):
         await one.manager.send("k", "x")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._log import log
 from .._turn import kept
+from .._values.results import TurnResult
 from ..errors import ClosedError, LeaseLostError, StoreError
 from .lease import Lease
 
@@ -283,10 +284,10 @@ class Checkout:
             await self._lease.release()
             self._remember()
         except LeaseLostError as error:
-            return None if self._lease.is_saved else error
+            return None if self._lease.is_saved else self._behind_answer(error)
         except StoreError as error:
             log.error("a session could not be saved: %s", error)
-            return error
+            return self._behind_answer(error)
         except ClosedError as error:  # the store was closed before the key was let go
             log.error("a session could not be saved: %s", error)
             raise
@@ -294,6 +295,13 @@ class Checkout:
             self._house.live.discard(self)
             self._house.gates.leave(self.key)
         return None
+
+    def _behind_answer(self, error: StoreError) -> StoreError:
+        """The error with the answer that its last turn has brought, if it has: its message has arrived."""
+        ended = self.conversation.run.ended
+        if isinstance(ended, TurnResult):
+            error.partial, error.run_id, error.safe_to_retry = ended, ended.run_id, False
+        return error
 
     def _left_open(self) -> dict[str, Any]:
         """What the conversation leaves open, in the end."""

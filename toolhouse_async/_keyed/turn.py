@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import asyncio
 
     from .._values.options import Options
-    from .._values.results import TurnResult
     from .checkout import Checkout
 
 
@@ -31,12 +30,9 @@ class KeyAccess:
         """Begin to let the key go."""
         self._checkout.leave()
 
-    async def left(self, result: TurnResult | None) -> StoreError | None:
-        """Wait until the key is let go; what of a turn that went well could not be saved is reported."""
-        error = await self._checkout.left()
-        if error is not None and result is not None:
-            error.partial, error.run_id, error.safe_to_retry = result, result.run_id, False
-        return error
+    async def left(self) -> StoreError | None:
+        """Wait until the key is let go; why the end of its conversation could not be saved, if so."""
+        return await self._checkout.left()
 
 
 class KeyedTurn(Turn):

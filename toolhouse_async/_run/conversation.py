@@ -15,7 +15,7 @@ from .._turn.machine import TurnMachine
 from .._turn.progress import Progress, nameless
 from .._turn.table import State
 from .._values.options import Options, check_json
-from .._values.results import JobStatus, JobToken, Message, TurnResult
+from .._values.results import JobStatus, JobToken, Message
 from .._values.settings import PollingPolicy
 from .._wire.ids import check_id
 from ..errors import ClosedError, ConfigurationError, ToolhouseError
@@ -103,7 +103,7 @@ class Access(Protocol):
         """Begin to let it go."""
         ...
 
-    async def left(self, result: TurnResult | None) -> ToolhouseError | None:
+    async def left(self) -> ToolhouseError | None:
         """Wait until it is let go; why that failed, if it did."""
         ...
 
