@@ -1,0 +1,41 @@
+"""Answers get to their rows by the page's lines, whatever a worker calls the fields of its answer; needs pandas."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from toolhouse_async import BatchItem, TurnResult
+
+from .blocks import marked
+
+pd: Any = pytest.importorskip("pandas")
+(LINES,) = [block.code for block in marked("fragment") if "import pandas" in block.code]
+
+
+def joined(*answers: object) -> Any:
+    """A frame of three rows by the page's lines, the last ones of which have these answers."""
+    frame = pd.DataFrame({"id": [1, 2, 3], "file": ["north", "south", "west"]})
+    rows = frame.to_dict("records")[::-1]
+    items = {
+        str(row["id"]): BatchItem(str(row["id"]), row, "done", result=TurnResult("a", "r", text=text, rounds=(text,)))
+        for row, text in zip(rows, map(json.dumps, answers), strict=False)
+    }
+    names: dict[str, Any] = {"frame": frame, "items": items}
+    exec(LINES, names)
+    return names["frame"]
+
+
+def test_an_answer_stays_with_its_row_whatever_its_fields_are_called() -> None:
+    frame = joined({"id": 1, "file": "mine", "words": "of west"}, {"id": 3, "words": "of south"})
+    assert [*frame["id"]] == [1, 2, 3]
+    assert [*frame["file"]] == ["north", "south", "west"]
+    assert [*frame["answer_words"]][1:] == ["of south", "of west"]
+    assert frame["answer_words"].isna()[0]
+    assert [*frame["answer_id"]][1:] == [3, 1]
+
+
+def test_no_row_is_done() -> None:
+    assert [*joined().columns] == ["id", "file"]
