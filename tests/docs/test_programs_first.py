@@ -63,6 +63,13 @@ def test_a_page_begins_with_a_complete_program(page: Path) -> None:
         compile(complete[0].code, complete[0].place, "exec")  # no await that stands outside of a function
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent == FOLDER], ids=lambda page: page.name)
+def test_the_first_code_of_a_page_about_batches_shows_why_one_waits(page: Path) -> None:
+    blocks = [block for block in read_blocks(page.read_text("utf-8"), page.name) if block.language == "python"]
+    if any(".batch(" in block.code for block in blocks):
+        assert "logging.basicConfig()" in blocks[0].code
+
+
 def test_every_exception_is_a_page() -> None:
     assert {name for name in WITHOUT if (FOLDER / name).is_file()} == WITHOUT.keys()
     assert len(GUIDES) > 20
