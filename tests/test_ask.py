@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 import pytest
@@ -80,6 +80,13 @@ async def test_the_worker_is_told_what_was_wrong(caplog: pytest.LogCaptureFixtur
     assert all("whole answer again, as JSON alone" in message for message in (second, third))
     logged = [record.getMessage() for record in caplog.records if not hasattr(record, "toolhouse")]
     assert logged == [f"run {run_id}: answer {number} of at most 3 is no Point" for number in (1, 2)]
+
+
+async def test_the_worker_is_told_what_is_allowed() -> None:
+    label: Any = Literal["bad", "good"]
+    async with session_of('["mixed"]', '["bad"]') as (session, told, _):
+        assert await session.ask("Which?", list[label], attempts=2) == ["bad"]
+    assert '"mixed" is none of "bad", "good"' in told[1]
 
 
 async def test_pydantic_says_what_was_wrong_without_its_links() -> None:

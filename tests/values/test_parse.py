@@ -195,6 +195,57 @@ def test_what_does_not_fit_is_a_value_error_saying_where(wanted: Any, text: str,
     assert all(each in str(caught.value) for each in names), str(caught.value)
 
 
+class Label(enum.Enum):
+    BAD = "bad"
+    GOOD = "good"
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+@dataclasses.dataclass
+class Judged:
+    label: Label = Label.BAD
+    colour: Colour = Colour.RED
+    level: Level = Level.LOW
+    word: Literal["bad", "good"] = "bad"
+    either: Literal[Label.GOOD, 1] | None = None
+    score: float = 0.0
+
+
+def test_enumerations_and_literals() -> None:
+    text = '{"label": "good", "colour": "red", "level": 2, "word": "good", "either": "good", "score": 1}'
+    expected = Judged(Label.GOOD, Colour.RED, Level.HIGH, "good", Label.GOOD, 1.0)
+    assert result(text).parse(Judged) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"label": "mixed"}', '"mixed" is none of "bad", "good" @ $.label'),
+        ('{"label": ["bad"]}', 'an array is none of "bad", "good" @ $.label'),
+        ('{"label": null}', 'null is none of "bad", "good" @ $.label'),
+        ('{"label": true}', 'true is none of "bad", "good" @ $.label'),
+        ('{"colour": "grün"}', '"grün" is none of "red" @ $.colour'),
+        ('{"colour": 5}', '5 is none of "red" @ $.colour'),
+        ('{"level": 3}', "3 is none of 1, 2 @ $.level"),
+        ('{"level": "low"}', '"low" is none of 1, 2 @ $.level'),
+        ('{"word": "mixed"}', '"mixed" is none of "bad", "good" @ $.word'),
+        ('{"word": {"bad": 1}}', 'an object is none of "bad", "good" @ $.word'),
+        ('{"either": ["x"]}', 'an array is none of "good", 1 @ $.either'),
+        ('{"score": "0.5"}', 'expected float, got "0.5" @ $.score'),
+        ('{"score": null}', "expected float, got null @ $.score"),
+        (f'{{"word": "{"x" * 5000}"}}', f'"{"x" * 80}…" is none of "bad", "good" @ $.word'),
+    ],
+)
+def test_a_value_that_does_not_fit_is_told_with_what_would(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match="does not fit") as caught:
+        result(text).parse(Judged)
+    assert str(caught.value) == f"the worker's JSON does not fit Judged: {reason}"
+
+
 def test_the_error_is_short() -> None:
     with pytest.raises(ValueError, match="does not fit") as caught:
         result(f"[{','.join(['0.5'] * 20_000)}]").parse(list[int])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
+import json
 from collections import abc
 from collections.abc import Callable
+from functools import partial
 from types import UnionType
-from typing import Any, Final, TypeVar, Union, get_args, get_origin, is_typeddict
+from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, is_typeddict
 
 import attrs
 
 from ..errors import ConfigurationError
+from .nested import short
 
 T = TypeVar("T")
 
@@ -81,8 +85,9 @@ def _converter() -> Any:
     converter = make_converter()
     for kind, accepted in _PLAIN.items():
         converter.register_structure_hook(kind, _exactly(accepted))
-    _want(converter, _is_array, list)
-    _want(converter, _is_object, dict)
+    _wrap(converter, _is_array, partial(_of_kind, list))
+    _wrap(converter, _is_object, partial(_of_kind, dict))
+    _wrap(converter, _allowed, _one_of)
     converter.register_structure_hook(bytes, _no_bytes)  # which cattrs would decode in a way of its own
     converter.register_structure_hook_func(_is_model, lambda value, wanted: wanted.model_validate(value))
     converter.register_structure_hook_func(_is_choice_of_models, _chosen)
@@ -124,8 +129,8 @@ class _UnfitError(ValueError):
     """JSON of another kind than what is wanted is written as."""
 
 
-def _want(converter: Any, is_such: Callable[[Any], bool], kind: type) -> None:
-    """Have types of some sort be read of one kind of JSON alone, and by cattrs as ever."""
+def _wrap(converter: Any, is_such: Callable[[Any], object], check: Callable[[Any, Any, Any], Any]) -> None:
+    """Have types of some sort be read by ``check(structured, value, wanted)``, the first of which is cattrs' way."""
     asking = set[Any]()
 
     def read(wanted: Any) -> Callable[[Any, Any], Any]:
@@ -134,15 +139,43 @@ def _want(converter: Any, is_such: Callable[[Any], bool], kind: type) -> None:
             structured = converter.get_structure_hook(wanted, cache_result=False)
         finally:
             asking.discard(wanted)
-
-        def check(value: Any, wanted: Any) -> Any:
-            if type(value) is not kind:
-                raise _UnfitError(f"expected {_JSON_NAMES[kind]}, got {_JSON_NAMES.get(type(value), 'a number')}")
-            return structured(value, wanted)
-
-        return check
+        return partial(check, structured)
 
     converter.register_structure_hook_factory(lambda wanted: wanted not in asking and is_such(wanted), read)
+
+
+def _of_kind(kind: type, structured: Callable[[Any, Any], Any], value: Any, wanted: Any) -> Any:
+    if type(value) is not kind:
+        raise _UnfitError(f"expected {_JSON_NAMES[kind]}, got {_JSON_NAMES.get(type(value), 'a number')}")
+    return structured(value, wanted)
+
+
+def _one_of(structured: Callable[[Any, Any], Any], value: Any, wanted: Any) -> Any:
+    try:
+        return structured(value, wanted)
+    except Exception as error:
+        raise _unfit(value, wanted) from error
+
+
+def _allowed(wanted: Any) -> list[Any]:
+    """The values that an enumeration or a ``Literal`` allows; none of another type."""
+    is_enumeration = isinstance(wanted, type) and issubclass(wanted, enum.Enum)
+    members = list(wanted) if is_enumeration else get_args(wanted) if get_origin(wanted) is Literal else []
+    return [each.value if isinstance(each, enum.Enum) else each for each in members]
+
+
+def _unfit(value: Any, wanted: Any) -> _UnfitError:
+    """The error that says which value does not fit, and what would."""
+    if allowed := _allowed(wanted):
+        return _UnfitError(f"{_written(value)} is none of {', '.join(map(_written, allowed)):.500}")
+    return _UnfitError(f"expected {name_of(wanted)}, got {_written(value)}")
+
+
+def _written(value: Any) -> str:
+    """A value in a message: as JSON writes it, arrays and objects by their kind alone, and of bounded length."""
+    if isinstance(value, str):
+        return json.dumps(value if len(value) <= 80 else f"{value[:80]}…", ensure_ascii=False)
+    return json.dumps(value) if isinstance(value, bool) else _JSON_NAMES.get(type(value)) or short(value)
 
 
 def _reason(error: BaseException, wanted: type | None) -> str:
@@ -156,8 +189,8 @@ def _reason(error: BaseException, wanted: type | None) -> str:
 def _exactly(accepted: tuple[type, ...]) -> Callable[[Any, Any], Any]:
     def check(value: Any, wanted: Any) -> Any:
         if type(value) not in accepted:
-            raise ValueError(f"a {type(value).__name__}")
-        return wanted(value)  # an enumeration of strings is wanted by this way, too
+            raise _unfit(value, wanted)
+        return _one_of(lambda value, wanted: wanted(value), value, wanted)  # an enumeration of strings comes here, too
 
     return check
 
