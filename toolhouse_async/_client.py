@@ -159,13 +159,15 @@ class AsyncToolhouse:
     ) -> Session:
         """Begin a conversation, or go on with one.
 
+        ``toolhouse_id``, ``vars`` and ``bundle`` go with each message of yours, its POST or PUT. The automatic resume
+        after a background job sends its message alone: what a worker needs then, it takes from the conversation.
+
         Args:
             agent_id: The worker's id or URL.
             run_id: The conversation to go on with.
             toolhouse_id: The end user, for the worker's integrations.
             vars: Variables of the worker's prompt.
-            bundle: The tools' bundle. All three go with every message of yours, and not with the empty one by which a
-                run is resumed after a background job.
+            bundle: The tools' bundle.
 
         Raises:
             ConfigurationError: An id is not one.

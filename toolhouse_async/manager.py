@@ -68,7 +68,8 @@ class SessionManager:
             :class:`~toolhouse_async.NotFoundError`, or ``"restart"`` it with the message at hand. The latter also
             starts anew, once it has been reported, where the first message's fate is unknown.
         lease: Seconds after which others may take a key whose process has stopped. It is renewed each third of it.
-        **session_options: ``toolhouse_id``, ``vars`` and ``bundle``, as for :meth:`AsyncToolhouse.session`.
+        **session_options: ``toolhouse_id``, ``vars`` and ``bundle``, as for :meth:`AsyncToolhouse.session`: they go
+            with messages, not with the resume after a job.
 
     Raises:
         ConfigurationError: An argument is wrong.

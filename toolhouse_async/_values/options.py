@@ -30,7 +30,7 @@ class TurnOptions(TypedDict, total=False):
             began in mid-stream: always, never, or ``"auto"`` (default): where the framing proved no end, no words came,
             a tool was called, or the format is text.
         timeout: Seconds for the whole turn, waiting included; default ``None``, for ever.
-        extra_body: More fields for the body of the user's own POST or PUT.
+        extra_body: More fields for the body of the user's own POST or PUT; an automatic resume does not have them.
         headers: More headers for this turn's requests, its polls and readings of the history included; in place of the
             client's of the same name. What the client sets itself is refused, as there.
         timeouts: Times to wait in this turn's requests, in place of the client's :class:`~toolhouse_async.Timeouts`.

@@ -566,7 +566,7 @@ def create_app(
         image_hosts: Hosts (``pictures.example.org``, ``*.example.org``, ``example.org:8443``) from which pictures that
             a worker links are shown, by HTTPS, beside those of the application's own origin; all others stay links.
             A host learns of each picture what its address says, and when somebody looks.
-        **session_options: For every conversation: ``vars``, ``bundle``.
+        **session_options: For the messages of every conversation: ``vars``, ``bundle``.
 
     Raises:
         ConfigurationError: ``image_hosts`` has what is no name of a host.
