@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from tests.web.support import read_sse, words
-from toolhouse_async import SessionManager
+from toolhouse_async import SessionManager, UncertainSessionError
+from toolhouse_async.stores import MemorySessionStore
 from toolhouse_async.testing import RunningEmulator
+from toolhouse_async.web import TurnHub
 
 from .blocks import marked
-from .setups import AGENT_ID, SETUPS, analyst
+from .setups import AGENT_ID, SETUPS, analyst, says, serving
 from .test_examples import REAL_JOB_SECONDS, environment
 
 (BLOCK,) = marked("page-server")
@@ -57,6 +59,23 @@ async def test_the_tabs_of_one_user_wait_for_one_look_at_the_history() -> None:
             assert one[0] == ["user", "Hello"]
             assert one is other
             assert await names["rest"](sessions, "ada") is not one
+
+
+async def test_what_another_process_refuses_after_a_stop_is_settled() -> None:
+    (block,) = [each for each in marked("example") if "async def settle(" in each.code]
+    async with serving(says("Prices will fall.", after=20)) as names:
+        exec(block.code.partition("async with (")[0], names)
+        store = MemorySessionStore()
+        one, other = (SessionManager(names["toolhouse"], AGENT_ID, store=store) for _ in range(2))
+        async with one, other, TurnHub() as hub:
+            running = hub.start("ada", one.stream("ada", "Will tulips be dear?"))
+            await asyncio.sleep(10)  # the worker thinks
+            await running.stop()
+            with pytest.raises(UncertainSessionError):
+                await other.send("ada", "And roses?")
+            await names["settle"](other, "ada")
+            assert (await other.send("ada", "And roses?")).text == "Prices will fall."
+            await names["settle"](other, "ada")  # nothing is open
 
 
 def test_its_page_is_served(url: str) -> None:
