@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from toolhouse_async import AsyncToolhouse, SessionManager, Timeouts
+from toolhouse_async.web import RedisTurnHub
 
 from .blocks import ROOT
 from .setups import SETUPS
@@ -59,6 +60,21 @@ async def test_a_message_is_the_one_that_people_see(kind: str, message: str, wro
     if not REWORDED:
         assert seen == message
     await tried(right)
+
+
+async def test_a_start_that_was_not_awaited_is_told_in_these_words() -> None:
+    hub: Any = RedisTurnHub("redis://127.0.0.1:1")
+    async with SETUPS["setting"]() as names:
+        turn = names["toolhouse"].stream(names["AGENT_ID"], "Hello")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            with pytest.raises(AttributeError) as caught:
+                hub.start("ada", turn).follow()
+            seen = f"`AttributeError: {caught.value}`"
+            del caught
+            gc.collect()
+    assert seen in PAGE
+    await hub.aclose()
 
 
 async def test_an_unclosed_client_is_told_in_these_words() -> None:
