@@ -164,7 +164,8 @@ class SessionManager:
     async def send(self, key: str, message: str | None = None, **turn_options: Unpack[TurnOptions]) -> TurnResult:
         """Make a whole turn of a key's conversation and return its result.
 
-        Arguments as for :meth:`stream`: ``None`` as the message sends an empty one.
+        Arguments as for :meth:`stream`: the key comes first, and without a message (``None``) the worker is started
+        without one, or sent an empty one; so ``send("hi")`` takes ``"hi"`` for the key and raises nothing.
 
         Raises:
             ToolhouseError: The turn failed.
