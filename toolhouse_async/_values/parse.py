@@ -6,7 +6,7 @@ import dataclasses
 import enum
 import json
 from collections import abc
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from types import UnionType
 from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, is_typeddict
@@ -159,8 +159,11 @@ def _one_of(structured: Callable[[Any, Any], Any], value: Any, wanted: Any) -> A
 
 def _allowed(wanted: Any) -> list[Any]:
     """The values that an enumeration or a ``Literal`` allows; none of another type."""
-    is_enumeration = isinstance(wanted, type) and issubclass(wanted, enum.Enum)
-    members = list(wanted) if is_enumeration else get_args(wanted) if get_origin(wanted) is Literal else []
+    members: Iterable[object] = ()
+    if isinstance(wanted, type) and issubclass(wanted, enum.Enum):
+        members = wanted
+    elif get_origin(wanted) is Literal:
+        members = get_args(wanted)
     return [each.value if isinstance(each, enum.Enum) else each for each in members]
 
 
