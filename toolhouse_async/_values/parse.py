@@ -88,6 +88,10 @@ def _converter() -> Any:
     _wrap(converter, _is_array, partial(_of_kind, list))
     _wrap(converter, _is_object, partial(_of_kind, dict))
     _wrap(converter, _allowed, _one_of)
+    if not isinstance(converter.get_structure_hook(_Enumeration, cache_result=False), partial):  # pragma: no cover
+        # Before version 26, cattrs takes what is registered for a class before what is for types of some sort: the lowest
+        # versions are tested by themselves.
+        converter.register_structure_hook(enum.Enum, partial(_one_of, _called))
     converter.register_structure_hook(bytes, _no_bytes)  # which cattrs would decode in a way of its own
     converter.register_structure_hook_func(_is_model, lambda value, wanted: wanted.model_validate(value))
     converter.register_structure_hook_func(_is_choice_of_models, _chosen)
@@ -157,6 +161,16 @@ def _one_of(structured: Callable[[Any, Any], Any], value: Any, wanted: Any) -> A
         raise _unfit(value, wanted) from error
 
 
+def _called(value: Any, wanted: Any) -> Any:
+    return wanted(value)
+
+
+class _Enumeration(enum.Enum):
+    """Any enumeration, to see how they are read."""
+
+    MEMBER = 0
+
+
 def _allowed(wanted: Any) -> list[Any]:
     """The values that an enumeration or a ``Literal`` allows; none of another type."""
     members: Iterable[object] = ()
@@ -193,7 +207,7 @@ def _exactly(accepted: tuple[type, ...]) -> Callable[[Any, Any], Any]:
     def check(value: Any, wanted: Any) -> Any:
         if type(value) not in accepted:
             raise _unfit(value, wanted)
-        return _one_of(lambda value, wanted: wanted(value), value, wanted)  # an enumeration of strings comes here, too
+        return _one_of(_called, value, wanted)  # an enumeration of strings comes here, too
 
     return check
 
