@@ -89,8 +89,8 @@ def _converter() -> Any:
     _wrap(converter, _is_object, partial(_of_kind, dict))
     _wrap(converter, _allowed, _one_of)
     if not isinstance(converter.get_structure_hook(_Enumeration, cache_result=False), partial):  # pragma: no cover
-        # Before version 26, cattrs takes what is registered for a class before what is for types of some sort: the lowest
-        # versions are tested by themselves.
+        # Before version 26, cattrs takes what is registered for a class before what is for types of some sort. The
+        # lowest versions are tested by themselves.
         converter.register_structure_hook(enum.Enum, partial(_one_of, _called))
     converter.register_structure_hook(bytes, _no_bytes)  # which cattrs would decode in a way of its own
     converter.register_structure_hook_func(_is_model, lambda value, wanted: wanted.model_validate(value))
