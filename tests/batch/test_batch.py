@@ -474,8 +474,11 @@ async def test_a_store_that_fails_for_good_ends_it() -> None:
             return await super().swap(key, old, new)
 
     async with served() as (world, _, client, _):
-        with pytest.raises(StoreError, match="the disk is full"):
+        with pytest.raises(StoreError, match="the disk is full") as caught:
             await all_of(client.batch(AGENT, ["a", "b"], store=Broken(), name="b"))
+        assert caught.value.partial is not None
+        assert caught.value.partial.text in ("you said a", "you said b")
+        assert caught.value.safe_to_retry is False
         assert world.twice == []
 
 

@@ -326,6 +326,18 @@ async def test_a_store_that_fails(platform: Platform, tmp_path: Path) -> None:
 
 
 @ANY
+async def test_a_store_that_fails_behind_an_answer(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "slow")
+        await platform.until(lambda: "word9" in "".join(platform.screen(platform.ada)))
+        process.store.down = True
+        whole = "".join(support.WORDS).strip()
+        await platform.sees(platform.ada, whole, "My memory failed me just now; you may have to remind me of this.")
+        assert world.accepted == ["slow"]
+
+
+@ANY
 async def test_a_run_that_the_service_no_longer_knows(platform: Platform, tmp_path: Path) -> None:
     async with bots(platform, tmp_path) as (world, start):
         await start()

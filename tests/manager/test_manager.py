@@ -22,6 +22,7 @@ from toolhouse_async import (
     NotFoundError,
     OutcomeUnknownError,
     PollingPolicy,
+    ServerError,
     SessionBusyError,
     SessionManager,
     StoreError,
@@ -855,16 +856,43 @@ async def test_the_result_of_a_send_that_could_not_be_saved_is_in_the_error() ->
         assert caught.value.partial.text == "1:slow"
 
 
-async def test_the_end_of_a_checkout_that_could_not_be_saved_has_the_answer_of_its_last_turn() -> None:
-    async with processes() as (_, _, one):
+@pytest.mark.parametrize("how", ["send", "recover", "reconcile"])
+async def test_a_checkout_that_could_not_be_saved_has_its_last_answer_in_the_error(how: str) -> None:
+    async with processes() as (world, _, one):
+        await one.manager.send("k", "x")
+        if how == "reconcile":
+            world.emulator.faults.add(method="PUT", status=500, accept=True)
         with pytest.raises(StoreError) as caught:
             async with one.manager.checkout("k") as session:
-                await session.send("x")
-                await session.send("y")
+                if how == "reconcile":
+                    with pytest.raises(ServerError):
+                        await session.send("y")
+                    await session.reconcile()
+                elif how == "recover":
+                    await session.recover()
+                else:
+                    await session.send("y")
                 one.store.down = True
-        assert caught.value.partial.text == "2:y"
-        assert caught.value.run_id == session.run_id
+        assert caught.value.partial.text == ("1:x" if how == "recover" else "2:y")
         assert caught.value.safe_to_retry is False
+        assert caught.value.run_id == session.run_id is not None
+
+
+async def test_a_checkout_without_a_message_that_could_not_be_saved_is_about_none() -> None:
+    async with processes() as (_, _, one):
+        with pytest.raises(StoreError) as caught:
+            async with one.manager.checkout("k"):
+                one.store.down = True
+        assert (caught.value.partial, caught.value.safe_to_retry, caught.value.run_id) == (None, None, None)
+
+
+async def test_what_the_block_of_a_checkout_raises_is_kept() -> None:
+    async with processes() as (_, _, one):
+        with pytest.raises(LookupError):
+            async with one.manager.checkout("k") as session:
+                await session.send("x")
+                one.store.down = True
+                raise LookupError
 
 
 async def test_the_end_of_a_checkout_in_which_nothing_was_answered_is_about_no_message() -> None:
@@ -914,6 +942,9 @@ async def test_a_job_that_was_delivered_and_could_not_be_closed() -> None:
 
         (resumed,) = await one.manager.resume_pending(deliver)
         assert isinstance(resumed.error, StoreError)
+        assert resumed.error.partial is not None
+        assert resumed.error.partial.text == "[computed]2:"
+        assert resumed.error.safe_to_retry is False
         one.store.down = False
         (resumed,) = await one.manager.resume_pending()
         assert resumed.result.text == "[computed]2:"

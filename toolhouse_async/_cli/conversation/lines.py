@@ -22,6 +22,7 @@ from .fates import FORGONE, Fate, fate_of, status_after
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from ..._held import Turn
     from ..._session import Session
     from .remembered import Memory
 
@@ -73,25 +74,23 @@ async def _send(session: Session, line: str, words: Words, memory: Memory, optio
         words.end_line()
     except ConfigurationError:
         raise
-    except (ToolhouseError, asyncio.CancelledError) as error:
+    except asyncio.CancelledError:
         words.end_line()
-        if isinstance(error, asyncio.CancelledError):
-            fate = Fate.INCOMPLETE if begun else Fate.UNKNOWN
+        if begun:
+            _tell_way_on(session, turn, options)
         else:
-            fail(described(error))
-            fate = fate_of(error)
+            _tell_how_to_look(session, options)
+        raise
+    except ToolhouseError as error:
+        words.end_line()
+        fail(described(error))
+        fate = fate_of(error)
         if fate in (Fate.NOT_ACCEPTED, Fate.OVER):
             memory.keep(message=None)
             return Status.FAILED
-        if fate is Fate.INCOMPLETE and session.run_id is not None:
-            target = Target(session.agent_id, session.run_id, options=options)
-            print(target.way_on(job=turn.job_id is not None), file=sys.stderr, flush=True)
-        elif session.run_id is None or isinstance(error, asyncio.CancelledError):
-            _tell_how_to_look(session, options)
-        else:
+        if fate is not Fate.INCOMPLETE and session.run_id is not None:
             return await _look(session, words, memory, options)
-        if isinstance(error, asyncio.CancelledError):
-            raise
+        _tell_way_on(session, turn, options)
         return status_after(error)
     return Status.DONE
 
@@ -115,6 +114,15 @@ async def _look(session: Session, words: Words, memory: Memory, options: tuple[s
     words(ev.TextDelta(found.text))
     words.end_line()
     return Status.DONE
+
+
+def _tell_way_on(session: Session, turn: Turn, options: tuple[str, ...]) -> None:
+    """Say which command brings the rest of an answer that was not seen to its end."""
+    if session.run_id is None:
+        _tell_how_to_look(session, options)
+    else:
+        target = Target(session.agent_id, session.run_id, options=options)
+        print(target.way_on(job=turn.job_id is not None), file=sys.stderr, flush=True)
 
 
 def _tell_how_to_look(session: Session, options: tuple[str, ...]) -> None:
