@@ -39,6 +39,7 @@ AROUND = (
     "cli/conversation/test_chat.py",
     "cli/conversation/test_lines.py",
     "cli/sessions/test_asking.py",
+    "test_map_tables.py",
     *(
         f"cli/test_{name}.py"
         for name in ("batch_stopped", "completion", "demo", "demo_web", "emulator", "run", "serve_openai", "streams")

@@ -223,15 +223,6 @@ async def test_what_are_no_messages_is_refused(
     assert server.requests == []
 
 
-@pytest.mark.parametrize("library", ["pandas", "polars"])
-async def test_a_column_of_a_table_is_taken_and_a_table_is_not(toolhouse: AsyncToolhouse, library: str) -> None:
-    frame = pytest.importorskip(library).DataFrame({"id": [1, 2], "question": ["1 x", "1 y"]})
-    items = [item async for item in toolhouse.map("a", frame["question"], ordered=True)]
-    assert [(item.message, item.error) for item in items] == [("1 x", None), ("1 y", None)]
-    with pytest.raises(ConfigurationError, match="messages is a table"):
-        toolhouse.map("a", frame)
-
-
 @pytest.mark.parametrize("asynchronous", [False, True])
 async def test_what_the_source_raises_comes_when_the_rest_is_done(
     toolhouse: AsyncToolhouse, asynchronous: bool

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
+import pandas as pd
 
 from toolhouse_async import BatchItem, TurnResult
 
 from .blocks import marked
 
-pd: Any = pytest.importorskip("pandas")
 (LINES,) = [block.code for block in marked("fragment") if "import pandas" in block.code]
 
 
