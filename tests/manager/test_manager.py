@@ -491,14 +491,83 @@ async def test_who_gave_a_message_up_is_not_asked(how: str, is_first: bool) -> N
         assert world.accepted[-3:] == ["lost", "y", "z"]
 
 
-async def test_who_gave_a_message_up_is_asked_once_others_have_used_the_key() -> None:
+@pytest.mark.parametrize("is_forgotten", [True, False])
+@pytest.mark.parametrize(("is_first", "refusals"), [(True, 0), (True, 1), (True, 2), (True, 3), (False, 0), (False, 1)])
+async def test_who_gave_a_message_up_is_not_asked_since_others_were_refused(
+    is_first: bool, refusals: int, is_forgotten: bool
+) -> None:
     async with processes(2) as (world, _, one, two):
+        if not is_first:
+            await one.manager.send("k", "x")
         await _given_up(world, one, "lost", by="closing")
+        for _ in range(refusals):
+            with pytest.raises(UncertainSessionError):
+                await two.manager.send("k", "z")
         async with two.manager.checkout("k"):
             pass
+        if is_forgotten:
+            gc.collect()
+        async with one.manager.checkout("k"):
+            pass
+        assert (await one.manager.send("k", "y")).text == ("1:y" if is_first else "3:y")
+        assert (await two.manager.send("k", "z")).text == ("2:z" if is_first else "4:z")
+        assert world.accepted[-3:] == ["lost", "y", "z"]
+
+
+async def test_who_gave_a_message_up_is_told_what_others_have_found_out() -> None:
+    async with processes(2) as (world, _, one, two):
+        await one.manager.send("k", "x")
+        await _given_up(world, one, "lost", by="closing")
+        for why in ("its turn was closed", "did arrive"):
+            with pytest.raises(UncertainSessionError, match=why):
+                await two.manager.send("k", "z")
+        async with one.manager.checkout("k") as session:
+            with pytest.raises(UncertainSessionError, match="did arrive"):
+                await session.send("y")
+            found = await session.reconcile()
+        assert found is not None
+        assert found.text == "2:lost"
+        assert (await two.manager.send("k", "z")).text == "3:z"
+        assert world.accepted == ["x", "lost", "z"]
+
+
+async def test_others_are_asked_still_once_who_gave_a_message_up_has_looked() -> None:
+    async with processes(2) as (world, _, one, two):
+        await _given_up(world, one, "lost", by="closing")
+        for process in (two, one, two):
+            async with process.manager.checkout("k"):
+                pass
+            with pytest.raises(UncertainSessionError):
+                await two.manager.send("k", "z")
+        assert (await listed(two)).unknown
+        assert world.accepted == ["lost"]
+
+
+async def test_a_refused_use_is_none_for_the_time_that_a_key_is_idle() -> None:
+    async with processes(2, ttl=100) as (world, _, one, two):
+        await _given_up(world, one, "lost", by="closing")
+        await asyncio.sleep(60)
+        with pytest.raises(UncertainSessionError):
+            await two.manager.send("k", "y")
+        assert (await listed(two)).idle > 59
+        await asyncio.sleep(60)
+        assert (await two.manager.send("k", "y")).text == "1:y"
+
+
+async def test_who_gave_a_message_up_is_asked_about_that_of_others() -> None:
+    async with processes(2) as (world, _, one, two):
+        await _given_up(world, one, "lost", by="closing")
+        async with two.manager.checkout("k") as session:
+            await session.reconcile(assume="absent")
+        fault = world.emulator.faults.add(method="POST", cut="silence", accept=True)
+        sending = asyncio.ensure_future(two.manager.send("k", "lost"))
+        while not fault.hits:
+            await asyncio.sleep(0.01)
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
         with pytest.raises(UncertainSessionError):
             await one.manager.send("k", "y")
-        assert world.accepted == ["lost"]
+        assert world.accepted == ["lost", "lost"]
 
 
 async def test_of_very_many_messages_that_were_given_up_the_oldest_are_asked_about(

@@ -191,8 +191,8 @@ FATE: Final = (
     Fault(
         "who gave a message up is asked about it",
         "toolhouse_async/_keyed/checkout.py",
-        " and not is_of_here:",
-        ":",
+        "bars=not is_of_here",
+        "bars=True",
         "manager/test_manager.py::test_who_gave_a_message_up_is_not_asked",
     ),
     Fault(

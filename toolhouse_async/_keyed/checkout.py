@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .._log import log
 from .._turn import kept
 from .._values.results import TurnResult
+from .._wire.stage import Stage
 from ..errors import ClosedError, LeaseLostError, StoreError
 from .lease import Lease
 
@@ -56,6 +57,7 @@ class Checkout:
         )
         self._leaving: asyncio.Task[StoreError | None] | None = None
         self._said: Said | None = None  # the latest message that was sent
+        self._has_sent = False  # in this use
         self._gone: dict[str, Any] = {}  # what was known of the run that the service does not know
         conversation.journal = self
 
@@ -142,8 +144,9 @@ class Checkout:
         if house.ttl is not None and lease.idle > house.ttl:
             record = lease.record = record.begun_anew()
         unsettled = record.unsettled
-        if unsettled is not None and unsettled.is_given_up and not is_of_here:
-            record = lease.record = record._replace(unsettled=unsettled._replace(bars=True))
+        if unsettled is not None and unsettled.stage is Stage.MESSAGE and (is_of_here or unsettled.is_given_up):
+            # Who gave it up is not asked, even if others were told meanwhile that nobody knows.
+            record = lease.record = record._replace(unsettled=unsettled._replace(bars=not is_of_here, told=False))
         if house.restarts and record.run_id is None and unsettled is not None and unsettled.told:
             # The next message begins anew. Until then it stays: whoever asks is not told that it did not arrive.
             record = lease.record = record._replace(unsettled=unsettled._replace(bars=False))
@@ -191,6 +194,7 @@ class Checkout:
     async def sending(self, said: Said, words: str | None, *, resumes: bool) -> None:
         """Note what is about to be sent; without that nothing is."""
         self._said = said
+        self._has_sent = True
         self._note(**kept.sending(words, resumes=resumes))
         try:
             await self._lease.save(patience=self._house.patience)
@@ -281,7 +285,7 @@ class Checkout:
             self._note(**self._left_open())
             if self.conversation.run_id is None:
                 self._lease.change(**self._gone)  # it could not begin anew either
-            await self._lease.release()
+            await self._lease.release(as_found=self._has_changed_nothing())
             self._remember()
         except LeaseLostError as error:
             return None if self._lease.is_saved else self._behind_answer(error)
@@ -302,6 +306,11 @@ class Checkout:
         if isinstance(ended, TurnResult):
             error.partial, error.run_id, error.safe_to_retry = ended, ended.run_id, False
         return error
+
+    def _has_changed_nothing(self) -> bool:
+        """Whether a message bars all others as before: by the time of letting go its own process knows it again."""
+        unsettled = self._lease.record.unsettled
+        return not self._has_sent and unsettled is not None and unsettled.bars
 
     def _left_open(self) -> dict[str, Any]:
         """What the conversation leaves open, in the end."""

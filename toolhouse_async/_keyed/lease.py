@@ -8,6 +8,7 @@ import random
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
 
@@ -307,18 +308,23 @@ class Lease:
         asyncio.get_running_loop().call_soon(self._on_lost, self.error)
         return self.error
 
-    async def release(self) -> None:
+    async def release(self, *, as_found: bool = False) -> None:
         """Write down where the conversation stands, and let the key go.
+
+        Args:
+            as_found: Whether it counts as let go since it was found free: this use of it is none.
 
         Raises:
             StoreError: That could not be written; the lease will end by itself.
         """
         self._disarm()
-        await patiently(self._release, self._patience)
+        await patiently(partial(self._release, as_found=as_found), self._patience)
 
-    async def _release(self) -> None:
+    async def _release(self, *, as_found: bool) -> None:
         async with self._writing:
-            while not await self._write(lambda: records.released(self.record, self._now())):
+            while not await self._write(
+                lambda: records.released(self.record, self.record.idle_since if as_found else self._now())
+            ):
                 continue
 
     async def delete(self) -> None:

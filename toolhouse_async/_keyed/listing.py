@@ -18,7 +18,8 @@ class SessionInfo:
         run_id: Its conversation; ``None`` before the first answer.
         holder: The host and process that has the key now, as ``host:pid``; ``None`` if nobody has.
         lease: Seconds until its lease ends, unless it is renewed; 0 without a holder.
-        idle: Seconds since the key was last let go; 0 while somebody has it.
+        idle: Seconds since the key was last let go; 0 while somebody has it. A use that was refused, as by
+            ``UncertainSessionError``, does not count.
         waiting: Processes that wait for the key.
         pending: Whether a background job is open, for ``resume_pending()``.
         unknown: Whether nobody knows if its last message was accepted.
