@@ -48,7 +48,7 @@ WITH_EXTRAS = (
     "cli/test_completion.py",
     "cli/test_serve_openai.py",
     "mcp/client",
-    "mcp/processes/test_stdio.py",
+    "mcp/processes/test_stdio.py::test_a_client_starts_it_and_talks_to_a_worker",
 )
 """Thorough tests of what uses the libraries of the extras."""
 FRAMEWORKS = (
