@@ -103,6 +103,13 @@ class Core:
                 "call over from this thread to the client's own loop by asyncio.run_coroutine_threadsafe"
             )
 
+    def is_here(self) -> bool:
+        """Whether the client's event loop runs in this thread."""
+        try:
+            return asyncio.get_running_loop() is self.loop
+        except RuntimeError:
+            return False
+
     def drift(self) -> float:
         """By how much the time of day is ahead of the event loop's; it changes as a clock is set."""
         return time.time() - self.time()

@@ -148,6 +148,7 @@ class Driver:
                     return True
                 self._fail(ClosedError("closed before its end: its reader was cancelled"))
             case GeneratorExit():
+                self._busy = False
                 self.abandon()  # by whoever collects garbage
             case _:
                 self._fail(ClosedError(f"closed before its end by {type(error).__name__}"))
@@ -344,14 +345,10 @@ class Driver:
     def abandon(self) -> None:
         """Let go of everything for a reader that was dropped, in whatever thread: garbage is collected in any."""
         loop = self._core.loop
-        try:
-            is_here = asyncio.get_running_loop() is loop
-        except RuntimeError:
-            is_here = False
-        if is_here or loop is None or loop.is_closed():
-            with suppress(RuntimeError):  # the event loop is gone, and its connections with it
+        if loop is None or loop.is_closed() or (not self._busy and self._core.is_here()):
+            with suppress(RuntimeError):  # the event loop may be gone, and its connections with it
                 self.close()
-        else:
+        elif not self._busy:  # else another reader is in the middle of a step: it is theirs
             self.is_over = True
             loop.call_soon_threadsafe(self.close)
 

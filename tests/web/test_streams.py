@@ -22,6 +22,8 @@ from toolhouse_async.web import EVENT_STREAM_HEADERS, TurnHub, ag_ui, ndjson, ss
 
 from .support import AGENT, no_connections, read_sse, whole, words, world_and_client
 
+FORMS = [sse, ndjson, partial(ag_ui, thread_id="thread", run_id="turn")]
+
 
 async def test_a_turn_as_server_sent_events() -> None:
     async with world_and_client() as (world, client):
@@ -420,7 +422,7 @@ async def test_a_turn_that_was_read_in_part() -> None:
         assert words(read_sse(await whole(sse(turn)))) == "word0 word1 word2 "
 
 
-@pytest.mark.parametrize("form", [sse, ndjson, partial(ag_ui, thread_id="thread", run_id="turn")])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
     ("message", "last"), [("words 3", b"TurnCompleted RUN_FINISHED"), ("fail", b"TurnFailed RUN_ERROR")]
 )
@@ -432,6 +434,37 @@ async def test_of_a_turn_that_was_read_the_end_is_told(form: Any, message: str, 
         assert b"word0" not in stream
         assert [name in stream for name in last.split()].count(True) == 1
         assert world.accepted == [message]
+
+
+@pytest.mark.parametrize("heartbeat", [5, None])
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_second_reader_is_refused_and_the_first_reads_on(form: Any, heartbeat: float | None) -> None:
+    async with world_and_client() as (world, client), SessionManager(client, AGENT) as manager:
+        for turn in (client.stream(AGENT, "wait"), manager.stream("k", "wait")):
+            reading = asyncio.ensure_future(turn.result())
+            await asyncio.sleep(1)
+            stream = form(turn, heartbeat=heartbeat)
+            assert b"SessionBusyError" in await whole(stream)
+            await stream.aclose()
+            assert not reading.done()
+            world.go_on.set()
+            assert (await reading).text == "first second"
+            world.go_on.clear()
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_one_that_is_dropped_unread_leaves_the_turn_to_who_reads_it(form: Any) -> None:
+    async with world_and_client() as (world, client):
+        turn = client.stream(AGENT, "wait")
+        reading = asyncio.ensure_future(turn.result())
+        await asyncio.sleep(1)
+        form(turn)
+        gc.collect()
+        streams = [form(turn)]
+        await asyncio.to_thread(streams.clear)
+        await asyncio.sleep(1)
+        world.go_on.set()
+        assert (await reading).text == "first second"
 
 
 async def test_closing_the_client_ends_a_stream() -> None:

@@ -141,8 +141,10 @@ class ByteStream:
 
     async def aclose(self) -> None:
         """Close it and its turn; a reader of a hub only leaves its turn. Idempotent."""
-        self._is_over = True
+        was_over, self._is_over = self._is_over, True
         await self._paced.stop()
+        if was_over and isinstance(self._source, EventReader):
+            return  # it was let go of then; if another was reading it, they are still
         close = getattr(self._source, "aclose", None)
         if close is not None:
             await close()
