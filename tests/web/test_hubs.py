@@ -304,6 +304,24 @@ async def test_an_event_beyond_the_bound_is_given_to_those_who_follow(open_hub: 
         assert [each.name for each in sent] == ["TextDelta", "TurnCompleted"]
 
 
+async def test_events_beyond_the_bound_that_come_at_once_are_given_to_those_who_follow(open_hub: Open) -> None:
+    large = {"type": "x", "data": "y" * 500_000}
+    call = {"type": "tool_use", "id": "1", "name": "look", "input": {"at": "y" * 500_000}}
+    calls = {"role": "assistant", "content": [call, {**call, "id": "2", "input": {}}]}
+    body = ndjson_lines(text("a"), large, large, text("b"), calls)
+    async with (
+        open_hub(max_bytes=100_000) as (_, _client, hub),
+        RawServer([response(headers={RUN: "r1"}, body=body)]) as server,
+        client_of(server) as client,
+    ):
+        running = await hub.start("k", client.stream("a", "x", settle=False, background="detach"))
+        readers = [asyncio.ensure_future(whole(sse(running.follow()))) for _ in range(2)]
+        await running.result()
+        names = ["TurnStarted", "TextDelta", *["UnknownEvent"] * 2, "TextDelta", *["ToolCall"] * 2, "TurnCompleted"]
+        for stream in await asyncio.gather(*readers):
+            assert [each.name for each in read_sse(stream)] == names
+
+
 async def test_forgetting_a_turn_that_is_over(open_hub: Open) -> None:
     async with open_hub() as (_, client, hub):
         running = await hub.start("k", client.stream(AGENT, "wait"))

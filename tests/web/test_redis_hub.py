@@ -18,6 +18,10 @@ from uuid import uuid4
 import pytest
 from redis import Redis
 
+from tests.support.answers import RUN, text
+from tests.support.answers import client_of as client_of_worker
+from tests.support.raw_server import RawServer, response
+from tests.support.raw_server import ndjson as ndjson_lines
 from tests.support.redis_server import RedisServer, find_redis, silent
 from toolhouse_async import (
     AsyncToolhouse,
@@ -371,6 +375,37 @@ async def test_what_had_to_be_dropped_meanwhile_is_told(server: RedisServer) -> 
         with silent(server, near, far, patience=0.2):
             await asyncio.wait({running.task})
         assert "word999" in (await turn.result()).text
+        with pytest.raises(EventsDroppedError):
+            async for _ in (await found(far)).follow():
+                pass
+
+
+async def test_all_had_to_be_dropped_meanwhile(server: RedisServer) -> None:
+    large = {"type": "x", "data": "y" * 500_000}
+    body = response(headers={RUN: "r1"}, body=ndjson_lines(text("a"), large, large, large, text("b")))
+    parts = (body[:1_100_000], body[1_100_000:-20], body[-20:])
+    go_on = [asyncio.Event() for _ in parts]
+
+    async def answer(_: Any, writer: asyncio.StreamWriter, __: Any) -> None:
+        for go, part in zip(go_on, parts, strict=True):
+            await go.wait()
+            writer.write(part)
+
+    async with (
+        two(server, max_bytes=2000) as (_, _client, near, far),
+        RawServer(answer) as worker,
+        client_of_worker(worker) as client,
+    ):
+        running = await near.start("k", client.stream("a", "x", settle=False))
+        with silent(server, near, far, patience=0.2):
+            go_on[0].set()
+            await until(lambda: running.live.replay.count == 4)
+        await until(lambda: not near._publishers["k"]._is_failing)
+        go_on[1].set()
+        await until(lambda: running.live.replay.count == 5)
+        go_on[2].set()
+        turn = await found(far)
+        assert (await turn.result()).text == (await running.result()).text
         with pytest.raises(EventsDroppedError):
             async for _ in (await found(far)).follow():
                 pass

@@ -53,6 +53,7 @@ class Live:
             await asyncio.sleep(0)
         self.replay.add(event)
         self.wake(event)
+        await asyncio.sleep(0)  # they take it before another one comes
 
     def end(self, error: Exception | None) -> None:
         """Say that nothing more comes."""

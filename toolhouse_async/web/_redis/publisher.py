@@ -52,6 +52,7 @@ class Publisher:
         self._is_claimed = False
         self._is_failing = False
         self._is_left = False
+        self._is_at_large_event = False
         self._written = 0
         self._came = 0  # bytes of memory that the events took which are written
         self._in_hand: list[Entry] = []
@@ -93,7 +94,13 @@ class Publisher:
     def _is_behind(self, event: Event) -> bool:
         replay = self.running.live.replay
         is_much = replay.came - self._came > self._max_bytes // 2
-        return self._written < replay.count and (is_much or not replay.can_hold(event))
+        is_busy = self._passed < replay.count or self._is_at_large_event
+        return is_busy and (is_much or not replay.can_hold(event))
+
+    @property
+    def _passed(self) -> int:
+        """The number of the event behind which something is left to write: those before it are written or dropped."""
+        return max(self._written, self.running.live.replay.first - 1)
 
     async def _run(self, keep: float) -> None:
         pauses = Pauses()
@@ -127,27 +134,42 @@ class Publisher:
                 return await self._give_up()
             self._written, self._in_hand = 0, []
         live = self.running.live
-        is_large = False
         if not self._in_hand:
             self._in_hand = entries_of(live.replay, self._written)
-        if not self._in_hand:
-            if live.is_over:
-                error = _left(live.error) if self._is_left else live.error
-                return await self._heed(
-                    await self._server.finish(self.name, self.turn_id, error_json(error) if error else b"")
-                )
-            event = await live.wait(self._written, once=True)
-            if event is None:
-                return False
-            self._in_hand, is_large = [Entry(self._written + 1, [event])], True
-        came = live.replay.came if self._in_hand[-1].last == live.replay.count else self._came
-        status = await self._append(self._in_hand, UNBOUNDED if is_large else self._max_bytes)
+        if self._in_hand:
+            return await self._write(self._in_hand)
+        if live.is_over:
+            error = _left(live.error) if self._is_left else live.error
+            return await self._heed(
+                await self._server.finish(self.name, self.turn_id, error_json(error) if error else b"")
+            )
+        passed = self._passed
+        event = await live.wait(passed, once=True)
+        return event is not None and await self._write_large(Entry(passed + 1, [event]))
+
+    async def _write(self, entries: list[Entry]) -> bool:
+        replay = self.running.live.replay
+        came = replay.came if entries[-1].last == replay.count else self._came
+        status = await self._append(entries, self._max_bytes)
         if status > 0:
             self._came = came
         self._moved.set()
-        if is_large and status > 0:
-            await asyncio.sleep(MOMENT)
-            await self._append([], self._max_bytes, all_of=True)
+        return await self._heed(min(status, 0))
+
+    async def _write_large(self, entry: Entry) -> bool:
+        """Write an event that is larger than all that is kept. The turn goes on meanwhile, up to the next such one."""
+        self._in_hand, self._is_at_large_event = [entry], True
+        try:
+            came = self.running.live.replay.came
+            status = await self._append([entry], UNBOUNDED)
+            if status > 0:
+                self._came = came
+                self._moved.set()
+                await asyncio.sleep(MOMENT)
+                await self._append([], self._max_bytes, all_of=True)
+        finally:
+            self._is_at_large_event = False
+            self._moved.set()
         return await self._heed(min(status, 0))
 
     async def _append(self, entries: list[Entry], bound: int, *, all_of: bool = False) -> int:
