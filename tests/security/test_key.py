@@ -298,6 +298,8 @@ ECHOES: dict[str, Callable[[str], list[bytes]]] = {
     ],
     "job id": lambda key: [response(headers={RUN: "r1", JOB: key})],
     "job id that is cut": lambda key: [response(headers={RUN: "r", JOB: "j" * (257 - len(key)) + key}, body=b"[]")],
+    "job id without the last character": lambda key: [response(headers={RUN: "r1", JOB: f"j-{key[:-1]}"}, body=b"[]")],
+    "run id that begins as it does": lambda key: [response(headers={RUN: key[:8]}, body=b"[]")],
     "second job id": lambda key: [response(headers={RUN: "r1", JOB: "j", JOB.lower(): key}, body=b"[]")],
     "length": lambda key: [b"HTTP/1.1 200 OK\r\nContent-Length: 5%b\r\n\r\n" % key.encode()],
     "status line": lambda key: [f"HTTP/1.1 {key} OK\r\n\r\n".encode()],

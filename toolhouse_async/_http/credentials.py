@@ -111,12 +111,12 @@ class Secret:
         return self.__spellings
 
     def is_in(self, text: str) -> bool:
-        """Whether a text holds the key, however it is spelled."""
+        """Whether a text holds the key, however it is spelled, or ends with its beginning."""
         spellings = self._spell() if self.__spellings is None else self.__spellings
         if not spellings:
             return False
         text = text.lower()
-        return any(spelling.lower() in text for spelling in spellings)
+        return any(spelling.lower() in text for spelling in spellings) or _cut(text, spellings) > 0
 
     def equals(self, text: str) -> bool:
         """Whether a text is the key; never where that is a short placeholder."""
@@ -130,12 +130,19 @@ class Secret:
         spellings = self._spell() if self.__spellings is None else self.__spellings
         for spelling in spellings:
             text = re.sub(re.escape(spelling), _REDACTED, text, flags=re.IGNORECASE)
-        end = text.lower()
-        for spelling in map(str.lower, spellings):
-            for size in range(len(spelling) - 1, _SECRET_LENGTH - 1, -1):
-                if end.endswith(spelling[:size]):
-                    return text[:-size] + _REDACTED
-        return text
+        cut = _cut(text.lower(), spellings)
+        return text[:-cut] + _REDACTED if cut else text
+
+
+def _cut(text: str, spellings: list[str]) -> int:
+    """How many characters at the end of a text in lower case are the beginning of the key; 0 if too few to tell."""
+    for spelling in map(str.lower, spellings):
+        start = text.find(spelling[:_SECRET_LENGTH], max(0, len(text) - len(spelling)))
+        while start >= 0:
+            if spelling.startswith(text[start:]):
+                return len(text) - start
+            start = text.find(spelling[:_SECRET_LENGTH], start + 1)
+    return 0
 
 
 def sealed(api_key: ApiKey | Secret | None) -> Secret | KeyFunction | None:
