@@ -95,7 +95,10 @@ EXPLORED_FURTHER = (
 MUTATED = {
     "_turn": ("tests/turn",),
     "_wire": ("tests/wire",),
-    "_run": ("tests/run", "tests/conversations", "tests/manager", "tests/test_observe.py"),
+    "_run": (
+        *("tests/run", "tests/test_session.py", "tests/test_log.py", "tests/test_observe.py"),
+        *("tests/conversations", "tests/exactly_once", "tests/manager"),
+    ),
     "stores": ("tests/stores",),
     "_driver": (
         *("tests/test_driver.py", "tests/test_turn.py", "tests/test_held.py", "tests/test_log.py"),

@@ -280,6 +280,24 @@ async def test_the_timeout_of_one_has_what_was_received_and_the_other_goes_on() 
         await waiters[1].aclose()
 
 
+async def test_the_timeout_of_one_who_reads_slowly_has_all_that_was_received() -> None:
+    async with waiters_on(Service(piecewise(*"abcd")), STEADY, STEADY) as (_, toolhouse, waiters):
+        session = toolhouse.session("a", run_id="r1")
+        slow = BackgroundJobWaiter(session, polling=STEADY, timeout=100)
+        (patient,) = await going(waiters[0].result())
+        while not isinstance(event := await anext(slow), TextDelta):
+            pass
+        await asyncio.sleep(100)
+        with pytest.raises(TurnTimeoutError) as caught:
+            while True:
+                await anext(slow)
+        assert event.text == "a"
+        assert caught.value.partial is not None
+        assert caught.value.partial.text == "abcd"
+        assert (await patient).text == "abcd"
+        await waiters[1].aclose()
+
+
 async def test_closing_the_client_ends_all() -> None:
     async with waiters_on(Service(piecewise(*"abc")), STEADY, STEADY) as (server, toolhouse, waiters):
         tasks = await going(*(waiter.result() for waiter in waiters))
