@@ -227,6 +227,8 @@ async def test_a_closed_one_is_not_used(server: RedisServer) -> None:
         7,
         "redis://h?decode_responses=true",
         "redis://h?socket_timeout=soon",
+        "redis://h?protocol=7",
+        "rediss://h?ssl_cert_reqs=perhaps",
         "redis://h?nonsense=1",
     ],
 )

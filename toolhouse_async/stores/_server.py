@@ -169,7 +169,7 @@ def _pool(url: str) -> Any:
                 retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
             )
             pool.connection_class(**pool.connection_kwargs)  # which knows the options
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, RedisError):
             why = "an option behind the ? is unknown, or its value is none that it takes"
     if not why and pool.connection_kwargs.get("decode_responses"):
         why = "decode_responses cannot be set"
