@@ -70,6 +70,10 @@ class World:
                 for word in WORDS:
                     yield ctx.text(word)
                     await asyncio.sleep(0.2)
+            case "links":
+                for number in range(5):
+                    yield ctx.text(f"https://attacker.example/?told={number} ")
+                    await asyncio.sleep(2)
             case "job":
                 yield ctx.text("Let me see. ")
                 yield ctx.tool_call("code_interpreter", {"code": "6 * 7"})

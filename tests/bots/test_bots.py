@@ -377,9 +377,11 @@ async def test_an_edit_whose_answer_was_lost_is_not_shown_twice(platform: Platfo
         platform.losses = 2
         whole = "".join(support.WORDS).strip()
         await platform.until(lambda: platform.screen(platform.ada) == [whole] and not platform.losses)
-        await asyncio.sleep(300)
-        assert platform.screen(platform.ada) == [whole]
-        assert len(platform.times(platform.ada, "post")) == 1
+        await asyncio.sleep(30)
+        await platform.say(platform.ada, "hello")  # what is shown is done: the next answer is not kept waiting
+        async with asyncio.timeout(30):
+            await platform.sees(platform.ada, whole, "You said: hello")
+        assert len(platform.times(platform.ada, "post")) == 2
 
 
 async def test_edits_that_do_not_get_through_are_made_again(platform: Platform, tmp_path: Path) -> None:

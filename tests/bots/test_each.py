@@ -39,9 +39,10 @@ async def test_no_platform_fetches_what_a_worker_links(platform: Any, tmp_path: 
     """An address can carry away what the worker was told; the platforms here look at each post and each edit."""
     async with bots(platform, tmp_path) as (_, start):
         await start()
-        link = "https://attacker.example/?told=secret " + "and some words " * 40
-        await platform.say(platform.ada, link)
-        await platform.sees(platform.ada, f"You said: {link.strip()}")
+        await platform.say(platform.ada, "links")
+        await platform.sees(platform.ada, " ".join(f"https://attacker.example/?told={number}" for number in range(5)))
+        assert len(platform.times(platform.ada, "post")) == 1
+        assert platform.times(platform.ada, "edit")
 
 
 @on("telegram")
