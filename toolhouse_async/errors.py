@@ -109,7 +109,8 @@ class ToolhouseError(Exception):
         run_id: The conversation's run id, where it was known.
         headers: Headers of the answer that led to the error (empty without one); names in lower case.
         safe_to_retry: ``True`` if sending the same message again cannot make the service accept it twice,
-            ``False`` if it would, ``None`` if nobody can know.
+            ``False`` if it would, ``None`` if nobody can know. A read, as of the history, has no message: its error
+            has ``True``, since it may be repeated, and says nothing of a message that was sent before.
         token: Where it ended behind a background job, what :meth:`~toolhouse_async.AsyncToolhouse.wait_for_job` takes
             to go on later, in any process; else ``None``.
     """

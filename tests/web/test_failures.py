@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
-from toolhouse_async import EventDecoder
+from tests.support.answers import KEY, unused_port
+from toolhouse_async import AsyncToolhouse, EventDecoder
 from toolhouse_async import errors as er
 from toolhouse_async import events as ev
 from toolhouse_async._values.results import JobRecord, JobToken, ToolExchange, TurnResult
 from toolhouse_async.web import failure
 from toolhouse_async.web._failures import browser_json
+
+from .support import AGENT, world_and_client
 
 INSIDE = "10.0.0.7 said hunter2"
 ALL = [getattr(er, name) for name in er.__all__]
@@ -48,6 +53,43 @@ def test_what_to_do_depends_on_whether_it_is_safe() -> None:
     told = {failure(er.ServerError(safe_to_retry=safe))["message"] for safe in (True, False, None)}
     assert len(told) == 3
     assert "check" not in failure(er.NotSentError())["message"]
+
+
+READS = {
+    "history": lambda client, run_id: client.history(AGENT, run_id),
+    "job_status": lambda client, run_id: client.job_status(AGENT, run_id),
+    "session.history": lambda client, run_id: client.session(AGENT, run_id=run_id).history(),
+}
+FAULTS: dict[str, tuple[dict[str, Any], type[er.ToolhouseError]]] = {
+    "503": ({"status": 503}, er.ServerError),
+    "400": ({"status": 400}, er.BadRequestError),
+    "no answer": ({"cut": "rst"}, er.OutcomeUnknownError),
+    "half an answer": ({"cut": "fin", "cut_after": 1}, er.StreamInterruptedError),
+    "a page": ({"status": 200, "body": "<html>"}, er.UnexpectedContentError),
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+@pytest.mark.parametrize(("fault", "kind"), FAULTS.values(), ids=FAULTS)
+async def test_a_read_that_fails_says_nothing_of_a_message(
+    read: Callable[[AsyncToolhouse, str], Awaitable[object]], fault: dict[str, Any], kind: type[er.ToolhouseError]
+) -> None:
+    """The message of the turn beside it has arrived."""
+    async with world_and_client() as (world, client):
+        result = await client.run(AGENT, "hello")
+        world.emulator.faults.add(method="GET", times=None, **fault)
+        with pytest.raises(kind) as caught:
+            await read(client, str(result.run_id))
+        told = failure(caught.value)
+        assert told["safe_to_retry"] is True  # the read, which is repeated
+        assert "message" not in told["message"]
+
+
+async def test_neither_does_a_read_that_is_refused() -> None:
+    async with AsyncToolhouse(KEY, base_url=f"http://127.0.0.1:{unused_port()}") as client:
+        with pytest.raises(er.NotSentError) as caught:
+            await client.history(AGENT, "run")
+        assert "message" not in failure(caught.value)["message"]
 
 
 def test_what_a_store_has_failed_at() -> None:

@@ -32,8 +32,8 @@ _WORDS: Final[Mapping[type[er.ToolhouseError], str]] = {
     er.JobError: "The computation is out of sight. It may still be running; please look again later.",
     er.AnswerFormatError: "The worker answered, but not in the form that was needed. You can ask again.",
     er.WorkerError: "The worker could not finish this. You can ask again, perhaps in other words.",
-    er.BadRequestError: "The worker did not take this message. Please put it differently.",
-    er.UnprocessableEntityError: "The worker did not take this message. Please put it differently.",
+    er.BadRequestError: "The worker did not take this. Please put it differently.",
+    er.UnprocessableEntityError: "The worker did not take this. Please put it differently.",
     er.ConfigurationError: _OURS,
     er.AuthenticationError: _OURS,
     er.PermissionDeniedError: _OURS,
@@ -41,11 +41,13 @@ _WORDS: Final[Mapping[type[er.ToolhouseError], str]] = {
     er.NotFoundError: "This conversation is not there any more. Please begin a new one.",
 }
 _UNKNOWN: Final = {
-    True: "The worker cannot be reached at the moment, and your message was not sent. Please try again.",
+    True: "The worker cannot be reached at the moment, so this was not done. Please try again.",
     False: "Something went wrong after your message had arrived. Please check before you send it again.",
     None: "Something went wrong, and nobody knows whether your message arrived. Please check before you send it again.",
 }
-"""What is said of any other error, by its ``safe_to_retry``."""
+"""What is said of any other error, by its ``safe_to_retry``; where that is true, it may be one of a read."""
+_OF_READS: Final = (er.OutcomeUnknownError, er.ResponseTimeoutError, er.StreamInterruptedError)
+"""Their words speak of a message, and a read has none; it is told by ``safe_to_retry``, which is true."""
 _VANISHED: Final = (
     "What was remembered of this conversation is gone, and this answer is all that came. Please begin a new one."
 )
@@ -90,6 +92,8 @@ def _words(error: er.ToolhouseError, retry_after: float | None) -> str:
         return _NOT_REACHED
     if isinstance(error, er.NotFoundError) and error.run_id is None:
         return _OURS  # there is no such worker
+    if error.safe_to_retry and type(error) in _OF_READS:
+        return _UNKNOWN[True]
     for kind in type(error).__mro__:
         if kind in _WORDS:
             return _WORDS[kind]
