@@ -274,6 +274,19 @@ class SessionManager:
         async for _, _, info in self._entries():
             yield info
 
+    async def info(self, key: str) -> SessionInfo | None:
+        """Look up one key, as for its run id: one reading of the store, which waits for nobody who has the key.
+
+        Returns:
+            What :meth:`sessions` says of it; ``None`` if the store has no such key.
+
+        Raises:
+            ConfigurationError: ``key`` is no string.
+            StoreError: The store failed, or has an entry that cannot be read.
+        """
+        reading = await self._house.store.read(self._house.name(_checked_key(key)))
+        return None if reading.value is None else info_of(key, records.loads(reading.value), reading.time)
+
     async def _entries(self) -> AsyncIterator[tuple[str, bytes, SessionInfo]]:
         """The name, the entry itself, and what it says."""
         prefix = self._house.name("")

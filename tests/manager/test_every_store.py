@@ -168,6 +168,22 @@ async def test_what_a_lost_lease_leaves(place: Place, is_first: bool) -> None:
         assert (await two.send("k", "y")).text == "2:y"
 
 
+async def test_one_key_is_looked_up_while_another_has_it(place: Place) -> None:
+    async with managers(place, 2, lease=60) as (world, one, two):
+        for key in KEYS:
+            assert await two.info(key) is None
+            await one.send(key, "x")
+            info = await two.info(key)
+            assert (info.key, info.holder, info.pending) == (key, None, False)
+            assert len(world.told[info.run_id]) == 1
+        async with one.checkout("*") as session:
+            info = await two.info("*")
+            assert info.run_id == session.run_id
+            assert 55 < info.lease <= 60
+        await one.forget("*")
+        assert await two.info("*") is None
+
+
 async def test_stuck_keys_are_listed_and_unlocked(place: Place) -> None:
     async with managers(place, 2, lease=60) as (_, one, two):
         async with one.checkout("stuck"):

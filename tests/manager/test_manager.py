@@ -596,6 +596,9 @@ async def test_stopped_while_the_answer_streams() -> None:
         await asyncio.sleep(1)
         await one.stop()
         await asyncio.gather(slow, return_exceptions=True)
+        info = await two.manager.info("k")
+        assert info.run_id in world.told  # at once: the dead process has the key still
+        assert info.holder is not None
         world.go_on.set()
         await asyncio.sleep(60)  # until its lease has ended
         info = await listed(two)
@@ -1096,6 +1099,8 @@ async def test_what_nobody_can_read_is_reported_and_can_be_forgotten() -> None:
         with pytest.raises(StoreError, match="forget"):
             await one.manager.send("k", "x")
         assert [info async for info in one.manager.sessions()] == []
+        with pytest.raises(StoreError, match="forget"):
+            await one.manager.info("k")
         await one.manager.forget("k")
         assert (await one.manager.send("k", "x")).text == "1:x"
         one.store.down = True
@@ -1305,6 +1310,8 @@ async def test_arguments_that_are_wrong(bad: Any) -> None:
         for call in (manager.checkout, manager.stream):
             with pytest.raises(ConfigurationError, match="key"):
                 call(7)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="key"):
+            await manager.info(7)  # type: ignore[arg-type]
         with pytest.raises(ConfigurationError, match="message"):
             manager.stream("k", 7)  # type: ignore[arg-type]
         with pytest.raises(ConfigurationError, match="unknown"):
