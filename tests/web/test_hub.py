@@ -44,6 +44,19 @@ async def test_stopped_before_it_began_it_sends_nothing() -> None:
         assert world.accepted == []
 
 
+async def test_without_an_event_loop_it_starts_nothing() -> None:
+    """As in a plain ``def`` endpoint, which frameworks run in a thread."""
+    async with hub_and_more() as (world, client, hub):
+        before = hub.start("k", client.stream(AGENT, "x"))
+        await before.result()
+        turn = client.stream(AGENT, "y")
+        with pytest.raises(ConfigurationError, match="async def"):
+            await asyncio.to_thread(hub.start, "k", turn)
+        assert hub.get("k") is before
+        assert (await hub.start("k", turn).result()).text == "y"
+        assert world.accepted == ["x", "y"]
+
+
 async def test_a_hub_holds_a_bounded_number_of_turns() -> None:
     async with hub_and_more(max_turns=3) as (world, client, hub):
         for name in "abc":

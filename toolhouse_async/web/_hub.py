@@ -82,7 +82,8 @@ class TurnHub:
         Raises:
             SessionBusyError: A turn of that name is running, or the hub is full of running ones. Nothing was sent.
             ClosedError: The hub is closed.
-            ConfigurationError: ``name`` or ``note`` is no string, or ``turn`` no turn.
+            ConfigurationError: ``name`` or ``note`` is no string, or ``turn`` no turn; or no event loop runs here, as
+                in a plain ``def`` endpoint, which a framework runs in a thread.
         """
         if self._is_closed:
             raise ClosedError("the hub is closed", safe_to_retry=True)
@@ -168,6 +169,13 @@ def check_start(name: object, turn: object, note: object) -> None:
         raise ConfigurationError(
             f"a hub runs turns, as toolhouse.stream(…) makes them, and waiters, not {type(turn).__name__}"
         )
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise ConfigurationError(
+            "a hub starts turns on the event loop, and none runs in this thread: declare the function, such as a web "
+            "framework's endpoint, with async def"
+        ) from None
 
 
 class HubTurn:
