@@ -184,6 +184,30 @@ async def test_one_key_is_looked_up_while_another_has_it(place: Place) -> None:
         assert await two.info("*") is None
 
 
+async def test_who_only_looks_at_a_new_key_leaves_nothing(place: Place) -> None:
+    async with managers(place, 2) as (world, one, two):
+
+        async def look(manager: SessionManager) -> None:
+            async with manager.checkout("k") as session:
+                assert session.run_id is None
+
+        async with one.checkout("k"):
+            given_up = asyncio.ensure_future(look(two))
+            while not (await one.info("k")).waiting:
+                await asyncio.sleep(0.01)
+            given_up.cancel()
+            await asyncio.gather(given_up, return_exceptions=True)
+            looking = [asyncio.ensure_future(look(manager)) for manager in (one, two)]
+            while not (await one.info("k")).waiting:
+                await asyncio.sleep(0.01)
+        await asyncio.gather(*looking)
+        assert await one.info("k") is None
+        assert (await two.send("k", "x")).text == "1:x"
+        async with one.checkout("k") as session:
+            assert session.run_id in world.told
+        assert (await one.info("k")).run_id in world.told
+
+
 async def test_stuck_keys_are_listed_and_unlocked(place: Place) -> None:
     async with managers(place, 2, lease=60) as (_, one, two):
         async with one.checkout("stuck"):

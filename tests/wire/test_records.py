@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from toolhouse_async import JobToken, StoreError
 from toolhouse_async._wire import records
-from toolhouse_async._wire.records import MOST_HEARD, MOST_SAID, VERSION, Record, Unsettled, Waiter
+from toolhouse_async._wire.records import MOST_HEARD, MOST_SAID, VERSION, Record, Row, Unsettled, Waiter
 from toolhouse_async._wire.stage import Stage
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -46,6 +46,27 @@ def test_a_record_is_read_as_it_was_written(record: Record) -> None:
 
 def test_no_entry_is_a_record_of_nothing() -> None:
     assert records.loads(None) == Record()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"holder": "n"},
+        {"queue": (Waiter("n", 1.0),)},
+        {"run_id": "r"},
+        {"nameless": True},
+        {"token": JobToken("a", "r", "j", 1.0)},
+        {"unsettled": Unsettled(None, *[False] * 3, Stage.MESSAGE)},
+        {"said": None},
+        {"heard": None},
+        {"row": Row("digest", "open", "")},
+    ],
+)
+def test_a_record_that_says_nothing_has_no_entry(said: dict[str, Any]) -> None:
+    free = Record(until=7.0, idle_since=7.0)
+    assert records.dumps_unless_empty(free) is None
+    record = free._replace(**said)
+    assert records.dumps_unless_empty(record) == records.dumps(record)
 
 
 @given(st.binary(max_size=200))

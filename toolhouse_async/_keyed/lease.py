@@ -280,8 +280,8 @@ class Lease:
         if self.error is not None:
             raise self.error
         record = make()
-        data = records.dumps(record)
-        if await self._store.swap(self._key, self._known, data):
+        data = records.dumps_unless_empty(record)
+        if data is self._known is None or await self._store.swap(self._key, self._known, data):
             self._known, self._saved = data, record
             self._renewed_at = asyncio.get_running_loop().time()
             return True
@@ -356,7 +356,7 @@ class Lease:
                 if found.holder != self._number and self._number not in [waiter.number for waiter in found.queue]:
                     return
                 left = records.abandoned(found, self._number, self._now())
-                if await self._store.swap(self._key, standing, records.dumps(left)):
+                if await self._store.swap(self._key, standing, records.dumps_unless_empty(left)):
                     return
 
     def _arm(self) -> None:

@@ -199,6 +199,12 @@ def dumps(record: Record) -> bytes:
     return orjson.dumps(written)
 
 
+def dumps_unless_empty(record: Record) -> bytes | None:
+    """Write a record; no data where it says nothing of a conversation, and nobody has the key or waits for it."""
+    is_empty = not record.holder and not record.queue and record.is_like(Record())
+    return None if is_empty else dumps(record)
+
+
 def loads(data: bytes | None) -> Record:
     """Read a record; no data is one of a key that nobody has used.
 
