@@ -27,6 +27,7 @@ from tests.web.support import read_sse, words
 from toolhouse_async import ErrorEvent, TurnStarted
 from toolhouse_async.testing import RunningEmulator, WorkersEmulator
 from toolhouse_async.testing.workers import echo
+from toolhouse_async.web import EVENT_STREAM_HEADERS, sse
 
 from .blocks import ROOT, marked
 from .setups import AGENT_ID
@@ -467,6 +468,18 @@ def test_a_result_that_an_endpoint_returns_is_refused_in_the_words_of_the_other_
     assert heading in (ROOT / "docs/how-to/troubleshooting.md").read_text("utf-8")
     with pytest.raises(ValueError, match=re.escape(heading.partition("“")[2].rstrip("”"))):
         jsonable_encoder(TurnStarted("a", "r"))
+
+
+async def test_the_response_of_fastapis_own_takes_the_stream_as_it_is(app: FastAPI) -> None:
+    response = pytest.importorskip("fastapi.sse", reason="came with a later FastAPI").EventSourceResponse
+
+    @app.post("/own")
+    async def own(request: Request) -> Any:
+        return response(sse(request.state.toolhouse.stream(AGENT_ID, "one")), headers=EVENT_STREAM_HEADERS)
+
+    async with site(app, echo) as it, aiohttp.ClientSession() as client, client.post(f"{it.url}/own") as answer:
+        assert answer.headers.getall("Content-Type") == [EVENT_STREAM_HEADERS["Content-Type"]]
+        assert words(read_sse(await answer.read())) == "one"
 
 
 def test_a_state_without_its_lifespan_is_told_in_the_words_of_the_other_page(app: FastAPI) -> None:

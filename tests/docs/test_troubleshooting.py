@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from toolhouse_async import AsyncToolhouse, SessionManager, Timeouts
+from toolhouse_async import AsyncToolhouse, RetryPolicy, SessionManager, Timeouts
 from toolhouse_async.web import RedisTurnHub
 
 from .blocks import ROOT
@@ -23,6 +23,7 @@ PAGE = (ROOT / "docs/how-to/troubleshooting.md").read_text("utf-8")
 ROWS = re.findall(r"^\| `(\w+): (.+)` \| `(.+)` \| `(.+)` \|$", PAGE, re.MULTILINE)
 NAMES: dict[str, Any] = {
     "AsyncToolhouse": AsyncToolhouse,
+    "RetryPolicy": RetryPolicy,
     "SessionManager": SessionManager,
     "Timeouts": Timeouts,
     "asyncio": asyncio,
