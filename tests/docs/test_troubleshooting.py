@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.web.support import read_sse, whole, words
 from toolhouse_async import AsyncToolhouse, RetryPolicy, SessionManager, Timeouts
-from toolhouse_async.web import RedisTurnHub
+from toolhouse_async.web import RedisTurnHub, TurnHub, sse
 
 from .blocks import ROOT
 from .setups import SETUPS
@@ -76,6 +77,16 @@ async def test_a_start_that_was_not_awaited_is_told_in_these_words() -> None:
             gc.collect()
     assert seen in PAGE
     await hub.aclose()
+
+
+async def test_a_turn_that_a_hub_has_read_is_followed_by_its_name() -> None:
+    assert "`sse(hub.get(name).follow())`" in PAGE
+    async with SETUPS["setting"]() as names, TurnHub() as hub:
+        turn = names["toolhouse"].stream(names["AGENT_ID"], "Hello")
+        await hub.start("ada", turn).result()
+        assert [each.name for each in read_sse(await whole(sse(turn)))] == ["TurnCompleted"]
+        running: Any = hub.get("ada")
+        assert words(read_sse(await whole(sse(running.follow())))) == "Hello"
 
 
 async def test_an_unclosed_client_is_told_in_these_words() -> None:
