@@ -6,10 +6,23 @@ import dataclasses
 import enum
 import json
 from collections import abc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from types import UnionType
-from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, is_typeddict
+from types import NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    NotRequired,
+    Required,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 import attrs
 
@@ -27,6 +40,8 @@ _ARRAYS: Final = (
 """Types that JSON writes as arrays: cattrs itself would take whatever can be iterated, such as a text."""
 _OBJECTS: Final = (dict, abc.Mapping, abc.MutableMapping)
 """Types that JSON writes as objects: cattrs itself would take pairs, too."""
+_UNIONS: Final = (Union, UnionType)
+_WRAPPERS: Final = (Annotated, Final, NotRequired, Required)
 _JSON_NAMES: Final = {dict: "an object", list: "an array", str: "a text", type(None): "null", bool: "true or false"}
 
 
@@ -63,10 +78,83 @@ def _structuring(wanted: object) -> Callable[[Any, Any], Any]:
         raise ConfigurationError(f"no answer can be parsed as an object: pass the type {name_of(kind)} itself")
     converter = _converter()
     try:
+        _check_parts(converter, wanted, "", set())
         structured: Callable[[Any, Any], Any] = converter.get_structure_hook(wanted)
     except Exception as error:
         raise ConfigurationError(f"no answer can be parsed as {name_of(wanted)}: {error!s:.500}") from error
     return structured
+
+
+def _check_parts(converter: Any, wanted: Any, place: str, seen: set[Any]) -> None:
+    """Refuse what no JSON is read as, wherever it stands in a type; ``place`` is the field, such as ``" @ Row.price"``.
+
+    Cattrs itself looks into unions, sets and the like only when a value comes: its message was paid for by then.
+    """
+    kind = get_origin(wanted) or wanted
+    if kind in (Any, Ellipsis, Literal, NoneType) or isinstance(kind, TypeVar):
+        return
+    if not _is_model(kind) and not _is_choice_of_models(wanted):
+        for part in _parts(wanted):
+            _check_parts(converter, part, place, seen)
+        if kind not in seen:
+            seen.add(kind)
+            for part, name in _fields(converter, kind):
+                _check_parts(converter, part, name and f" @ {kind.__name__}.{name}", seen)
+    if kind not in _WRAPPERS and (reason := _unsupported(converter, wanted, place)):
+        raise TypeError(reason)
+
+
+def _parts(wanted: Any) -> list[Any]:
+    """The types in the brackets of a type, between its bars, or that it is another name for."""
+    parts = [*get_args(wanted)]
+    if get_origin(wanted) is Annotated:
+        return parts[:1]
+    if get_origin(wanted) in _UNIONS:
+        rest = [each for each in parts if each not in _PLAIN and each is not NoneType]
+        if 1 < len(rest) < len(parts):  # cattrs reads them as one type, where a value is none of the plain ones
+            parts.append(Union[tuple(rest)])  # noqa: UP007 - made of a list
+    return parts
+
+
+def _fields(converter: Any, kind: Any) -> Iterator[tuple[Any, str]]:
+    """The types of a class's fields with their names, less those that are parameters: these stand in brackets."""
+    for other in ("__supertype__", "__value__"):  # of a NewType, of a type alias
+        if hasattr(kind, other):
+            yield getattr(kind, other), ""
+    if not _is_object(kind) and not hasattr(kind, "_fields"):
+        return
+    hints = get_type_hints(kind, include_extras=True)
+    fields: dict[str, Any] = {}
+    if attrs.has(kind):
+        fields = {each.name: each for each in attrs.fields(kind)}
+    elif dataclasses.is_dataclass(kind):
+        fields = {each.name: each for each in dataclasses.fields(kind)}
+    for name, field in (fields or dict.fromkeys(hints)).items():
+        part = hints.get(name, getattr(field, "type", Any))
+        is_parameter = getattr(part, "__parameters__", ()) and not isinstance(part, type)
+        is_own = any(
+            hasattr(each, "struct_hook") for each in getattr(part, "__metadata__", ())
+        )  # read by cattrs' override
+        is_converted = getattr(field, "converter", None) and _unsupported(converter, part)
+        if getattr(field, "init", True) and not (is_parameter or is_own or is_converted):
+            yield part, name
+
+
+def _unsupported(converter: Any, wanted: Any, place: str = "") -> str | None:
+    """Why no JSON is read as a type, if none is."""
+    from cattrs import StructureHandlerNotFoundError
+
+    if wanted is bytes:  # which cattrs would decode in a way of its own
+        return f"JSON has no bytes{place}: take str, and decode it as the worker has encoded it"
+    try:
+        converter.get_structure_hook(wanted)
+    except StructureHandlerNotFoundError:
+        if get_origin(wanted) in _UNIONS:
+            return f"which of {name_of(wanted)} a value is cannot be told{place}: take one of them, or Any"
+        return f"no JSON is read as {name_of(wanted)}{place}: take what JSON has, such as str, and convert it"
+    except Exception as error:  # noqa: BLE001 - whatever cattrs says, such as of a name that is not defined
+        return f"{error}{place}"
+    return None
 
 
 def name_of(wanted: object) -> str:
@@ -92,9 +180,8 @@ def _converter() -> Any:
         # Before version 26, cattrs takes what is registered for a class before what is for types of some sort. The
         # lowest versions are tested by themselves.
         converter.register_structure_hook(enum.Enum, partial(_one_of, _called))
-    converter.register_structure_hook(bytes, _no_bytes)  # which cattrs would decode in a way of its own
     converter.register_structure_hook_func(_is_model, lambda value, wanted: wanted.model_validate(value))
-    converter.register_structure_hook_func(_is_choice_of_models, _chosen)
+    converter.register_structure_hook_factory(_is_choice_of_models, _choosing)
     return converter
 
 
@@ -116,17 +203,14 @@ def _is_model(wanted: Any) -> bool:
 def _is_choice_of_models(wanted: Any) -> bool:
     """Whether it is one of several types, some of which are models: pydantic knows then which one is meant."""
     choices = [each for each in get_args(wanted) if each is not type(None)]
-    return get_origin(wanted) in (Union, UnionType) and len(choices) > 1 and any(map(_is_model, choices))
+    return get_origin(wanted) in _UNIONS and len(choices) > 1 and any(map(_is_model, choices))
 
 
-def _chosen(value: Any, wanted: Any) -> Any:
+def _choosing(wanted: Any) -> Callable[[Any, Any], Any]:
     from pydantic import TypeAdapter
 
-    return TypeAdapter(wanted).validate_python(value)
-
-
-def _no_bytes(value: Any, wanted: Any) -> Any:
-    raise _UnfitError("JSON has no bytes; take str, and decode it as the worker has encoded it")
+    adapter = TypeAdapter(wanted)  # which refuses what pydantic does not read
+    return lambda value, _: adapter.validate_python(value)
 
 
 class _UnfitError(ValueError):
@@ -197,8 +281,11 @@ def _written(value: Any) -> str:
 
 def _reason(error: BaseException, wanted: type | None) -> str:
     """Why a value does not fit, for people: pydantic says so itself."""
+    from cattrs import StructureHandlerNotFoundError
     from cattrs.v import format_exception
 
+    if isinstance(error, StructureHandlerNotFoundError):  # where a parameter of a class stands within another type
+        raise ConfigurationError(f"no answer can be parsed as this type: {error!s:.500}") from error
     is_told = isinstance(error, _UnfitError) or hasattr(error, "errors")
     return str(error) if is_told else format_exception(error, wanted)
 

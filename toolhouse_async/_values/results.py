@@ -202,7 +202,7 @@ class TurnResult:
 
         Raises:
             ValueError: There is no JSON, or it does not fit ``type``.
-            ConfigurationError: cattrs is not installed.
+            ConfigurationError: No JSON is read as ``type``, such as one with a ``Decimal``; or cattrs is not installed.
         """
         from .parse import structure  # here, since it imports what only its users have installed
 
