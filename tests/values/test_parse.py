@@ -7,7 +7,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, Required, TypedDict, TypeVar, Union
 
 import attrs
@@ -333,6 +333,57 @@ def test_a_value_that_does_not_fit_is_told_with_what_would(text: str, reason: st
     with pytest.raises(ValueError, match="does not fit") as caught:
         result(text).parse(Judged)
     assert str(caught.value) == f"the worker's JSON does not fit Judged: {reason}"
+
+
+def is_short(instance: object, attribute: object, value: str) -> None:
+    assert len(value) < 10, f"{value} is too long: {'x' * 5000}"
+
+
+@attrs.frozen
+class Rated:
+    score: int = attrs.field(default=1, validator=attrs.validators.le(5))
+    word: str = attrs.field(default="a", validator=attrs.validators.in_(["a", "b"]))
+    name: str = attrs.field(default="", validator=is_short)
+
+
+@dataclasses.dataclass
+class Checked:
+    score: int = 1
+    day: date | None = None
+    when: datetime | None = None
+    either: str | int = 0
+
+    def __post_init__(self) -> None:
+        if self.score > 9:
+            raise KeyError("no such score")
+        if self.score > 7:
+            raise ValueError
+        if self.score > 5:
+            raise ValueError("score must be 1 to 5", self)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "text", "reason"),
+    [
+        (Rated, '{"score": 9}', "'score' must be <= 5: 9 @ $"),
+        (Rated, '{"word": "c"}', "'word' must be in ['a', 'b'] (got 'c') @ $"),
+        (Checked, '{"score": 6}', "score must be 1 to 5 @ $"),
+        (Checked, '{"score": 8}', "invalid value @ $"),
+        (Checked, '{"score": 10}', "no such score @ $"),
+        (list[Checked], '[{"score": 6}]', "score must be 1 to 5 @ $[0]"),
+        (Checked, '{"day": "31.1."}', 'expected date, such as 2026-01-31, got "31.1." @ $.day'),
+        (Checked, '{"day": 5}', "expected date, such as 2026-01-31, got 5 @ $.day"),
+        (Checked, '{"when": "now"}', 'expected datetime, such as 2026-01-31T12:00:00+00:00, got "now" @ $.when'),
+        (Checked, '{"either": [1]}', "expected str | int, got an array @ $.either"),
+    ],
+)
+def test_what_the_types_themselves_say_of_a_value_is_told(wanted: Any, text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match="does not fit") as caught:
+        result(text).parse(wanted)
+    assert str(caught.value).partition(": ")[2] == reason
+    with pytest.raises(ValueError, match="1234567890 is too long") as caught:
+        result('{"name": "1234567890"}').parse(Rated)
+    assert len(str(caught.value)) < 600
 
 
 def test_the_error_is_short() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import enum
 import json
 from collections import abc
@@ -40,6 +41,8 @@ _ARRAYS: Final = (
 """Types that JSON writes as arrays: cattrs itself would take whatever can be iterated, such as a text."""
 _OBJECTS: Final = (dict, abc.Mapping, abc.MutableMapping)
 """Types that JSON writes as objects: cattrs itself would take pairs, too."""
+_TIMES: Final = {dt.date: "2026-01-31", dt.datetime: "2026-01-31T12:00:00+00:00"}
+"""How JSON's texts write them."""
 _UNIONS: Final = (Union, UnionType)
 _WRAPPERS: Final = (Annotated, Final, NotRequired, Required)
 _JSON_NAMES: Final = {dict: "an object", list: "an array", str: "a text", type(None): "null", bool: "true or false"}
@@ -173,6 +176,9 @@ def _converter() -> Any:
     converter = make_converter()
     for kind, accepted in _PLAIN.items():
         converter.register_structure_hook(kind, _exactly(accepted))
+    for kind in _TIMES:
+        converter.register_structure_hook(kind, partial(_one_of, converter.get_structure_hook(kind)))
+    _wrap(converter, lambda wanted: get_origin(wanted) in _UNIONS, _of_union)
     _wrap(converter, _is_array, partial(_of_kind, list))
     _wrap(converter, _is_object, partial(_of_kind, dict))
     _wrap(converter, _allowed, _one_of)
@@ -245,6 +251,13 @@ def _one_of(structured: Callable[[Any, Any], Any], value: Any, wanted: Any) -> A
         raise _unfit(value, wanted) from error
 
 
+def _of_union(structured: Callable[[Any, Any], Any], value: Any, wanted: Any) -> Any:
+    try:
+        return structured(value, wanted)
+    except TypeError as error:  # of cattrs itself: what the types within meet with comes in groups
+        raise _unfit(value, wanted) from error
+
+
 def _called(value: Any, wanted: Any) -> Any:
     return wanted(value)
 
@@ -269,7 +282,8 @@ def _unfit(value: Any, wanted: Any) -> _UnfitError:
     """The error that says which value does not fit, and what would."""
     if allowed := _allowed(wanted):
         return _UnfitError(f"{_written(value)} is none of {', '.join(map(_written, allowed)):.500}")
-    return _UnfitError(f"expected {name_of(wanted)}, got {_written(value)}")
+    form = f", such as {_TIMES[wanted]}" if wanted in _TIMES else ""
+    return _UnfitError(f"expected {name_of(wanted)}{form}, got {_written(value)}")
 
 
 def _written(value: Any) -> str:
@@ -280,14 +294,18 @@ def _written(value: Any) -> str:
 
 
 def _reason(error: BaseException, wanted: type | None) -> str:
-    """Why a value does not fit, for people: pydantic says so itself."""
+    """Why a value does not fit, for people: pydantic says so itself, and so do checks in the user's classes."""
     from cattrs import StructureHandlerNotFoundError
     from cattrs.v import format_exception
 
     if isinstance(error, StructureHandlerNotFoundError):  # where a parameter of a class stands within another type
         raise ConfigurationError(f"no answer can be parsed as this type: {error!s:.500}") from error
-    is_told = isinstance(error, _UnfitError) or hasattr(error, "errors")
-    return str(error) if is_told else format_exception(error, wanted)
+    if isinstance(error, _UnfitError) or hasattr(error, "errors"):
+        return str(error)
+    # What the user's class says of a value; attrs' validators put what they checked behind their words.
+    said = str(error.args[0]) if error.args else ""
+    is_missing = isinstance(error, KeyError) and wanted is not None
+    return format_exception(error, wanted) if is_missing or not said else said[:500]
 
 
 def _exactly(accepted: tuple[type, ...]) -> Callable[[Any, Any], Any]:
