@@ -368,6 +368,15 @@ def test_a_long_cell_is_read(tmp_path):
 def test_progress_in_words():
     assert counted(BatchProgress(None, 0, 0, 0, 2)) == "0 rows: 0 done, 2 running"
     assert counted(BatchProgress(5000, 4000, 7, 3, 0)) == "4,010 of 5,000 rows: 4,000 done, 7 failed, 3 unknown"
+    assert counted(BatchProgress(1, 3, 0, 0, 1)) == ("3 rows: 3 done, 1 running; the file had 1 when it was last run")
+
+
+def test_the_status_counts_the_rows_that_the_file_no_longer_has(batch):
+    for numbers in ((1, 2, 3), (4,)):
+        write(batch.folder, "rows.csv", "".join(["id\n", *(f"{number}\n" for number in numbers)]))
+        assert batch("rows.csv", "--template", "{id}", "--key", "id").returncode == 0
+    done = batch.cli("batch", "status", "--name", "rows")
+    assert done.stdout == "4 rows: 4 done; the file had 1 when it was last run\n"
 
 
 def test_rate_and_time_left_in_words():

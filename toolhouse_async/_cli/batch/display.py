@@ -26,14 +26,17 @@ PAUSE: Final = 30.0
 def counted(progress: BatchProgress) -> str:
     """Progress in words."""
     over = progress.done + progress.failed + progress.unknown
-    total = "" if progress.total is None else f" of {progress.total:,}"
+    gone = progress.total is not None and over + progress.running > progress.total
+    total = "" if progress.total is None or gone else f" of {progress.total:,}"
     parts = [f"{over:,}{total} rows: {progress.done:,} done"]
     parts += [
         f"{count:,} {what}"
         for what, count in (("failed", progress.failed), ("unknown", progress.unknown), ("running", progress.running))
         if count
     ]
-    return ", ".join(parts)
+    said = ", ".join(parts)
+    # With --key, the rows of a file come and go; the store keeps them all.
+    return f"{said}; the file had {progress.total:,} when it was last run" if gone else said
 
 
 def paced(progress: BatchProgress) -> str:
