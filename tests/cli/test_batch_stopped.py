@@ -55,13 +55,17 @@ def check_that_it_goes_on(slow, folder):
     assert len(slow.told) == len(set(slow.told))
 
 
-def test_ctrl_c_finishes_what_is_under_way(slow, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "expected", "again"),
+    [(signal.SIGINT, 130, "Ctrl-C again"), (signal.SIGTERM, 143, "another SIGTERM")],
+)
+def test_the_first_signal_finishes_what_is_under_way(slow, tmp_path, number, expected, again):
     process = start(slow, tmp_path)
     wait_until(lambda: len(slow.told) >= 5)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     status, err = ended(process)
-    assert status == 130
-    assert "Finishing what is under way; Ctrl-C again ends it.\n" in err
+    assert status == expected
+    assert f"Finishing what is under way; {again} ends it.\n" in err
     told = len(slow.told)
     assert f"\n{told} of 30 rows: {told} done\nStopped; the same command goes on.\n" in err
     assert not (tmp_path / "out.jsonl").exists()
@@ -83,15 +87,13 @@ def test_it_is_said_that_other_processes_have_rows(slow, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_what_is_ended_at_once_goes_on_too(slow, tmp_path, number):
+def test_the_second_signal_ends_it_and_it_goes_on_too(slow, tmp_path, number):
     slow.seconds = 3600
     process = start(slow, tmp_path)
     wait_until(lambda: len(slow.told) >= 3)
     process.send_signal(number)
-    if number == signal.SIGINT:
-        line = process.stderr.readline()
-        assert b"Ctrl-C again" in line
-        process.send_signal(number)
+    assert b"Finishing what is under way" in process.stderr.readline()
+    process.send_signal(number)
     status, err = ended(process)
     assert status == (130 if number == signal.SIGINT else 143)
     assert "Traceback" not in err

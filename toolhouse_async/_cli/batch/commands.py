@@ -53,7 +53,7 @@ def run_command(*, rows: Path, rate: str | None, name: str | None, **options: An
 
     Start it again, and it goes on where it was stopped; start it on several machines, and they share the rows. The
     answers are written when all rows are over, in their order, with the columns status, answer and error behind theirs.
-    Ctrl-C finishes what is under way; a second one ends it.
+    Ctrl-C or SIGTERM finishes what is under way; a second one ends it.
     """
     from .running import Request, run
 

@@ -92,7 +92,7 @@ async def run(request: Request) -> int:
         Display.say(counted(progress))
         if stopping.is_asked and progress.done + progress.failed + progress.unknown < len(rows):
             Display.say("Stopped; the same command goes on.")
-            return Status.INTERRUPTED
+            return stopping.status
         unread = 0
         if request.out is None:
             Display.say(
@@ -179,32 +179,36 @@ def _added(item: BatchItem, *, parses: bool) -> dict[str, Any]:
 
 
 class _Stopping:
-    """Ctrl-C: the first finishes what is under way, the second ends it.
+    """Ctrl-C and SIGTERM: the first finishes what is under way, the second ends it.
 
     Attributes:
-        is_asked: Whether it was pressed.
-        is_urgent: Whether it was pressed again.
+        is_asked: Whether one has come.
+        is_urgent: Whether another one has.
+        status: The exit status of a command that the last one has ended.
     """
 
     def __init__(self) -> None:
         self.is_asked: bool = False
         self.is_urgent: bool = False
+        self.status: Status = Status.DONE
 
     def stops(self, stop: Callable[[], None], display: Display) -> None:
         """Stop by this from now on."""
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
 
-        def asked() -> None:
+        def asked(status: Status, again: str) -> None:
+            self.status = status
             if self.is_asked:
                 self.is_urgent = True
                 task.cancel()  # type: ignore[union-attr] # it runs in one
                 return
             self.is_asked = True
-            display.say("Finishing what is under way; Ctrl-C again ends it.")
+            display.say(f"Finishing what is under way; {again} ends it.")
             stop()
 
         with suppress(NotImplementedError):  # an event loop of Windows, where Ctrl-C cancels the task
-            loop.add_signal_handler(signal.SIGINT, asked)
+            loop.add_signal_handler(signal.SIGINT, asked, Status.INTERRUPTED, "Ctrl-C again")
+            loop.add_signal_handler(signal.SIGTERM, asked, Status.TERMINATED, "another SIGTERM")
 
 
 async def tell_status(where: str, name: str) -> int:
