@@ -1,12 +1,13 @@
 import csv
 import json
+import stat
 
 import attrs
 import pytest
 
 from toolhouse_async import BatchProgress
 from toolhouse_async._cli.batch.display import Display, counted, paced
-from toolhouse_async._cli.batch.tables import ADDED, Rows, written
+from toolhouse_async._cli.batch.tables import ADDED, Rows, check_out, written
 from toolhouse_async.errors import ConfigurationError
 
 
@@ -350,6 +351,28 @@ def test_an_output_is_whole_or_not_there(tmp_path):
         answers.add({"a": 10**30}, {"status": "done"})
     assert (tmp_path / "out.jsonl").read_text() == f'{{"a": {10**30}, "status": "done"}}\n'
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.jsonl"]
+
+
+def test_an_output_keeps_its_mode_and_the_link_that_leads_to_it(tmp_path):
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    real = write(folder, "real", "before")
+    real.chmod(0o600)
+    link = tmp_path / "out.csv"
+    link.symlink_to(real)
+    check_out(link, tmp_path / "rows.csv")
+    with written(link, ("a",)) as answers:
+        (draft,) = (path for path in folder.iterdir() if path != real)
+        assert stat.S_IMODE(draft.stat().st_mode) == 0o600
+        answers.add({"a": 1}, {"status": "done"})
+    assert link.is_symlink()
+    assert real.read_text().splitlines() == ["a,status,answer,error", "1,done,,"]
+    assert stat.S_IMODE(real.stat().st_mode) == 0o600
+    assert [path.name for path in folder.iterdir()] == ["real"]
+    real.unlink()  # a link that leads to nothing yet
+    with written(link, ("a",)) as answers:
+        answers.add({"a": 1}, {"status": "done"})
+    assert real.is_file()
 
 
 def test_rows_are_read_again_and_again(tmp_path):

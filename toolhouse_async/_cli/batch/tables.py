@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,7 +21,7 @@ from ...errors import ConfigurationError
 from ..jsonlines import harmless_json
 from ..terminal import harmless
 
-__all__ = ["ADDED", "Row", "Rows", "written"]
+__all__ = ["ADDED", "Row", "Rows", "check_out", "written"]
 
 Row: TypeAlias = "str | dict[str, Any]"
 
@@ -148,8 +149,14 @@ def check_out(path: Path, rows: Path) -> None:
         raise ConfigurationError(f"--out {path.name!r:.200} is neither .csv nor .jsonl")
     if path.exists() and rows.exists() and path.samefile(rows):
         raise ConfigurationError(f"--out {path.name!r:.200} is the file of the rows; give the answers another name")
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise ConfigurationError(f"--out: there is no folder {str(path.parent)!r:.200} that can be written to")
+    folder = _behind_links(path).parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ConfigurationError(f"--out: there is no folder {str(folder)!r:.200} that can be written to")
+
+
+def _behind_links(path: Path) -> Path:
+    """The file that a symbolic link leads to, which is written in its place."""
+    return path.resolve() if path.is_symlink() else path
 
 
 def _csv_rows(file: IO[str], name: str, begin: Callable[[list[str]], None]) -> Iterator[tuple[int, Row]]:
@@ -204,6 +211,8 @@ def _json_rows(file: IO[bytes], name: str) -> Iterator[tuple[int, Row]]:
 def written(path: Path, columns: tuple[str, ...]) -> Generator[Answers]:
     """Write a file whole or not at all: it takes its name at the end of the block, unless that is left by an error.
 
+    One that was there before gives it its mode; behind a symbolic link its target is replaced.
+
     Args:
         path: The file: its name ends in ``.csv`` or ``.jsonl``.
         columns: Those of the rows; the answers' follow them.
@@ -211,14 +220,17 @@ def written(path: Path, columns: tuple[str, ...]) -> Generator[Answers]:
     Raises:
         ConfigurationError: It cannot be written.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    target = _behind_links(path)
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         try:
             with draft.open("w", encoding="utf-8", newline="") as file:
+                with suppress(FileNotFoundError):
+                    shutil.copymode(target, draft)  # before anything is in it that others may not read
                 yield Answers(file, kind_of(path) or "", (*columns, *ADDED))
                 file.flush()
                 os.fsync(file.fileno())
-            draft.replace(path)
+            draft.replace(target)
         except BaseException:
             with suppress(OSError):
                 draft.unlink()
