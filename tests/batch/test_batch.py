@@ -464,6 +464,49 @@ async def test_a_store_that_is_away_is_waited_for() -> None:
         assert world.twice == []
 
 
+class Full(MemorySessionStore):
+    """A store on a disk without space: it can be read."""
+
+    is_full = False
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None) -> bool:
+        if self.is_full:
+            raise StoreError("the disk is full")
+        return await super().swap(key, old, new)
+
+
+async def test_it_is_said_once_that_the_batch_waits_for_its_store(caplog: pytest.LogCaptureFixture) -> None:
+    store = Full()
+    async with served() as (_, _, client, _):
+        async with client.batch(AGENT, [f"{number}" for number in range(20)], store=store, name="b") as batch:
+            items = [await anext(batch)]
+            store.is_full = True
+            asyncio.get_running_loop().call_later(300, lambda: setattr(store, "is_full", False))
+            items += [item async for item in batch]
+        assert {item.status for item in items} == {"done"}
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said == ["the store fails (the disk is full): the batch waits until it works again"]
+
+
+async def test_a_batch_that_waits_for_its_store_is_stopped() -> None:
+    async with served() as (world, _, client, _):
+        store = Full()
+        async with client.batch(AGENT, [f"{number}" for number in range(20)], store=store, name="b") as batch:
+            await anext(batch)
+            store.is_full = True
+            await asyncio.sleep(300)
+            now = asyncio.get_running_loop().time
+            stopped = now()
+            batch.stop()
+            with pytest.raises(StoreError, match="the disk is full"):
+                _ = [item async for item in batch]
+            assert now() - stopped < 30
+        store.is_full = False
+        items = await all_of(client.batch(AGENT, [f"{number}" for number in range(20)], store=store, name="b"))
+        assert {item.status for item in items} == {"done"}
+        assert world.twice == []
+
+
 async def test_a_store_that_fails_for_good_ends_it() -> None:
     class Broken(MemorySessionStore):
         async def swap(self, key: str, old: bytes | None, new: bytes | None) -> bool:

@@ -25,6 +25,7 @@ from .journal import BatchJournal
 from .outage import Pace
 from .rows import Questions
 from .speed import Speed
+from .store import WatchedStore
 from .work import Shared
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ class Batch:
         conversation = conversations(None)
         self._core = conversation.core
         self._journal = BatchJournal(store, name)
-        house = House(self._journal.prefix, store, None, restarts=False, length=length, patience=math.inf)
+        watched = WatchedStore(store, lambda: gate.is_stopped)
+        house = House(self._journal.prefix, watched, None, restarts=False, length=length, patience=math.inf)
         gate = Gate(Pace(pace), is_there=lambda: shared.is_there(), chance=random.Random())  # noqa: S311 - spreads pauses
         core = self._core
         speed = Speed(lambda: core.time())  # whose clock is that of the loop that uses it first
@@ -161,7 +163,8 @@ class Batch:
         """Begin no more rows; the iteration goes on until those under way are done, and ends then. Idempotent.
 
         Call it on the batch's event loop, from any task or from a signal handler of the loop's. A row that waits for
-        the service to come back is not waited for; the next start goes on with it.
+        the service to come back is not waited for; the next start goes on with it. A store that is away is waited for
+        some seconds more; then the iteration ends by its ``StoreError``.
         """
         self._engine.stop()
 

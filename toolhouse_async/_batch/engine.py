@@ -14,14 +14,13 @@ from .gate import Stopped
 from .journal import BatchJournal
 from .rows import Question, Questions
 from .steps import Step
+from .store import GRACE
 from .work import Aside, Shared, follow, settle
 
 LOOK: Final = 0.5
 """Seconds between looks at the rows that other processes have."""
 AHEAD: Final = 50
 """For each row at a time, how many others may be set aside that other processes have."""
-GRACE: Final = 10.0
-"""Seconds for which the end waits for a store that is away."""
 
 
 class Engine:

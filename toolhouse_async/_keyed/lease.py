@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import os
 import random
 import socket
@@ -388,7 +390,8 @@ class Lease:
         except (LeaseLostError, ClosedError):
             return  # whoever has the key was told, or is when it is let go
         except StoreError as error:
-            log.warning("the lease of a key could not be renewed: %s", error)
+            level = logging.INFO if self._patience == math.inf else logging.WARNING  # see Checkout
+            log.log(level, "the lease of a key could not be renewed: %s", error)
             self._renewed_at = asyncio.get_running_loop().time() - self._length / 4
         if self._timer is timer and timer is not None:  # not released meanwhile
             self._arm()
