@@ -289,6 +289,8 @@ class Driver:
             status = await self._participant.look(run_id, self._deadline)
         except ToolhouseError as error:
             log.info("run %s could not be read: %s", run_id, type(error).__name__)
+            if self.conversation.journal is not None:
+                self.conversation.journal.blind(error)
             if isinstance(error, NotFoundError) and turn.state is State.CHECKING and self._begins_anew():
                 return
             self.machine.blind(error, self._core.time(), chance())

@@ -263,6 +263,34 @@ async def test_an_answer_under_way_outlasts_an_outage() -> None:
     assert world.twice == []
 
 
+async def test_it_is_said_once_that_rows_that_have_begun_look_for_their_answers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    async with (
+        world.emulator.serve() as server,
+        Way(server.url) as way,
+        AsyncToolhouse("key", base_url=way.url) as client,
+    ):
+        for row in ("slow a", "slow b"):
+            async with client.batch(AGENT, [row, f"{row}!"], store=MemorySessionStore(), name="b") as batch:
+                world.go_on.clear()
+                begun = world.slow
+                reading = asyncio.ensure_future(all_of(batch))
+                while world.slow < begun + 2:
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(1)
+                await way.close()
+                await asyncio.sleep(60)
+                (said,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+                assert said.startswith("the service is away (NotSentError: ")
+                assert said.endswith("): rows that have begun look for their answers until it is there")
+                world.go_on.set()
+                await way.open()
+                await reading
+                caplog.clear()
+
+
 async def test_an_answer_that_was_cut_is_looked_for_once_the_service_can_be_read() -> None:
     async with served() as (world, _, client, store):
         world.emulator.faults.add(method="POST", cut="rst", cut_after=5)

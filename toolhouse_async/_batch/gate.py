@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from .._log import in_own_words, log
-from ..errors import APIStatusError
+from ..errors import APIStatusError, ToolhouseError
 from .outage import Outage, Pace
+from .steps import is_away
 
 if TYPE_CHECKING:
     from random import Random
@@ -35,6 +36,7 @@ class Gate:
         """
         self._pace = pace
         self._outage = Outage()
+        self._is_blind = False
         self._is_there = is_there
         self._chance = chance
         self._trial: asyncio.Task[object] | None = None
@@ -80,11 +82,21 @@ class Gate:
 
     def worked(self) -> None:
         """The service has answered a message."""
+        self._is_blind = False
         if self._outage.is_on:
             log.info("the service is there again: the batch goes on")
             self._outage.worked()
             self._trial = None
             self._wake()
+
+    def blind(self, error: ToolhouseError) -> None:
+        """A row looks for its answer, and the service is away: say so once, since such rows fail much later."""
+        if is_away(error) and not self._outage.is_on and not self._is_blind:
+            self._is_blind = True
+            why = in_own_words(error)
+            log.warning(
+                "the service is away (%.300s): rows that have begun look for their answers until it is there", why
+            )
 
     def failed(self, error: Exception | None, *, began: float) -> None:
         """Something has met with the service being away; it began at the loop's time ``began``."""

@@ -143,6 +143,7 @@ async def _take(shared: Shared, question: Question, checkout: Checkout, step: St
     """Work on a row that is ours, and let it go; ``None`` if it is to be looked at again."""
     checkout.keeps_token = True
     checkout.on_answered = shared.gate.worked
+    checkout.on_blind = shared.gate.blind
     item = None
     try:
         item = await _Work(shared, question, checkout).do(step)

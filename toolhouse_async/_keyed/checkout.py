@@ -14,7 +14,7 @@ from .._log import log
 from .._turn import kept
 from .._values.results import TurnResult
 from .._wire.stage import Stage
-from ..errors import ClosedError, LeaseLostError, StoreError
+from ..errors import ClosedError, LeaseLostError, StoreError, ToolhouseError
 from .lease import Lease
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Checkout:
         conversation: The conversation; where it stands is known once the key is ours.
         keeps_token: Whether what is over counts as open until its answer was delivered.
         on_answered: Called when the service has accepted a message.
+        on_blind: Called when an answer was looked for in the history, and that could not be read.
     """
 
     def __init__(self, house: House, key: str, conversation: Conversation) -> None:
@@ -48,6 +49,7 @@ class Checkout:
         self.conversation = conversation
         self.keeps_token: bool = False
         self.on_answered: Callable[[], None] = _nothing
+        self.on_blind: Callable[[ToolhouseError], None] = _nothing
         self._house = house
         self._lease = Lease(
             house.store,
@@ -210,6 +212,10 @@ class Checkout:
         self.on_answered()
         await self._save_soon()
 
+    def blind(self, error: ToolhouseError) -> None:
+        """Tell whoever wants to know that the history could not be read."""
+        self.on_blind(error)
+
     def arrived(self) -> None:
         """Note that what was sent has arrived; the next note takes it along."""
         self._note(**kept.answered(self._lease.record, None))
@@ -349,7 +355,7 @@ class Checkout:
         self._house.gates.leave(self.key)
 
 
-def _nothing() -> None:
+def _nothing(*_: object) -> None:
     """Nobody wants to know."""
 
 

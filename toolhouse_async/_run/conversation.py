@@ -75,6 +75,10 @@ class Journal(Protocol):
         """
         ...
 
+    def blind(self, error: ToolhouseError) -> None:
+        """The history could not be read; it is asked for again."""
+        ...
+
     def arrived(self) -> None:
         """The history shows that the service has accepted a message or a resume."""
         ...
