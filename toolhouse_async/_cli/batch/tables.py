@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Final, TypeAlias
+from typing import IO, Any, Final, TextIO, TypeAlias
 
 import orjson
 
@@ -159,7 +159,7 @@ def _behind_links(path: Path) -> Path:
     return path.resolve() if path.is_symlink() else path
 
 
-def _csv_rows(file: IO[str], name: str, begin: Callable[[list[str]], None]) -> Iterator[tuple[int, Row]]:
+def _csv_rows(file: TextIO, name: str, begin: Callable[[list[str]], None]) -> Iterator[tuple[int, Row]]:
     """The rows of a table, each behind the number of the line in which it begins."""
     csv.field_size_limit(LONGEST_CELL)  # Python's own is 128 KiB
     reader = csv.DictReader(file, restval="", strict=True)
@@ -183,11 +183,22 @@ def _csv_rows(file: IO[str], name: str, begin: Callable[[list[str]], None]) -> I
             line = reader.line_num + 1
     except csv.Error as error:
         why = str(error)
-    except UnicodeDecodeError as error:
-        why = f"{error}; write the file in UTF-8"
+    except UnicodeDecodeError:  # which is of the part that was read ahead, not of the line
+        line, why = _undecodable(file.buffer)
     else:
         return
     raise ConfigurationError(f"{name!r:.200}: line {line} cannot be read: {why:.200}")
+
+
+def _undecodable(file: IO[bytes]) -> tuple[int, str]:
+    """The number of the first line that is not UTF-8, and why."""
+    file.seek(0)
+    for number, line in enumerate(file, 1):
+        try:
+            line.decode()
+        except UnicodeDecodeError as error:
+            return number, f"{error}; write the file in UTF-8"
+    return 1, "it has changed meanwhile"
 
 
 def _json_rows(file: IO[bytes], name: str) -> Iterator[tuple[int, Row]]:
