@@ -208,7 +208,10 @@ class Columns:
     ("messages", "why"),
     [
         ("text", "messages must be an iterable or async iterable of strings"),
-        ({"q1": "What is 2 + 2?"}, "messages must be an iterable or async iterable of strings, not dict"),
+        (
+            {"q1": "What is 2 + 2?"},
+            "messages must be an iterable or async iterable of strings, not dict; of a table pass",
+        ),
         (5, "messages must be an iterable"),
         (Table(), r"messages is a table, .* frame\['question'\]"),
         (Columns(), r"messages is a table, .* frame\['question'\]"),

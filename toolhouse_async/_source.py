@@ -25,7 +25,8 @@ def check_items(name: str, items: object, of_what: str, of_table: str) -> None:
     """
     if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable | AsyncIterable):
         kind = type(items).__name__
-        raise ConfigurationError(f"{name} must be an iterable or async iterable of {of_what}, not {kind}")
+        hint = f"; of a table pass {of_table}" if isinstance(items, Mapping) else ""  # such as frame.to_dict()
+        raise ConfigurationError(f"{name} must be an iterable or async iterable of {of_what}, not {kind}{hint}")
     if hasattr(items, "itertuples") or hasattr(items, "to_dicts"):  # of pandas, of polars
         raise ConfigurationError(f"{name} is a table, which gives its columns, not its rows: pass {of_table}")
 

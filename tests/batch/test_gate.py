@@ -174,3 +174,13 @@ async def test_the_log_says_why_and_nothing_that_the_service_has_said(
 ) -> None:
     gate_of(Service()).failed(error, began=now())
     assert caplog.messages[0].startswith(f"the service is away ({why}): the batch waits ")
+
+
+async def test_a_pause_that_is_over_is_told_as_none(caplog: pytest.LogCaptureFixture) -> None:
+    gate = gate_of(Service())
+    began = now()
+    await asyncio.sleep(1)
+    gate.failed(None, began=now())
+    await asyncio.sleep(5)
+    gate.failed(None, began=began)  # which began before the pause, and ends behind it
+    assert caplog.messages[1] == "the service is away (a read failed): the batch waits 0.0 s"

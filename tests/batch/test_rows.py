@@ -139,6 +139,25 @@ def test_a_key_is_called_with_a_row_and_its_index(key: Any) -> None:
         Questions(key, None).ask({"id": "x"})
 
 
+def test_a_key_of_a_column_that_a_row_does_not_have() -> None:
+    questions = Questions(lambda row, index: row["id"], "{a}")
+    questions.ask({"a": 1, "id": "x"})
+    with pytest.raises(ConfigurationError, match=r"^row 1 .counted from 0. has no column 'id', .*; the row has 'a'$"):
+        questions.ask({"a": 1})
+    with pytest.raises(KeyError, match="other"):
+        Questions(lambda row, index: {}["other"], "{a}").ask({"a": 1, "other": 2})
+
+
+def test_rows_as_tables_of_pandas_give_them() -> None:
+    class Series:
+        def to_dict(self) -> dict[str, Any]:
+            return {}
+
+    for row in ((0, Series()), Series()):
+        with pytest.raises(ConfigurationError, match=r"of a table of pandas pass frame\.to_dict\('records'\)$"):
+            Questions(None, "{a}").ask(row)
+
+
 def test_what_a_key_itself_raises_is_its_own() -> None:
     wrong: Any = 5
     with pytest.raises(TypeError, match="not subscriptable") as caught:

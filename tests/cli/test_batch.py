@@ -306,6 +306,20 @@ def test_what_is_wrong_is_said_and_ends_with_2(batch, name, text, arguments, why
     assert asked(batch) == []
 
 
+def test_pipes_and_folders_are_no_files(batch):
+    write(batch.folder, "rows.jsonl", '"a"\n')
+    for arguments, why in (
+        (("-",), "ROWS must be a file, since it is read more than once"),
+        (("rows.jsonl", "--out", "-"), "--out must be a file, since it is written whole"),
+        (("rows.jsonl", "--out", "."), "--out '.' is neither .csv nor .jsonl"),
+        ((".",), "'.' is neither .csv nor .jsonl"),
+    ):
+        done = batch(*arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert why in done.stderr
+    assert asked(batch) == []
+
+
 def test_a_file_that_cannot_be_read(batch):
     done = batch("rows.csv")
     assert done.returncode == 2
@@ -327,7 +341,9 @@ def test_a_batch_that_is_not_there(batch, command):
     assert batch("rows.jsonl").returncode == 0
     done = batch.cli("batch", command, "--name", "none")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "the store has no batch 'none'" in done.stderr
+    assert "the store has no batch 'none'; it has 'rows'\n" in done.stderr
+    assert batch("rows.jsonl", "--name", "a/b%2F").returncode == 0
+    assert "; it has 'a/b%2F', 'rows'\n" in batch.cli("batch", command, "--name", "none").stderr
 
 
 def test_a_store_that_cannot_be_opened_ends_with_1(batch):

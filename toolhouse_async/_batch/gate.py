@@ -105,7 +105,7 @@ class Gate:
             self._trial, began = None, _now()
         self._outage.failed(_now(), began=began, asked=asked, draw=self._chance.random())
         why = "a read failed" if error is None else in_own_words(error)
-        log.warning("the service is away (%.300s): the batch waits %.1f s", why, self._outage.until - _now())
+        log.warning("the service is away (%.300s): the batch waits %.1f s", why, max(0.0, self._outage.until - _now()))
         self._wake()
 
     def left(self) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..stores import SessionStore
 
 VERSION: Final = 1
+_HEADS: Final = "batches:"
 
 
 class Head(NamedTuple):
@@ -55,7 +56,7 @@ class BatchJournal:
         written = name.replace("%", "%25").replace("/", "%2F")
         self.name = name
         self.prefix = f"batch:{written}/"
-        self._head = f"batches:{written}"
+        self._head = f"{_HEADS}{written}"
         self._store = store
 
     async def head(self) -> Head | None:
@@ -145,6 +146,16 @@ class BatchJournal:
     async def _rows(self) -> AsyncIterator[tuple[str, bytes, Record]]:
         async for name, value in self._store.entries(self.prefix):
             yield name, value, records.loads(value)
+
+
+async def names(store: SessionStore) -> AsyncIterator[str]:
+    """The names of all batches in a store, in any order.
+
+    Raises:
+        StoreError: The store failed.
+    """
+    async for entry, _ in store.entries(_HEADS):
+        yield entry.removeprefix(_HEADS).replace("%2F", "/").replace("%25", "%")
 
 
 def _head(data: bytes | None) -> Head | None:

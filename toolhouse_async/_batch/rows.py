@@ -107,6 +107,13 @@ class Questions:
             raise ConfigurationError(
                 f"key is called with a row and its index, as in key(row, index): {error!s:.300}"
             ) from error
+        except KeyError as error:
+            if not isinstance(row, Mapping) or not error.args or error.args[0] in row:
+                raise
+            has = ", ".join(map(repr, row))
+            raise ConfigurationError(
+                f"{name} has no column {error.args[0]!r:.200}, which key takes; the row has {has:.300}"
+            ) from error
         if not isinstance(key, str):
             hint = ": make one by str()" if hasattr(key, "__index__") else ""
             raise ConfigurationError(f"key must return a string, not {key!r:.80}, as of {name}{hint}")
@@ -120,7 +127,9 @@ class Questions:
         if isinstance(row, str):
             return row if self._template is None else self._format(self._template, row)
         if not isinstance(row, Mapping):
-            raise ConfigurationError(f"a row must be a string or a mapping, not {type(row).__name__}")
+            is_of_table = isinstance(row, tuple) or hasattr(row, "to_dict")  # as of itertuples() and iterrows()
+            hint = "; of a table of pandas pass frame.to_dict('records')" if is_of_table else ""
+            raise ConfigurationError(f"a row must be a string or a mapping, not {type(row).__name__}{hint}")
         if self._template is None:
             raise ConfigurationError("a row that is a mapping needs template=, which says what is asked")
         message = self._format(self._template, row)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
@@ -266,9 +265,8 @@ class Checkout:
         except (LeaseLostError, ClosedError):
             pass  # the turn is ended for the one, and whoever lets the key go hears of the other
         except StoreError as error:
-            # Of a batch, which waits for its store, that is told once, and not of each row.
-            level = logging.INFO if self._house.patience == math.inf else logging.WARNING
-            log.log(level, "a session could not be saved, and will be later: %s", error)
+            if self._house.patience < math.inf:  # a batch, which waits for its store, says so once
+                log.warning("a session could not be saved, and will be later: %s", error)
             self._lease.renew_soon()
 
     # Its end

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import os
 import random
@@ -390,8 +389,8 @@ class Lease:
         except (LeaseLostError, ClosedError):
             return  # whoever has the key was told, or is when it is let go
         except StoreError as error:
-            level = logging.INFO if self._patience == math.inf else logging.WARNING  # see Checkout
-            log.log(level, "the lease of a key could not be renewed: %s", error)
+            if self._patience < math.inf:  # see Checkout
+                log.warning("the lease of a key could not be renewed: %s", error)
             self._renewed_at = asyncio.get_running_loop().time() - self._length / 4
         if self._timer is timer and timer is not None:  # not released meanwhile
             self._arm()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from ..._batch.journal import BatchJournal, Head
+from ..._batch.journal import BatchJournal, Head, names
 from ...errors import ConfigurationError, ToolhouseError
 from ..invocation import open_client
 from ..jsonlines import document_line
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Request", "list_failed", "retry", "run", "tell_status"]
 
+_MOST_NAMES: Final = 10
+"""Batches that are named where another was asked for."""
 _MOST_KINDS: Final = 1000
 """Failures that are told apart to find the most frequent one."""
 
@@ -264,5 +266,7 @@ async def _known(store: SessionStore, name: str) -> tuple[BatchJournal, Head]:
     journal = BatchJournal(store, name)
     head = await journal.head()
     if head is None:
-        raise ConfigurationError(f"the store has no batch {name!r:.200}")
+        known = sorted([each async for each in names(store)])
+        has = ", ".join([*(f"{each!r:.80}" for each in known[:_MOST_NAMES]), *("…" for _ in known[_MOST_NAMES:][:1])])
+        raise ConfigurationError(f"the store has no batch {name!r:.200}; it has {has or 'none at all'}")
     return journal, head

@@ -51,8 +51,12 @@ class Rows:
         Raises:
             ConfigurationError: It cannot be read, or a row is none or does not fit.
         """
+        if str(path) == "-":
+            raise ConfigurationError(
+                "ROWS must be a file, since it is read more than once: write what a pipe gives to a .csv or .jsonl file"
+            )
         if kind_of(path) is None:
-            raise ConfigurationError(f"{path.name!r:.200} is neither .csv nor .jsonl")
+            raise ConfigurationError(f"{str(path)!r:.200} is neither .csv nor .jsonl")
         self._path = path
         self._key = key
         self._questions = Questions(None if key is None else self.key_of, template)
@@ -145,8 +149,12 @@ def check_out(path: Path, rows: Path) -> None:
     Raises:
         ConfigurationError: Its name does not say how it is written, it is that of the rows, or its folder is none.
     """
+    if str(path) == "-":
+        raise ConfigurationError(
+            "--out must be a file, since it is written whole: give a .csv or .jsonl file, and print that"
+        )
     if kind_of(path) is None:
-        raise ConfigurationError(f"--out {path.name!r:.200} is neither .csv nor .jsonl")
+        raise ConfigurationError(f"--out {str(path)!r:.200} is neither .csv nor .jsonl")
     if path.exists() and rows.exists() and path.samefile(rows):
         raise ConfigurationError(f"--out {path.name!r:.200} is the file of the rows; give the answers another name")
     folder = _behind_links(path).parent
