@@ -1124,6 +1124,30 @@ async def test_a_turn_whose_lease_is_lost_ends() -> None:
         assert asyncio.get_running_loop().time() - started <= 15
 
 
+@pytest.mark.parametrize("how", ["used", "held", "forgotten and used", "unlocked"])
+async def test_a_lost_lease_says_what_is_known_of_it(how: str) -> None:
+    async with processes(2, lease=9) as (world, _, one, two):
+        waiting = asyncio.ensure_future(one.manager.send("k", "job"))
+        await asyncio.sleep(1)
+        one.store.down = True  # as a frozen process writes nothing
+        await asyncio.sleep(20)
+        world.go_on.set()
+        if how == "used":
+            await two.manager.resume_pending()
+        elif how == "unlocked":
+            await two.manager.unlock("k")
+        elif how == "forgotten and used":
+            await two.manager.forget("k")
+            await two.manager.send("k", "x")
+        async with two.manager.checkout("k" if how == "held" else "other"):
+            one.store.down = False
+            with pytest.raises(LeaseLostError, match="since this process did not renew it") as caught:
+                await waiting
+        assert ("unlocked" in str(caught.value)) == (how == "unlocked")
+        assert ("has it now; " in str(caught.value)) == (how == "held")
+        assert ("used it since; " in str(caught.value)) == (how in ("used", "forgotten and used"))
+
+
 async def test_a_lost_lease_sends_nothing_more() -> None:
     async with processes(2) as (world, _, one, two):
         with pytest.raises(LeaseLostError):

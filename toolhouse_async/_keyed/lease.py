@@ -299,9 +299,13 @@ class Lease:
         return False
 
     def _lost(self, found: Record, *, has_vanished: bool = False) -> LeaseLostError:
-        by = f"{found.who} has it now" if found.who else "nobody has it now: it was unlocked"
+        by = f"{found.who} has it now" if found.who else "nobody has it now, and somebody has used it since"
         if has_vanished:
             by = "the store no longer knows the key: it was emptied, or the key was forgotten"
+        elif records.is_unlocked(found, self._saved):
+            by = "nobody has it now: it was unlocked"
+        if (late := self._now() - self._saved.until) > 0:
+            by += f"; the lease had ended {late:.0f} s before, since this process did not renew it"
         self.error = LeaseLostError(f"the lease of the key was lost: {by}")
         self.error.has_vanished = has_vanished
         self._disarm()

@@ -167,6 +167,11 @@ def unlocked(record: Record, now: float) -> Record:
     return released(record, now)._replace(queue=())
 
 
+def is_unlocked(record: Record, before: Record) -> bool:
+    """Whether a key that was held is free by :func:`unlocked` alone: whoever takes it notes since when it was free."""
+    return not record.holder and record.idle_since == before.idle_since and record.is_like(before)
+
+
 def abandoned(record: Record, number: str, now: float) -> Record:
     """The record once whoever claimed it by ``number`` has given up, the key or their place."""
     if record.holder == number:
