@@ -389,8 +389,8 @@ class LeaseLostError(StoreError):
 
     Attributes:
         partial: What the turn had received.
-        has_vanished: Whether nobody has the key, for the store no longer knows it: it was emptied, as a server does
-            that keeps nothing and is restarted, or the key was forgotten.
+        token: A job that ran. Whoever has the key owns it: to wait by this may resume the worker a second time.
+        has_vanished: Whether the store no longer knows the key: it was emptied, as by a restart, or the key forgotten.
     """
 
     has_vanished: bool = False

@@ -1168,11 +1168,13 @@ async def test_a_resume_is_not_sent_without_the_lease() -> None:
         await asyncio.sleep(1)
         await two.manager.unlock("k")
         world.go_on.set()
-        with pytest.raises(LeaseLostError):
+        with pytest.raises(LeaseLostError) as caught:
             await waiting
+        assert caught.value.token is not None  # the job's, which belongs to whoever has the key
         assert world.accepted == ["job"]
         (resumed,) = await two.manager.resume_pending()
         assert resumed.result.text == "[computed]2:"
+        assert world.accepted == ["job", ""]
 
 
 # The end
