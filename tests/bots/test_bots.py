@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from answers import NOTHING
-from conversations import BROKEN, CLOSING, COMPUTING, QUEUED, UNKNOWN, WHOLE, WORDS
+from conversations import BROKEN, CLOSING, COMPUTING, LATE, QUEUED, TAKEN_OVER, UNKNOWN, WHOLE, WORDS
 from splitting import utf16
 
 from toolhouse_async import (
@@ -335,6 +335,42 @@ async def test_a_store_that_fails_behind_an_answer(platform: Platform, tmp_path:
         whole = "".join(support.WORDS).strip()
         await platform.sees(platform.ada, whole, "My memory failed me just now; you may have to remind me of this.")
         assert world.accepted == ["slow"]
+
+
+@ANY
+async def test_a_job_that_another_process_takes_over(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "job")
+        await platform.sees(platform.ada, "Let me see.", COMPUTING)
+        process.store.down = True  # as a frozen process writes nothing
+        await asyncio.sleep(40)
+        store = Store(SQLiteSessionStore(tmp_path / "bot.db"))
+        async with SessionManager(process.client, AGENT, store=store) as other:
+            resuming = asyncio.ensure_future(other.resume_pending())
+            await asyncio.sleep(10)
+            process.store.down = False
+            await platform.sees(platform.ada, "Let me see.", TAKEN_OVER)
+            (resumed,) = await resuming
+        await store.aclose()
+        assert resumed.result is not None
+        assert resumed.result.text == "Computed: 42. "
+        assert list(world.told.values()) == [["job", ""]]
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "Let me see.", TAKEN_OVER, "You said: hello")
+
+
+@ANY
+async def test_an_answer_that_another_process_may_bring(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (_, start):
+        process = await start()
+        await platform.say(platform.ada, "slow")
+        await platform.until(lambda: "word9" in "".join(platform.screen(platform.ada)))
+        await process.manager.unlock(platform.key)
+        await platform.until(lambda: TAKEN_OVER in platform.screen(platform.ada))
+        await asyncio.sleep(60)
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "word0", TAKEN_OVER, LATE, "word0", "You said: hello")
 
 
 @ANY

@@ -22,6 +22,7 @@ from toolhouse_async import (
     JobFinished,
     JobStarted,
     JobWaitTimeoutError,
+    LeaseLostError,
     NotFoundError,
     OutcomeUnknownError,
     PermissionDeniedError,
@@ -52,6 +53,9 @@ ARRIVED = (
 )
 ABSENT = "I was interrupted, and your last message did not get through. If it has had no answer, please say it again."
 LOST = "I was interrupted, and cannot find out whether your earlier message got through. We begin a new conversation."
+TAKEN_OVER = (
+    "I was held up in the middle of this. If my answer is not here yet, it will come here, or when we talk next."
+)
 BROKEN = "Something is wrong with me. The people who run me have been told; please try again later."
 CLOSING = {
     "waiting": "I am being restarted and have not passed this on. Please send it again in a minute.",
@@ -457,6 +461,8 @@ def words_for(error: ToolhouseError) -> str:
         seconds = error.retry_after or 60
         when = f"in {round(seconds)} seconds" if seconds < 120 else "later"
         return f"Too many people are asking just now. Please say it again {when}."
+    if isinstance(error, LeaseLostError) and not error.has_vanished:  # another process has the conversation
+        return TAKEN_OVER if error.safe_to_retry is False else UNKNOWN[error.safe_to_retry]
     if isinstance(error, StoreError) and error.partial is not None:
         return "My memory failed me just now; you may have to remind me of this."
     for kind, words in WORDS.items():
