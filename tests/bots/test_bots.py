@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 from answers import NOTHING
-from conversations import BROKEN, CLOSING, COMPUTING, LATE, QUEUED, TAKEN_OVER, UNKNOWN, WHOLE, WORDS
+from conversations import BROKEN, CLOSING, COMPUTING, LATE, QUEUED, TAKEN_OVER, UNKNOWABLE, UNKNOWN, WHOLE, WORDS
 from splitting import utf16
 
 from toolhouse_async import (
     JobWaitTimeoutError,
-    OutcomeUnknownError,
     PollingPolicy,
     SessionManager,
     WorkerError,
@@ -219,14 +218,19 @@ async def test_a_message_whose_fate_is_unknown_is_looked_for(platform: Platform,
         assert world.accepted == ["hello", "book"]
 
 
-async def test_a_first_message_whose_fate_nobody_can_know(platform: Platform, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fault", [{"cut": "rst"}, {"status": 503}], ids=["reset", "status"])
+async def test_a_first_message_whose_fate_nobody_can_know(
+    platform: Platform, tmp_path: Path, fault: dict[str, Any]
+) -> None:
     async with bots(platform, tmp_path) as (world, start):
         await start()
-        world.emulator.faults.add(method="POST", cut="rst")
+        world.emulator.faults.add(method="POST", **fault)
         await platform.say(platform.ada, "book")
-        await platform.sees(platform.ada, WORDS[OutcomeUnknownError])
+        await platform.sees(platform.ada, UNKNOWABLE)
+        await asyncio.sleep(200)
+        assert platform.screen(platform.ada) == [UNKNOWABLE]
         await platform.say(platform.ada, "hello")
-        await platform.sees(platform.ada, WORDS[OutcomeUnknownError], "You said: hello")
+        await platform.sees(platform.ada, UNKNOWABLE, "You said: hello")
         assert world.accepted == ["hello"]
 
 

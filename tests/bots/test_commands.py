@@ -201,10 +201,7 @@ async def test_a_stop_reaches_what_waits(platform: Platform, tmp_path: Path) -> 
         await platform.until(lambda: len(platform.screen(platform.ada)) == 2)
         await platform.command(platform.ada, "stop")
         await platform.until(
-            lambda: (
-                set(platform.screen(platform.ada)[1:])
-                == {*STOPPED.values()} - {STOPPED["sending"], STOPPED["computing"]}
-            )
+            lambda: set(platform.screen(platform.ada)[1:]) == {STOPPED["answering"], STOPPED["waiting"]}
         )
         assert world.accepted == ["slow"]
 
@@ -253,6 +250,21 @@ async def test_a_message_on_its_way_is_stopped(platform: Platform, tmp_path: Pat
         await platform.sees(platform.ada, "You said: hello", STOPPED["sending"])
         await platform.sees(platform.ada, "You said: hello", STOPPED["sending"], *told)
         assert world.accepted == ["hello", "book"][: 1 + accept]
+
+
+@ANY
+async def test_a_first_message_on_its_way_is_stopped(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        fault = world.emulator.faults.add(method="POST", cut="silence")
+        await platform.say(platform.ada, "book")
+        await platform.until(lambda: fault.hits == 1)
+        await platform.say(platform.ada, "/stop")
+        await platform.sees(platform.ada, STOPPED["beginning"])
+        await asyncio.sleep(200)
+        assert platform.screen(platform.ada) == [STOPPED["beginning"]]
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, STOPPED["beginning"], "You said: hello")
 
 
 @ANY

@@ -317,8 +317,8 @@ async def test_a_message_on_its_way_when_the_bot_stops_is_found_out_about(
         await process.stop()
         await asyncio.sleep(5)
         await start()  # and nobody writes
-        end = [LOST] if first else [LATE, "You said: book"]
-        await platform.sees(platform.ada, *["You said: hello"][first:], CLOSING["sending"], *end)
+        stage, *end = ["beginning", LOST] if first else ["sending", LATE, "You said: book"]
+        await platform.sees(platform.ada, *["You said: hello"][first:], CLOSING[stage], *end)
         await platform.say(platform.ada, "hello?")
         await platform.until(lambda: "You said: hello?" in platform.screen(platform.ada))
         assert world.accepted == [*["hello"][first:], "book", "hello?"]

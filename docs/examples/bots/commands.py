@@ -23,6 +23,7 @@ FRESH = "We begin a new conversation. I remember nothing of what we said before.
 NOT_FRESH = "I could not begin a new conversation just now. Please say that again in a minute."
 STOPPED = {
     "waiting": "Stopped. I have not passed this on.",
+    "beginning": "Stopped. Nobody can find out whether this got through; it may be done, or not.",
     "sending": "Stopped. I do not know whether this got through; I will find out, and tell you.",
     "answering": "Stopped. This did get through, and what I have begun may still be done; I will not say more of it.",
     "computing": "Stopped. The computation may go on, but I will not bring its answer.",

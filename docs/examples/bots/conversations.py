@@ -52,13 +52,19 @@ ARRIVED = (
     "I was interrupted before. What you had said then did get through, but its answer is missing. Ask me about it."
 )
 ABSENT = "I was interrupted, and your last message did not get through. If it has had no answer, please say it again."
-LOST = "I was interrupted, and cannot find out whether your earlier message got through. We begin a new conversation."
+AGAIN = "If you still want it, say it again; it may then be done twice."
+LOST = (
+    f"I was interrupted, and nobody can find out whether your earlier message got through. {AGAIN} "
+    "We begin a new conversation."
+)
+UNKNOWABLE = f"Nobody can find out whether this got through. {AGAIN}"
 TAKEN_OVER = (
     "I was held up in the middle of this. If my answer is not here yet, it will come here, or when we talk next."
 )
 BROKEN = "Something is wrong with me. The people who run me have been told; please try again later."
 CLOSING = {
     "waiting": "I am being restarted and have not passed this on. Please send it again in a minute.",
+    "beginning": f"I am being restarted just now. {UNKNOWABLE}",
     "sending": "I am being restarted just now. Once I am back I will find out whether this got through.",
     "answering": "I am being restarted in the middle of my answer. It will come when we talk next.",
     "computing": "I am being restarted. The computation goes on, and I will bring its answer here.",
@@ -83,6 +89,9 @@ UNKNOWN = {
     None: "Something went wrong, and I do not know whether this got through. Please wait a minute.",
 }
 """What is said of any other error, by its ``safe_to_retry``."""
+
+SPEAKING = ("beginning", "sending", "answering")
+"""What turns are doing that may end before the bot stops; the first message of a conversation is not in any history."""
 
 SOON = 5.0
 """Seconds that a message may wait before people are told."""
@@ -150,7 +159,7 @@ class Conversations:
         self._is_closing = True
         await cancelled(self._seeking)
         while (left := deadline - loop.time()) > 0:
-            talking = [task for task, answer in self._tasks.items() if answer.stage in ("sending", "answering")]
+            talking = [task for task, answer in self._tasks.items() if answer.stage in SPEAKING]
             if not talking:
                 break
             await asyncio.wait(talking, timeout=min(left, 1), return_when=asyncio.FIRST_COMPLETED)
@@ -187,8 +196,10 @@ class Conversations:
         stages = {answer.stage for answer, talk in open_turns.items() if talk.cancel()}
         if key in self._left or stages & {"answering", "computing"}:  # the worker has it, and goes on all the same
             self._stopped.add(key)
-        elif "sending" in stages:
+        elif stages & {"beginning", "sending"}:
             self._stopped.discard(key)
+            if "beginning" in stages:
+                self._told.add(key)
             self._sought.add(key)
             self._seek(self._find_out(key))
         return bool(open_turns)
@@ -239,7 +250,8 @@ class Conversations:
                 self._stopped.discard(key)  # what became of this one matters
             if isinstance(error, OutcomeUnknownError):
                 self._told.add(key)
-            answer.say(words_for(error))
+            is_unknowable = answer.stage == "beginning" and error.safe_to_retry is None
+            answer.say(UNKNOWABLE if is_unknowable else words_for(error))
         except Exception:
             log.exception("%s: an error of the bot's own", key)
             answer.say(BROKEN)
@@ -322,7 +334,7 @@ class Conversations:
                 answer.say(found.text or NOTHING)
 
     async def _stream(self, key: str, session: Session, message: str, answer: Answer) -> None:
-        answer.stage = "sending"
+        answer.stage = "beginning" if session.run_id is None else "sending"
         said = ""  # in this round
         async with session.stream(message) as turn:
             async for event in turn:
@@ -412,7 +424,8 @@ class Conversations:
                 await self._manager.forget(key)
             elif answer.is_empty:
                 answer.say(ABSENT)
-            await finish(answer)
+            if not answer.is_empty:  # else it was told already that nobody can know
+                await finish(answer)
         except ChatGoneError as error:
             log.warning("%s: what became of a message is told nobody: %s", key, error)
             self._aside.add(key)
