@@ -45,6 +45,21 @@ async def test_a_crash_in_mid_job(platform: Platform, tmp_path: Path) -> None:
         assert list(world.told.values()) == [["job", "", "second"]]
 
 
+async def test_a_message_that_was_waiting_at_a_crash_was_never_passed_on(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "job")
+        await platform.sees(platform.ada, "Let me see.", COMPUTING)
+        await platform.say(platform.ada, "second")
+        await platform.sees(platform.ada, "Let me see.", COMPUTING, QUEUED)
+        await process.kill()
+        await start()
+        await platform.sees(platform.ada, "Let me see.", COMPUTING, QUEUED, "Computed: 42.")
+        await asyncio.sleep(200)
+        assert platform.screen(platform.ada)[2] == QUEUED  # as the page says
+        assert world.accepted == ["job"]
+
+
 async def test_a_crash_in_mid_answer(platform: Platform, tmp_path: Path) -> None:
     async with bots(platform, tmp_path) as (world, start):
         process = await start()
