@@ -16,7 +16,7 @@ from ._keyed.house import House
 from ._keyed.listing import SessionInfo, info_of
 from ._keyed.pending import finish
 from ._keyed.turn import KeyedTurn
-from ._log import log
+from ._log import in_own_words, log
 from ._session import Session, make_options
 from ._values.nested import half_made
 from ._values.options import TurnOptions, check_message, check_seconds
@@ -237,7 +237,8 @@ class SessionManager:
             timeout: Seconds for each job.
 
         Returns:
-            What this call took over, each with its answer or its error; one failure never ends the others.
+            What this call took over, each with its answer or its error, which is logged too; one failure never ends the
+            others.
 
         Raises:
             StoreError: The store's entries cannot be read.
@@ -256,6 +257,7 @@ class SessionManager:
                     result = await waiter
                 except Exception as error:  # noqa: BLE001 - also what deliver() raises; it is returned
                     taken.append(Resumed(key, error=error))
+                    log.warning("the answer to the job of key %.200r is not delivered: %s", key, in_own_words(error))
                 else:
                     if result is not None:
                         taken.append(Resumed(key, result))

@@ -712,6 +712,22 @@ async def test_who_waits_for_a_job_behind_which_another_process_has_resumed_does
         assert world.accepted == ["job", ""]
 
 
+async def test_a_delivery_that_fails_is_logged_without_words(caplog: pytest.LogCaptureFixture) -> None:
+    async with processes(2) as (world, _, one, two):
+        await one.manager.send("k", "job", background="detach")
+        world.go_on.set()
+
+        async def deliver(key: str, result: Any) -> None:
+            raise ValueError(f"cannot post {result.text}")
+
+        for failing, kind in ((deliver, "ValueError"), (lambda: None, "TypeError")):
+            caplog.clear()
+            await two.manager.resume_pending(failing)
+            (line,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+            assert line.startswith(f"the answer to the job of key 'k' is not delivered: {kind} (")
+            assert "computed" not in line
+
+
 async def test_an_answer_is_delivered_until_it_has_arrived() -> None:
     async with processes(2) as (world, _, one, two):
         await with_a_job(one)

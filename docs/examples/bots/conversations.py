@@ -389,13 +389,9 @@ class Conversations:
     async def _resume(self) -> None:
         """Bring the answers of jobs that stopped processes have left, but for those that are being waited for."""
         try:
-            resumed = await self._manager.resume_pending(self._deliver)
+            await self._manager.resume_pending(self._deliver)  # which logs each that fails
         except ToolhouseError as error:
             log.warning("the jobs of stopped processes are looked for again later: %s", error)
-        else:
-            for each in resumed:
-                if each.error is not None:
-                    log.warning("%s: a job's answer is not there yet: %s", each.key, each.error)
 
     async def _deliver(self, key: str, result: TurnResult) -> None:
         try:
