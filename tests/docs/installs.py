@@ -28,8 +28,8 @@ PROGRAMS = ("nox", "pytest", "python", "sphinx-build", PACKAGE, "uvicorn")
 """Commands that an environment has to hold."""
 OTHERS = ("apt-get", "bash", "curl", "nginx", "pip", "pipx", "uv", "poetry", "pdm", "conda", "npm", "brew")
 """Further first words by which a command in the text is told from a name."""
-OWN = ("app",)
-"""What pages call the module of their program."""
+OWN = ("app", "answers", "commands", "conversations")
+"""What pages call the module of their program, and the files of the bots that a program beside them imports."""
 SHELL = ("sh", "bash", "shell", "console")
 MENTIONS = {
     ("docs/how-to/choose.md", "toolhouse-async chat"): "command-line.md",

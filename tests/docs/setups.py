@@ -20,6 +20,8 @@ from toolhouse_async.testing import WorkerContext, WorkerEvent, WorkersEmulator
 from toolhouse_async.testing.workers import echo
 from toolhouse_async.web import HubTurn, RedisTurnHub
 
+from .blocks import ROOT
+
 AGENT_ID = "your-worker"
 JOB_SECONDS = 40.0
 OUTLIERS = '[{"row": 17, "value": 59.6}, {"row": 230, "value": 32.1}]'
@@ -177,8 +179,17 @@ async def nothing() -> AsyncIterator[Names]:
     yield {}
 
 
+@asynccontextmanager
+async def in_the_bots_folder() -> AsyncIterator[Names]:
+    """A program beside the files of the bots, which finds them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "docs" / "examples" / "bots"))
+        yield {}
+
+
 SETUPS: dict[str, Setup] = {
     "analyst": lambda: serving(analyst(JOB_SECONDS)),
+    "bots": in_the_bots_folder,
     "custom": lambda: serving(custom),
     "contact-lost": lambda: serving(analyst(JOB_SECONDS), method="GET", status=502, skip=1, times=25),
     "cut": lambda: serving(echo, method="POST", cut="rst", cut_after=70),
