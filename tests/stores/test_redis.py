@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import pytest
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from tests.support.answers import unused_port
 from tests.support.redis_server import RedisServer, find_redis, silent
@@ -379,6 +380,51 @@ async def test_a_script_that_fails_otherwise_is_told(server: RedisServer, store:
         client.lpush("toolhouse:k", "x")
     with pytest.raises(StoreError, match="wrong kind"):
         await store.read("k")
+
+
+# What asking again does not change
+
+
+@pytest.mark.parametrize("what", ["database", "no password", "wrong password", "no right", "another kind"])
+async def test_what_lasts_is_told_at_once(server: RedisServer, what: str) -> None:
+    query = "?db=99" if what == "database" else "?username=clerk&password=wrong" if what == "wrong password" else ""
+    with client_of(server) as client:
+        if what == "no right":
+            client.execute_command("ACL", "SETUSER", "default", "-eval", "-evalsha")
+        if what == "another kind":
+            client.lpush("toolhouse:k", "x")
+        if what == "no password":
+            client.config_set("requirepass", "hunter2")
+    async with RedisSessionStore(server.url + query) as store:
+        with pytest.raises(StoreError, match="Redis") as caught:
+            await store.read("k")
+    assert caught.value.is_lasting, caught.value
+
+
+@pytest.mark.parametrize(
+    ("told", "lasts"),
+    [
+        ("unknown command 'EVAL', with args beginning with:", True),
+        ("DENIED Redis is running in protected mode because protected mode is enabled", True),
+        ("max number of clients reached", False),
+        ("OOM command not allowed when used memory > 'maxmemory'.", False),
+        ("MISCONF Redis is configured to save RDB snapshots, but it is unable to persist to disk.", False),
+    ],
+)
+async def test_what_lasts_is_told_from_what_passes(store: RedisSessionStore, told: str, lasts: bool) -> None:
+    async def fail() -> None:
+        raise ResponseError(told)
+
+    with pytest.raises(StoreError) as caught:
+        await store._connections.ask(fail)
+    assert caught.value.is_lasting == lasts
+
+
+async def test_what_passes_is_asked_again(server: RedisServer, store: RedisSessionStore) -> None:
+    server.stop()
+    with pytest.raises(StoreError) as caught:
+        await store.read("k")
+    assert not caught.value.is_lasting
 
 
 # Other event loops, other processes

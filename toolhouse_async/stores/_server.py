@@ -15,8 +15,8 @@ try:
     from redis.asyncio import BlockingConnectionPool, Redis
     from redis.asyncio.retry import Retry
     from redis.backoff import ExponentialBackoff
+    from redis.exceptions import AuthenticationError, MasterDownError, ReadOnlyError, RedisError, ResponseError
     from redis.exceptions import ConnectionError as RedisConnectionError
-    from redis.exceptions import MasterDownError, ReadOnlyError, RedisError, ResponseError
 except ImportError:
     raise ConfigurationError(
         "RedisSessionStore and RedisTurnHub need redis: pip install 'toolhouse-async[redis]'"
@@ -32,6 +32,12 @@ PATIENCE: Final = 5.0
 
 NO_PRIMARY: Final = re.compile("READONLY|MASTERDOWN|NOREPLICAS")
 """What a server says that is no primary, or none any more, where redis-py has no exception for that."""
+LASTING: Final = re.compile(
+    "DB index|invalid database|unknown (redis )?command|NOAUTH|WRONGPASS|NOPERM|no permissions|ACL failure|"
+    "protected mode|wrong kind of value",
+    re.IGNORECASE,
+)
+"""What a server says that asking again does not change: a number, a name, a password, a right or a setting is wrong."""
 ENCODE: Final = (
     "characters such as / # ? @ in its user's name or password must be encoded: urllib.parse.quote(password, safe='')"
 )
@@ -84,14 +90,14 @@ class Connections:
         self._home.check()
         task = asyncio.current_task()
         cancelled = task.cancelling() if task is not None else 0
-        why, answer = "", None
+        why, lasts, answer = "", False, None
         try:
             answer = await self._ask_in_turn(call)
         except Exception as error:
             # Closing takes the connection from under a call: asyncio of 3.13 then fails by a TypeError, for one.
             if not (self._closed or isinstance(error, RedisError | OSError)):
                 raise
-            why = f"{type(error).__name__}: {error}"
+            why, lasts = f"{type(error).__name__}: {error}", _is_lasting(error)
         finally:
             if self._closed:  # meanwhile, and this call has connected again
                 await self.client.aclose()
@@ -99,7 +105,9 @@ class Connections:
             raise asyncio.CancelledError  # redis-py sends by asyncio.wait_for(), which may swallow it before 3.12
         if why:
             self.check_open()
-            raise StoreError(f"Redis: {why:.300}")
+            failure = StoreError(f"Redis: {why:.300}")
+            failure.is_lasting = lasts
+            raise failure
         return cast("T", answer)
 
     async def _ask_in_turn(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -134,6 +142,13 @@ class Connections:
             return  # they are not ours, or gone already
         self._home.check()
         await self.client.aclose()
+
+
+def _is_lasting(error: BaseException | None) -> bool:
+    """Whether asking again cannot help: by the error, or by what has kept a connection from being made."""
+    if not isinstance(error, RedisError):
+        return False
+    return isinstance(error, AuthenticationError) or bool(LASTING.search(str(error))) or _is_lasting(error.__cause__)
 
 
 def _has_waited_only(error: RedisConnectionError) -> bool:
