@@ -388,7 +388,6 @@ class LeaseLostError(StoreError):
     """Another process has taken the key, or an operator has unlocked it: this one saves and sends nothing more.
 
     Attributes:
-        partial: What the turn had received.
         token: A job that ran. Whoever has the key owns it: to wait by this may resume the worker a second time.
         has_vanished: Whether the store no longer knows the key: it was emptied, as by a restart, or the key forgotten.
     """

@@ -554,6 +554,20 @@ async def test_a_refused_use_is_none_for_the_time_that_a_key_is_idle() -> None:
         assert (await two.manager.send("k", "y")).text == "1:y"
 
 
+@pytest.mark.parametrize("seconds", [0, 0.2, 0.4, 0.6, 0.8, 1])
+async def test_a_key_that_was_let_go_is_not_taken_again_by_a_renewal_that_was_under_way(seconds: float) -> None:
+    async with processes(2, lease=30) as (_, _, one, two):
+        async with one.manager.checkout("k") as session:
+            await session.send("x")
+            await asyncio.sleep(9.5)
+            one.store.down = True
+            await asyncio.sleep(0.5 + seconds)  # from the tenth second on the renewal is tried again and again
+            asyncio.get_running_loop().call_later(2, setattr, one.store, "down", False)
+        for _ in range(20):
+            assert (await listed(two)).holder is None
+            await asyncio.sleep(1)
+
+
 async def test_who_gave_a_message_up_is_asked_about_that_of_others() -> None:
     async with processes(2) as (world, _, one, two):
         await _given_up(world, one, "lost", by="closing")

@@ -7,59 +7,33 @@ import math
 import os
 import random
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from .._log import log
 from .._wire import records
 from .._wire.records import Record
 from ..errors import ClosedError, LeaseLostError, StoreError, ToolhouseError
+from .patience import RETRY, patiently
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from ..stores import SessionStore
 
-T = TypeVar("T")
-
 LOOK: Final = 0.02
 """Seconds between the first looks at a key that somebody else has."""
 LAZY_LOOK: Final = 0.5
 """Seconds between looks when it lasts."""
-RETRY: Final = 0.05
-"""Seconds until a store that failed is asked again, the first time."""
-LAZY_RETRY: Final = 1.0
-"""Seconds when it lasts."""
 PATIENCE: Final = 10.0
 """Seconds for which a store that fails is asked again, where the lease is not shorter."""
 
 
 def _who() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
-
-
-async def patiently(ask: Callable[[], Awaitable[T]], patience: float) -> T:
-    """Ask a store, and again for so many seconds where it fails.
-
-    Raises:
-        StoreError: It fails still.
-    """
-    loop = asyncio.get_running_loop()
-    give_up, pause = loop.time() + patience, RETRY
-    while True:
-        try:
-            return await ask()
-        except LeaseLostError:
-            raise
-        except StoreError as error:
-            if error.is_lasting or loop.time() + pause > give_up:
-                raise
-            log.info("the session store failed (%s); again in %.2f s", error, pause)
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, LAZY_RETRY)
 
 
 class Lease:
@@ -107,6 +81,7 @@ class Lease:
         self._renewed_at = 0.0
         self._writing = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
+        self._is_leaving = False
         self.record = self._saved = self.found = Record()
         self.idle = 0.0
         self.error: LeaseLostError | None = None
@@ -273,7 +248,7 @@ class Lease:
 
     async def _save(self) -> None:
         async with self._writing:
-            while not await self._write(lambda: records.renewed(self.record, self._now())):
+            while not self._is_leaving and not await self._write(lambda: records.renewed(self.record, self._now())):
                 continue
 
     async def _write(self, make: Callable[[], Record]) -> bool:
@@ -313,6 +288,11 @@ class Lease:
         asyncio.get_running_loop().call_soon(self._on_lost, self.error)
         return self.error
 
+    def _leave(self) -> None:
+        """Renew no more: a renewal that is under way would take the key again once it is let go."""
+        self._is_leaving = True
+        self._disarm()
+
     async def release(self, *, as_found: bool = False) -> None:
         """Write down where the conversation stands, and let the key go.
 
@@ -322,7 +302,7 @@ class Lease:
         Raises:
             StoreError: That could not be written; the lease will end by itself.
         """
-        self._disarm()
+        self._leave()
         await patiently(partial(self._release, as_found=as_found), self._patience)
 
     async def _release(self, *, as_found: bool) -> None:
@@ -338,7 +318,7 @@ class Lease:
         Raises:
             StoreError: The store failed.
         """
-        self._disarm()
+        self._leave()
         await patiently(self._delete, self._patience)
 
     async def _delete(self) -> None:
