@@ -505,12 +505,12 @@ class Full(MemorySessionStore):
 
 async def test_it_is_said_once_that_the_batch_waits_for_its_store(caplog: pytest.LogCaptureFixture) -> None:
     store = Full()
-    async with served() as (_, _, client, _):
-        async with client.batch(AGENT, [f"{number}" for number in range(20)], store=store, name="b") as batch:
-            items = [await anext(batch)]
-            store.is_full = True
-            asyncio.get_running_loop().call_later(300, lambda: setattr(store, "is_full", False))
-            items += [item async for item in batch]
+    async with served() as (world, _, client, _):
+        world.on_told = lambda: setattr(store, "is_full", True)
+        asyncio.get_running_loop().call_later(300, setattr, world, "on_told", lambda: None)
+        asyncio.get_running_loop().call_later(300, setattr, store, "is_full", False)
+        rows = [f"job {number}" for number in range(20)]  # the answers to the first tell of a job while it is full
+        items = await all_of(client.batch(AGENT, rows, store=store, name="b"))
         assert {item.status for item in items} == {"done"}
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert said == ["the store fails (the disk is full): the batch waits until it works again"]

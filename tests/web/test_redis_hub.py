@@ -411,6 +411,32 @@ async def test_all_had_to_be_dropped_meanwhile(server: RedisServer) -> None:
                 pass
 
 
+async def test_a_server_has_forgotten_all_when_an_event_beyond_the_bound_comes(
+    server: RedisServer,
+) -> None:
+    body = response(headers={RUN: "r1"}, body=ndjson_lines(text("a"), {"type": "x", "data": "y" * 500_000}, text("b")))
+    go_on = asyncio.Event()
+
+    async def answer(_: Any, writer: asyncio.StreamWriter, __: Any) -> None:
+        writer.write(body[:-100_000])
+        await go_on.wait()
+        writer.write(body[-100_000:])
+
+    async with (
+        two(server, max_bytes=2000) as (_, _client, near, far),
+        RawServer(answer) as worker,
+        client_of_worker(worker) as client,
+    ):
+        running = await near.start("k", client.stream("a", "x", settle=False))
+        await has_said((await found(far)).follow(), "a")
+        with client_of(server) as redis:
+            redis.flushall()
+        go_on.set()
+        assert (await running.result()).text == "ab"
+        await until(lambda: not near._publishers)
+        assert (await (await found(far)).result()).text == "ab"
+
+
 async def test_a_server_that_stays_away_costs_the_end(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     async with two(server, keep=0.3) as (world, client, near, _):
         running = await near.start("k", client.stream(AGENT, "wait"))
