@@ -17,7 +17,7 @@ NOTHING = "That is done. There is nothing to add."
 ATTEMPTS = 5
 """How often in a row a platform may refuse a message for what is in it."""
 PATIENCE = 3600.0
-"""Seconds for which an answer waits for a platform that takes nothing."""
+"""Seconds for which most answers wait for a platform that takes nothing."""
 LONGEST_PAUSE = 60.0
 """Seconds between tries, at most, where the platform does not say how long."""
 LAST_CALL = 3.0
@@ -118,11 +118,13 @@ class Answer:
         is_whole: Whether its turn is over.
         is_given_up: Whether the platform does not take it.
         is_unread: Whether that is since nobody is there to read it.
+        patience: Seconds for which it waits for a platform that takes nothing.
     """
 
     def __init__(self, chat: Chat, pace: Pace, order: "list[Answer] | None" = None) -> None:
         self.stage = "waiting"
         self.is_whole = self.is_given_up = self.is_unread = False
+        self.patience = PATIENCE
         self._chat = chat
         self._pace = pace
         self._order = [self] if order is None else order
@@ -255,7 +257,7 @@ class Answer:
             return
         self._refusals += refusal is Refusal.NEVER
         self.is_unread = refusal is Refusal.NOBODY
-        self.is_given_up = self.is_unread or self._refusals == ATTEMPTS or now - self._failing_since > PATIENCE
+        self.is_given_up = self.is_unread or self._refusals == ATTEMPTS or now - self._failing_since > self.patience
         asked = self._chat.asked_for(error)
         self._pace.hold(min(2.0**self._failures, LONGEST_PAUSE) if asked is None else asked)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
@@ -412,6 +413,7 @@ class Conversations:
         answer = None
         try:
             answer = self._queued(key, await self._find(key))
+            answer.patience = math.inf  # once it is settled, nobody else will tell it
             async with self._manager.checkout(key) as session:
                 if key not in self._sought:
                     return  # they have said something meanwhile, and were told then
