@@ -1,7 +1,7 @@
 """The pages that Sphinx has made for a browser, as a reader goes through them.
 
 ``python -m tests.docs.check_site docs/_build/html`` checks that every link leads somewhere, and that a stranger finds
-from the first page what is needed first, by the links within the text.
+from the first page what is needed first, by the links within the text, and that code can be copied.
 """
 
 from __future__ import annotations
@@ -37,11 +37,15 @@ class Page(HTMLParser):
         links: Where links of the whole page lead.
         told: Where links within its text lead: not those of the tables of contents around it.
         places: The ids of its elements.
+        has_code: Whether it shows code.
+        can_copy: Whether it loads the script that gives code a button to copy it.
     """
 
     links: list[str] = Factory(list)
     told: list[str] = Factory(list)
     places: set[str] = Factory(set)
+    has_code: bool = False
+    can_copy: bool = False
     _depth: int = 0
 
     def __attrs_pre_init__(self) -> None:
@@ -50,6 +54,8 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         having = dict(attrs)
         self.places |= {value for name, value in attrs if name in ("id", "name") and value}
+        self.has_code |= tag == "div" and "highlight" in str(having.get("class")).split()
+        self.can_copy |= tag == "script" and "/copybutton.js" in str(having.get("src"))
         if tag == "article" and (having.get("role") == "main" or having.get("id") == "furo-main-content"):
             self._depth = 1
         elif tag == "article" and self._depth:
@@ -97,7 +103,7 @@ def clicks_from(pages: dict[str, Page], first: str = FIRST) -> dict[str, int]:
 
 
 def faults(pages: dict[str, Page], files: set[str]) -> list[str]:
-    """What is wrong with the links of a site.
+    """What is wrong with the links and the code of a site.
 
     Args:
         pages: Its pages.
@@ -105,6 +111,8 @@ def faults(pages: dict[str, Page], files: set[str]) -> list[str]:
     """
     found = []
     for name, page in pages.items():
+        if page.has_code and not page.can_copy:
+            found.append(f"{name}: no button to copy its code")
         for link in page.links:
             to = target(name, link)
             if to is None or to[0] in OUTSIDE:

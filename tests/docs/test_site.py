@@ -53,6 +53,12 @@ def test_what_is_too_far_from_the_first_page_is_a_fault(tmp_path: Path) -> None:
     assert f"{start} (how to start) is not 3 clicks or less from index.html" in faults(pages, set(pages))
 
 
+def test_code_that_cannot_be_copied_is_a_fault(tmp_path: Path) -> None:
+    code = '<div class="highlight-python notranslate"><div class="highlight"><pre>x</pre></div></div>'
+    pages = read(site(tmp_path, bad=code, good=f'<script src="_static/copybutton.js?v=1"></script>{code}'))
+    assert [each for each in faults(pages, set(pages)) if "copy" in each] == ["bad.html: no button to copy its code"]
+
+
 def test_links_around_the_text_do_not_count(tmp_path: Path) -> None:
     path = site(tmp_path, other="") / "index.html"
     path.write_text(TEXT.format(around="other.html", text="<article></article><p>no link</p>"), "utf-8")

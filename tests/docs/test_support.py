@@ -54,6 +54,11 @@ def test_what_is_tried_is_in_the_workflows() -> None:
     assert "nox -s prereleases" in workflow("nightly")
 
 
+def test_known_advisories_are_looked_for_every_night() -> None:
+    assert re.search(r"^  schedule:\n    - cron: \"\d+ \d+ \* \* \*\"$", workflow("nightly"), re.MULTILINE)
+    assert re.search(r"^      - run: nox -s audit$", workflow("nightly"), re.MULTILINE)
+
+
 def test_the_lowest_versions_are_those_of_the_project() -> None:
     rows = table("| package | from | in |")
     written = {(name.strip("`"), lowest): set(places.split(", ")) for name, lowest, places in rows}
