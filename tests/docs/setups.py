@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import pytest
 
@@ -18,7 +18,7 @@ from tests.support.stores import running_postgres
 from toolhouse_async import AsyncToolhouse, ErrorEvent, UnknownEvent
 from toolhouse_async.testing import WorkerContext, WorkerEvent, WorkersEmulator
 from toolhouse_async.testing.workers import echo
-from toolhouse_async.web import HubTurn, RedisTurnHub
+from toolhouse_async.web import RedisTurnHub
 
 from .blocks import ROOT
 
@@ -158,9 +158,10 @@ async def redis(worker: Any = echo) -> AsyncIterator[Names]:
 
 @asynccontextmanager
 async def orphaned() -> AsyncIterator[Names]:
-    """A turn on a Redis server whose process is gone."""
+    """A turn on a Redis server whose process has long been gone, and for which nobody has asked since."""
+    lease = 0.2
     async with redis(says("Prices will fall.", between=1)) as names:
-        async with RedisTurnHub(names["REDIS_URL"], lease=0.2) as hub:
+        async with RedisTurnHub(names["REDIS_URL"], lease=lease) as hub:
             question = "Will tulips be dear?"
             running = await hub.start("ada", names["toolhouse"].stream(AGENT_ID, question), note=question)
             await anext(running.follow())
@@ -168,9 +169,10 @@ async def orphaned() -> AsyncIterator[Names]:
                 await asyncio.sleep(0.02)  # what it has said is written
             await hub._watch.aclose()
             hub._publishers["ada"].task.cancel()
-            while isinstance(turn := await hub.get("ada"), HubTurn) or not (turn and turn.is_over):
-                await asyncio.sleep(0.05)
-        yield names
+            await asyncio.sleep(2 * lease)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(cast("Any", RedisTurnHub.__init__).__kwdefaults__, "lease", lease)
+            yield names
 
 
 @asynccontextmanager

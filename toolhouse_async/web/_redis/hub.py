@@ -35,10 +35,11 @@ class RedisTurnHub:
     (``noeviction``). All names begin with the prefix and a colon.
 
     **When a process dies**, it gives no more signs of life. Half as long again as ``lease`` after the last one, whoever
-    follows its turns, or asks for them, gets :class:`~toolhouse_async.StreamInterruptedError` behind what was said, or
-    :class:`~toolhouse_async.OutcomeUnknownError` where the worker had said nothing yet. Then the name is free, and
-    ``toolhouse.recover(turn.agent_id, turn.run_id, message)`` gets the answer, in any process. Of the turns of a hub
-    that is closed others hear the same at once.
+    follows its turns gets :class:`~toolhouse_async.StreamInterruptedError` behind what was said, or
+    :class:`~toolhouse_async.OutcomeUnknownError` where the worker had said nothing yet. Where nobody followed, that is
+    half of ``lease`` after somebody asks first, for the server may have been away itself: until then the turn is
+    running. Then the name is free, and ``toolhouse.recover(turn.agent_id, turn.run_id, message)`` gets the answer, in
+    any process. Of the turns of a hub that is closed others hear the same at once.
 
     **When the server is away**, turns go on, and readers wait. What was said meanwhile is written once it is back, and
     what it has lost is written again, as far as the turn's ``max_bytes`` in its own process go; a reader for whom
@@ -119,6 +120,7 @@ class RedisTurnHub:
 
         Raises:
             SessionBusyError: A turn of that name is running, here or elsewhere, or too many run here. Nothing was sent.
+                So it is for half of ``lease`` after the first question for a turn whose process has died.
             StoreError: The server cannot be reached. Nothing was sent.
             ClosedError: The hub is closed.
             ConfigurationError: ``name`` or ``note`` is no string, or ``turn`` no turn.
@@ -183,6 +185,9 @@ class RedisTurnHub:
 
     async def get(self, name: str) -> HubTurn | RedisHubTurn | None:
         """The turn of that name, running or over, here or elsewhere; ``None`` if there was none or it is forgotten.
+
+        One whose process has died may be running for half of ``lease`` more: its ``result()`` waits, and says how it
+        ended.
 
         Raises:
             StoreError: The server cannot be reached.
