@@ -79,8 +79,8 @@ async def site(app: Any, worker: Any, **options: Any) -> AsyncIterator[Site]:
     emulator = WorkersEmulator(on_disconnect="stop")
     emulator.worker(AGENT_ID)(worker)
     # A body may come as late behind its head as a kernel delays acknowledgements, and the loop's clock runs on then.
-    options = {"timeout_keep_alive": 600, "ws": "none", **options}
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", **options)
+    options = {"timeout_keep_alive": 600, "ws": "none", "access_log": False, **options}
+    config = uvicorn.Config(app, log_config=None, lifespan="on", **options)
     server = uvicorn.Server(config)
     with pytest.MonkeyPatch.context() as patch, socket.create_server(("127.0.0.1", 0)) as listener:
         async with emulator.serve() as service:
@@ -147,6 +147,22 @@ async def test_the_turn_of_a_client_that_leaves_is_cancelled_at_once(app: FastAP
         assert it.service.connections == 0
         assert slow.ended == "stopped"
         assert len(it.service.accepted) == 1  # it stays sent
+
+
+async def test_a_client_that_left_is_in_the_librarys_log_and_not_in_the_servers(
+    app: FastAPI, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with site(app, Slow().worker, access_log=True) as it:
+        for path in ("/answer", "/stream"):
+            caplog.clear()
+            writer = await it.open(path)
+            await settle()
+            writer.close()
+            await settle()
+            assert re.search(r"turn \d+: failed by ClosedError after [\d.]+ s, run \S+", caplog.text)
+            assert ("POST" in caplog.text) is (path == "/stream")
+    assert "`turn 7: failed by ClosedError after 3.2 s, run …`" in PAGE
 
 
 @both
