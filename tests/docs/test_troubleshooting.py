@@ -79,6 +79,15 @@ async def test_a_start_that_was_not_awaited_is_told_in_these_words() -> None:
     await hub.aclose()
 
 
+@pytest.mark.skipif(REWORDED, reason="Python has other words for it")
+async def test_a_start_that_must_not_be_awaited_is_told_in_these_words() -> None:
+    async with SETUPS["setting"]() as names, TurnHub() as hub:
+        awaited: Any = hub.start("ada", names["toolhouse"].stream(names["AGENT_ID"], "Hello"))
+        with pytest.raises(TypeError) as caught:
+            await awaited
+    assert f"`TypeError: {caught.value}`" in " ".join(PAGE.split())
+
+
 async def test_a_turn_that_a_hub_has_read_is_followed_by_its_name() -> None:
     assert "`sse(hub.get(name).follow())`" in PAGE
     async with SETUPS["setting"]() as names, TurnHub() as hub:
