@@ -214,9 +214,9 @@ async def test_dropped_when_the_loop_is_gone() -> None:
     gc.collect()
 
 
-@pytest.mark.parametrize("heartbeat", [0, -1, float("nan")])
-@pytest.mark.parametrize("form", [sse, ndjson])
-async def test_a_heartbeat_is_a_number_of_seconds(form: Any, heartbeat: float) -> None:
+@pytest.mark.parametrize("heartbeat", [0, -1, float("nan"), "15", [15], True])
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_heartbeat_is_a_number_of_seconds(form: Any, heartbeat: Any) -> None:
     async with world_and_client() as (_, client):
         with pytest.raises(ConfigurationError, match="heartbeat"):
             form(client.stream(AGENT, "x"), heartbeat=heartbeat)

@@ -10,6 +10,7 @@ import orjson
 
 from .._held import EventReader
 from .._log import in_own_words, log
+from .._values.numeric import plain_number
 from ..errors import ClosedError, ConfigurationError, ToolhouseError
 from ..events import Event, TurnCompleted
 from ._failures import browser_json, failure
@@ -62,7 +63,8 @@ class ByteStream:
     __slots__ = ("__weakref__", "_completed", "_error", "_form", "_has_begun", "_is_over", "_paced", "_source")
 
     def __init__(self, source: AsyncIterable[Event], form: Form, heartbeat: float | None) -> None:
-        if heartbeat is not None and not heartbeat > 0:
+        heartbeat = plain_number(heartbeat)
+        if heartbeat is not None and not (type(heartbeat) in (int, float) and heartbeat > 0):
             raise ConfigurationError(f"heartbeat must be seconds above 0 or None, not {heartbeat!r:.80}")
         if not isinstance(source, AsyncIterable):
             raise ConfigurationError(
