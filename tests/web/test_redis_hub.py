@@ -151,6 +151,16 @@ async def test_readers_are_told_that_nobody_knows_of_the_message(redis_server: R
         assert publisher.turn_id == (await found(far)).id
 
 
+async def test_who_stops_a_turn_waits_until_its_process_is_known_to_be_gone(redis_server: RedisServer) -> None:
+    async with two(redis_server) as (_, client, near, far):
+        await near.start("k", client.stream(AGENT, "wait"))
+        turn = await found(far)
+        await has_said(turn.follow(), "first")
+        await silence(near)
+        await turn.stop()
+        assert isinstance(turn.error, StreamInterruptedError)
+
+
 async def test_readers_are_told_that_a_process_has_stopped(redis_server: RedisServer) -> None:
     async with two(redis_server) as (world, client, near, far):
         running = await near.start("k", client.stream(AGENT, "wait"), note="wait")

@@ -120,6 +120,10 @@ class RedisHubTurn:
     async def stop(self) -> None:
         """Stop it, wherever it runs, and wait until it has ended; as :meth:`HubTurn.stop`.
 
+        Where its process has died, that is seen half as long again as the hub's ``lease`` after its last sign of life,
+        so after 15 seconds as a rule: put ``asyncio.timeout`` around it where somebody waits. A wait that is cancelled
+        takes nothing back.
+
         Raises:
             StoreError: The server cannot be reached.
         """
