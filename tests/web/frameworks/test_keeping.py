@@ -67,6 +67,13 @@ async def test_a_turn_that_nobody_knows_is_not_found() -> None:
         assert answer.status == 404
 
 
+async def test_half_of_a_character_is_refused_and_sent_nowhere() -> None:
+    async with site("hub") as it:
+        async with it.client.post(f"{it.url}/turns", json={"question": "\ud800"}) as answer:
+            assert answer.status == 422
+        assert it.service.requests == []
+
+
 async def test_the_turns_are_stopped_with_the_server() -> None:
     command = marked("served")[-1].code.strip()
     assert command == "uvicorn app:app --timeout-graceful-shutdown 5"
