@@ -400,6 +400,14 @@ class Browser:
     def say(self, text: str) -> None:
         self._told.put_nowait({"type": "websocket.receive", "text": text})
 
+    def send(self, data: bytes) -> None:
+        self._told.put_nowait({"type": "websocket.receive", "bytes": data})
+
+    async def close_code(self) -> Any:
+        while (message := await self._heard.get())["type"] != "websocket.close":
+            pass
+        return message["code"]
+
     def leave(self) -> None:
         self.has_left = True
         self._told.put_nowait({"type": "websocket.disconnect", "code": 1001})
@@ -456,6 +464,20 @@ async def test_a_websocket_that_leaves_ends_its_turn(
         await it.serving
         await settle()
         assert service.connections == 0
+
+
+async def test_bytes_over_a_websocket_end_it_with_a_code_that_says_so(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with browser(app, Slow().worker, monkeypatch) as (it, service):
+        it.say("one two")
+        await it.hear("TextDelta")
+        it.send(b"bytes")
+        assert await it.close_code() == 1003
+        await it.serving
+        await settle()
+        assert service.connections == 0
+    assert "with code 1003" in PAGE
 
 
 def test_the_applications_own_test_passes(pytester: pytest.Pytester) -> None:
