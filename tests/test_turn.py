@@ -21,6 +21,7 @@ from toolhouse_async import (
     NotFoundError,
     ProtocolError,
     SessionBusyError,
+    SessionManager,
     StreamInterruptedError,
     TextDelta,
     Timeouts,
@@ -425,6 +426,15 @@ async def test_an_unknown_option_is_told_with_those_that_are_known() -> None:
         wrong = {"vars": {"city": "Graz"}, "bundle": "b"}
         with pytest.raises(ConfigurationError, match=r"bundle, vars .*are a session's: toolhouse\.session\("):
             toolhouse.stream("a", "x", **wrong)
+        wrong = {"toolhouse_id": "ada"}
+        for make in (toolhouse.stream, SessionManager(toolhouse, "a").stream):
+            with pytest.raises(ConfigurationError) as caught:
+                make("a", "x", **wrong)
+            assert str(caught.value) == (
+                "unknown turn options: toolhouse_id (these are a session's: toolhouse.session(agent_id, toolhouse_id=…)"
+                ", or of all keys: SessionManager(toolhouse, agent_id, toolhouse_id=…); of one turn: "
+                "extra_body={'toolhouse_id': …})"
+            )
         assert server.connections == 0
 
 

@@ -130,7 +130,11 @@ def check_known(options: Collection[str]) -> None:
     if unknown:
         hint = f"there are {', '.join(sorted(known))}"
         if {"vars", "toolhouse_id", "bundle"}.issuperset(unknown):
-            hint = "these are a session's: toolhouse.session(agent_id, vars=…); of one turn: extra_body={'vars': …}"
+            named, sent = ", ".join(f"{name}=…" for name in unknown), ", ".join(f"{name!r}: …" for name in unknown)
+            hint = (
+                f"these are a session's: toolhouse.session(agent_id, {named}), "
+                f"or of all keys: SessionManager(toolhouse, agent_id, {named}); of one turn: extra_body={{{sent}}}"
+            )
         raise ConfigurationError(f"unknown turn options: {', '.join(unknown)} ({hint})")
 
 
