@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.support.stores import Troubled
-from toolhouse_async import SessionManager, StoreError
-from toolhouse_async.stores import MemorySessionStore, SessionStore
+from toolhouse_async import ConfigurationError, SessionManager, StoreError
+from toolhouse_async.stores import MemorySessionStore, PostgresSessionStore, RedisSessionStore, SessionStore
 
 from .blocks import marked
 from .setups import AGENT_ID, SETUPS
@@ -41,3 +43,19 @@ async def test_a_store_that_fails_before_a_message_is_told() -> None:
     with pytest.raises(StoreError) as caught:
         await answer(store)
     assert caught.value.safe_to_retry is True
+
+
+@pytest.mark.parametrize(
+    ("store", "refused", "taken"),
+    [
+        (lambda password: RedisSessionStore(f"redis://u:{password}@localhost/0"), "/?#[]", "@: %+&ü"),
+        (lambda password: PostgresSessionStore(f"postgresql://u:{password}@localhost/d"), "/?@ %", ":#[]+&ü"),
+    ],
+    ids=["redis", "postgres"],
+)
+def test_which_signs_of_a_password_must_be_encoded(store: Any, refused: str, taken: str) -> None:
+    for sign in refused:
+        with pytest.raises(ConfigurationError, match="must be encoded"):
+            store(f"p{sign}s")
+    for sign in taken:
+        store(f"p{sign}s")
