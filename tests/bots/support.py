@@ -20,6 +20,10 @@ from .platform import Platform
 AGENT = "worker"
 JOB = 100.0
 """Seconds of a job."""
+COMPUTED = "Computed: {}. "
+"""What the worker says of its result."""
+BLANK = " \n"
+"""An answer in which nobody sees anything."""
 WORDS = [f"word{number} " for number in range(60)]
 CODE = "```python\n" + "\n".join(f"print({number})" for number in range(500)) + "\n```"
 
@@ -64,7 +68,7 @@ class World:
     async def _worker(self, ctx: Any) -> AsyncIterator[Any]:  # noqa: C901 - one case a word
         self.told.setdefault(ctx.run_id, []).append(ctx.message)
         if ctx.job_result is not None:
-            yield ctx.text(f"Computed: {ctx.job_result}. ")
+            yield ctx.text(COMPUTED.format(ctx.job_result))
         match ctx.message:
             case "slow":
                 for word in WORDS:
@@ -90,6 +94,8 @@ class World:
                 yield ErrorEvent("secret of the worker", "E42")
             case "nothing":
                 yield ctx.tool_result(ctx.tool_call("noop"), "x")
+            case "blank":
+                yield ctx.text(BLANK)
             case "never":  # the message is kept, and nothing follows it
                 raise RuntimeError("the worker has failed")
             case "" | None:

@@ -154,6 +154,32 @@ async def test_an_answer_without_words(platform: Platform, tmp_path: Path) -> No
         await platform.sees(platform.ada, NOTHING)
 
 
+@pytest.mark.parametrize("blank", ["", "\n", " \n"])
+async def test_an_answer_without_visible_words(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blank: str
+) -> None:
+    monkeypatch.setattr(support, "BLANK", blank)
+    monkeypatch.setattr(support, "COMPUTED", blank)
+    async with bots(platform, tmp_path) as (_, start):
+        await start()
+        await platform.say(platform.ada, "job")
+        await platform.sees(platform.ada, "Let me see.", COMPUTING)
+        await platform.say(platform.ada, "blank")
+        await platform.sees(platform.ada, "Let me see.", COMPUTING, QUEUED)
+        await platform.sees(platform.ada, "Let me see.", NOTHING, NOTHING)
+
+
+async def test_a_message_whose_fate_is_unknown_has_no_visible_answer(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "You said: hello")
+        await asyncio.sleep(5)
+        world.emulator.faults.add(method="PUT", cut="rst", accept=True)
+        await platform.say(platform.ada, "blank")
+        await platform.sees(platform.ada, "You said: hello", NOTHING)
+
+
 # Failures
 
 

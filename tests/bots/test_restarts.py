@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from answers import NOTHING
 from conversations import ABSENT, ARRIVED, CLOSING, COMPUTING, LATE, LOST, QUEUED
 
 from . import support
@@ -29,6 +30,19 @@ async def test_a_restart_in_mid_job(platform: Platform, tmp_path: Path) -> None:
         await platform.sees(platform.ada, "Let me see.", CLOSING["computing"], "Computed: 42.", "You said: thanks")
         assert ["job", "", "thanks"] in world.told.values()
         assert platform.screen(platform.bob) == ["You said: hello"]
+
+
+async def test_a_restart_in_mid_job_whose_answer_has_no_visible_words(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(support, "COMPUTED", support.BLANK)
+    async with bots(platform, tmp_path) as (_, start):
+        process = await start()
+        await platform.say(platform.ada, "job")
+        await platform.sees(platform.ada, "Let me see.", COMPUTING)
+        await process.stop()
+        await start()
+        await platform.sees(platform.ada, "Let me see.", CLOSING["computing"], NOTHING)
 
 
 async def test_a_crash_in_mid_job(platform: Platform, tmp_path: Path) -> None:

@@ -154,8 +154,8 @@ class Answer:
             self._put(words, "words")
 
     def say(self, text: str) -> None:
-        """Add a message of its own."""
-        self._put(text, "said")
+        """Add a message of its own; one in which nobody sees anything says that."""
+        self._put(text if text.strip() else NOTHING, "said")
 
     def notice(self, text: str) -> None:
         """Add a message whose place the next one takes."""
@@ -164,7 +164,7 @@ class Answer:
 
     def end(self) -> None:
         """Let :meth:`show` end once all is shown."""
-        if self._last == "notice":
+        if self._last == "notice" or not self._texts[-1].strip():
             self.say(NOTHING)
         self._is_over = True
         self._changed.set()

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 from weakref import WeakValueDictionary
 
-from answers import NOTHING, Answer, Chat, ChatGoneError, Pace, cancelled, finish, keep_typing
+from answers import Answer, Chat, ChatGoneError, Pace, cancelled, finish, keep_typing
 from commands import FRESH, NOT_FRESH, STOPPED
 
 from toolhouse_async import (
@@ -313,7 +313,7 @@ class Conversations:
             self._told.discard(key)
             if late is not None:
                 answer.say(LATE)
-                answer.say(late.text or NOTHING)
+                answer.say(late.text)
         return True
 
     async def _speak(self, key: str, session: Session, message: str, answer: Answer) -> None:
@@ -332,7 +332,7 @@ class Conversations:
             if found is None:  # it did not arrive: to send it again is right
                 await self._stream(key, session, message, answer)
             else:
-                answer.say(found.text or NOTHING)
+                answer.say(found.text)
 
     async def _stream(self, key: str, session: Session, message: str, answer: Answer) -> None:
         answer.stage = "beginning" if session.run_id is None else "sending"
@@ -400,7 +400,7 @@ class Conversations:
                 chat = await self._find(key)
                 answer = self._queued(key, chat, is_late=True)
                 try:
-                    answer.say(result.text or NOTHING)
+                    answer.say(result.text)
                     await finish(answer)
                 finally:
                     self._leave(key, answer)
