@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import BESIDE, COMMANDS, FRESH, IDLE, NOT_FRESH, STOPPED, UNREADABLE, greeting
+from commands import BESIDE, COMMANDS, FRESH, IDLE, NOT_FRESH, NOT_YET_FRESH, STOPPED, UNREADABLE, greeting
 from conversations import ABSENT, CLOSING, COMPUTING, LATE, QUEUED
 
 from . import support
@@ -147,10 +147,11 @@ async def test_a_new_conversation_while_a_stopped_process_has_left_a_job(platfor
         await start()
         await asyncio.sleep(20)
         await platform.say(platform.ada, "/new")
-        await platform.sees(platform.ada, "Let me see.", CLOSING["computing"], QUEUED)
-        await platform.sees(platform.ada, "Let me see.", CLOSING["computing"], FRESH)
+        told = ["Let me see.", CLOSING["computing"], STOPPED["computing"]]
+        await platform.sees(platform.ada, *told, NOT_YET_FRESH)
+        await platform.sees(platform.ada, *told, FRESH)
         await platform.say(platform.ada, "hello")
-        await platform.sees(platform.ada, "Let me see.", CLOSING["computing"], FRESH, "You said: hello")
+        await platform.sees(platform.ada, *told, FRESH, "You said: hello")
         assert list(world.told.values()) == [["job", ""], ["hello"]]
 
 
@@ -278,7 +279,26 @@ async def test_a_job_that_a_stopped_process_has_left_is_stopped(platform: Platfo
         await asyncio.sleep(20)
         await platform.command(platform.ada, "stop")
         await asyncio.sleep(2 * support.JOB)
-        assert platform.screen(platform.ada) == ["Let me see.", CLOSING["computing"]]
+        assert platform.screen(platform.ada) == ["Let me see.", CLOSING["computing"], STOPPED["computing"]]
+        assert list(world.told.values()) == [["job", ""]]
+
+
+@ANY
+async def test_a_job_that_a_stopped_process_has_left_is_stopped_with_what_waits_behind_it(
+    platform: Platform, tmp_path: Path
+) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "job")
+        await platform.sees(platform.ada, "Let me see.", COMPUTING)
+        await process.stop()
+        await start()
+        await platform.say(platform.ada, "second")
+        await asyncio.sleep(80)  # what stopped processes have left was looked for again
+        await platform.say(platform.ada, "/stop")
+        await asyncio.sleep(2 * support.JOB)
+        assert platform.screen(platform.ada)[:2] == ["Let me see.", CLOSING["computing"]]
+        assert sorted(platform.screen(platform.ada)[2:]) == sorted([STOPPED["waiting"], STOPPED["computing"]])
         assert list(world.told.values()) == [["job", ""]]
 
 

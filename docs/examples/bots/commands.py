@@ -20,6 +20,7 @@ UNREADABLE = "I cannot read pictures, files, voice messages or stickers. Please 
 BESIDE = "I have read your words, but not what came with them: I cannot read pictures, files or voice messages."
 IDLE = "I am not doing anything here just now."
 FRESH = "We begin a new conversation. I remember nothing of what we said before."
+NOT_YET_FRESH = "⏳ The new conversation begins when that computation has ended. This may take some minutes."
 NOT_FRESH = "I could not begin a new conversation just now. Please say that again in a minute."
 STOPPED = {
     "waiting": "Stopped. I have not passed this on.",
@@ -59,7 +60,7 @@ def receive(
         case "start" | "help":
             conversations.say(chat, greeting(mark))
         case "stop":
-            if not conversations.stop(key):
+            if not conversations.stop(key, chat):
                 conversations.say(chat, IDLE)
         case "new":
             conversations.renew(key, chat, rest)

@@ -11,7 +11,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from answers import Answer, Chat, ChatGoneError, Pace, cancelled, finish, keep_typing
-from commands import FRESH, NOT_FRESH, STOPPED
+from commands import FRESH, NOT_FRESH, NOT_YET_FRESH, STOPPED
 
 from toolhouse_async import (
     AuthenticationError,
@@ -178,21 +178,17 @@ class Conversations:
             answer.notice(QUEUED)
         self._begin(key, answer, self._talk(key, chat, message, answer))
 
-    def stop(self, key: str) -> bool:
-        """Stop what a key has under way, and what waits behind it; return whether there was anything."""
-        return self._stop(key) or key in self._left
-
     def renew(self, key: str, chat: Chat, message: str = "") -> None:
         """Stop what a key has under way, forget its conversation, and begin a new one: now if there is a message."""
-        self._stop(key)
+        self.stop(key, chat)
         self._sought.discard(key)
         answer = self._queued(key, chat)
-        if key in self._left:
-            answer.notice(QUEUED)
+        if key in self._left:  # whoever waits for that job has the key
+            answer.notice(NOT_YET_FRESH)
         self._begin(key, answer, self._renew(key, chat, message, answer))
 
-    def _stop(self, key: str) -> bool:
-        """Stop turns, and return whether there were any."""
+    def stop(self, key: str, chat: Chat) -> bool:
+        """Stop what a key has under way, and what waits behind it; return whether there was anything."""
         open_turns = {answer: talk for talk, (of, answer) in self._talks.items() if of == key and not answer.is_whole}
         stages = {answer.stage for answer, talk in open_turns.items() if talk.cancel()}
         if key in self._left or stages & {"answering", "computing"}:  # the worker has it, and goes on all the same
@@ -203,7 +199,9 @@ class Conversations:
                 self._told.add(key)
             self._sought.add(key)
             self._seek(self._find_out(key))
-        return bool(open_turns)
+        if key in self._left:
+            self.say(chat, STOPPED["computing"])
+        return bool(open_turns) or key in self._left
 
     def say(self, chat: Chat, text: str) -> None:
         """Post a message that is not of the worker's."""
@@ -374,7 +372,8 @@ class Conversations:
             except Exception:
                 log.exception("an error of the bot's own")
             else:
-                self._left = {info.key for info in infos if info.pending}
+                self._left &= self._open.keys()  # somebody waits behind that job
+                self._left |= {info.key for info in infos if info.pending}
                 for key in {info.key for info in infos if info.unknown} - self._sought - self._aside:
                     self._sought.add(key)
                     self._seek(self._find_out(key))

@@ -156,7 +156,9 @@ class DiscordBot(discord.Client):
         await interaction.response.send_message(DONE, ephemeral=True)
 
     async def _stop(self, interaction: discord.Interaction) -> None:
-        is_busy = self._conversations.stop(f"discord:{interaction.channel_id}")
+        channel, key = interaction.channel, f"discord:{interaction.channel_id}"
+        assert isinstance(channel, discord.abc.Messageable)
+        is_busy = self._conversations.stop(key, DiscordChat(channel, key))
         await interaction.response.send_message(DONE if is_busy else IDLE, ephemeral=True)
 
     async def close(self) -> None:
