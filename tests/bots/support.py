@@ -126,11 +126,13 @@ class Process:
         running: The task that is the bot.
     """
 
-    def __init__(self, platform: Platform, server: EmulatorServer, path: Path, **options: Any) -> None:
+    def __init__(
+        self, platform: Platform, server: EmulatorServer, path: Path, *, lease: float = 30, **options: Any
+    ) -> None:
         self._platform = platform
         self.store = Store(SQLiteSessionStore(path))
         self.client = AsyncToolhouse("key-of-the-bot", base_url=server.url, **options)
-        self.manager = SessionManager(self.client, AGENT, store=self.store, on_missing="restart")
+        self.manager = SessionManager(self.client, AGENT, store=self.store, lease=lease, on_missing="restart")
         self.running = asyncio.create_task(platform.serve(self.manager))
 
     async def kill(self) -> None:

@@ -122,6 +122,17 @@ async def test_a_crash_while_sending(platform: Platform, tmp_path: Path, accept:
         assert world.accepted == ["hello", "book"][: 1 + accept]
 
 
+async def test_what_became_of_a_message_is_told_once_the_lease_of_the_stopped_process_has_ended(
+    platform: Platform, tmp_path: Path
+) -> None:
+    async with bots(platform, tmp_path, lease=60) as (world, start):
+        process = await start()
+        await crash_while_sending(platform, world, process, platform.ada)  # whose end takes half of its lease
+        await start()
+        async with asyncio.timeout(45):
+            await platform.sees(platform.ada, "You said: hello", LATE, "You said: book")
+
+
 async def test_a_crash_while_sending_what_arrived_and_has_no_answer(platform: Platform, tmp_path: Path) -> None:
     async with bots(platform, tmp_path) as (world, start):
         process = await start()

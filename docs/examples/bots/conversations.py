@@ -97,7 +97,7 @@ SPEAKING = ("beginning", "sending", "answering")
 SOON = 5.0
 """Seconds that a message may wait before people are told."""
 LOOK_AGAIN = 60.0
-"""Seconds between looks for what stopped processes have left."""
+"""Seconds between looks for what stopped processes have left, unless a lease ends before."""
 LAST_WORDS = 5.0
 """Seconds in which people can be told that the bot stops, once that is so."""
 
@@ -365,6 +365,7 @@ class Conversations:
     async def _look(self) -> None:
         """Look for what stopped processes have left: each key by itself, and none waits for another."""
         while True:
+            pause = LOOK_AGAIN
             try:
                 infos = [info async for info in self._manager.sessions() if info.key not in self._open]
             except ToolhouseError as error:
@@ -379,7 +380,10 @@ class Conversations:
                     self._seek(self._find_out(key))
                 if self._left:
                     self._seek(self._resume())
-            await asyncio.sleep(LOOK_AGAIN)
+                # Who has a key may have been stopped; jobs are waited for already.
+                leases = [info.lease for info in infos if info.holder is not None and not info.pending]
+                pause = min([LOOK_AGAIN, *leases])
+            await asyncio.sleep(pause)
 
     def _seek(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)
