@@ -9,7 +9,20 @@ from typing import Any
 
 import pytest
 from answers import NOTHING
-from conversations import BROKEN, CLOSING, COMPUTING, LATE, QUEUED, TAKEN_OVER, UNKNOWABLE, UNKNOWN, WHOLE, WORDS
+from commands import FRESH
+from conversations import (
+    BROKEN,
+    CLOSING,
+    COMPUTING,
+    LATE,
+    NOT_BEGUN,
+    QUEUED,
+    TAKEN_OVER,
+    UNKNOWABLE,
+    UNKNOWN,
+    WHOLE,
+    WORDS,
+)
 from splitting import utf16
 
 from toolhouse_async import (
@@ -353,6 +366,18 @@ async def test_a_store_that_fails(platform: Platform, tmp_path: Path) -> None:
         await platform.say(platform.ada, "again")
         await platform.sees(platform.ada, UNKNOWN[True], "You said: again")
         assert world.accepted == ["again"]
+
+
+@ANY
+@pytest.mark.parametrize(("words", "answer"), [("hello", "You said: hello"), ("/new", FRESH)])
+async def test_a_store_that_does_not_answer(platform: Platform, tmp_path: Path, words: str, answer: str) -> None:
+    async with bots(platform, tmp_path) as (_, start):
+        process = await start()
+        process.store.held = asyncio.Event()
+        await platform.say(platform.ada, words)
+        await platform.sees(platform.ada, NOT_BEGUN)
+        process.store.held.set()
+        await platform.sees(platform.ada, answer)
 
 
 @ANY

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from answers import NOTHING
-from conversations import ABSENT, ARRIVED, CLOSING, COMPUTING, LATE, LOST, QUEUED
+from conversations import ABSENT, ARRIVED, CLOSING, COMPUTING, LATE, LOST, NOT_BEGUN, QUEUED
 
 from . import support
 from .platform import Platform
@@ -98,7 +98,7 @@ async def test_a_message_right_after_a_crash_in_mid_answer_is_told_that_it_waits
         await process.kill()
         await start()
         await platform.say(platform.ada, "hello")
-        await platform.sees(platform.ada, "word0", QUEUED)
+        await platform.sees(platform.ada, "word0", NOT_BEGUN)
         await platform.sees(platform.ada, "word0", LATE, "word0", "You said: hello")
         assert world.accepted == ["slow", "hello"]
 

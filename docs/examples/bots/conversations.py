@@ -46,6 +46,7 @@ from toolhouse_async import (
 log = logging.getLogger("bot")
 
 QUEUED = "⏳ I am still busy with what you said before. This one is next."
+NOT_BEGUN = "⏳ This takes longer than usual: I have not begun with it yet."
 COMPUTING = "⏳ I am still computing. This may take some minutes; the answer will come here."
 WHOLE = "My answer was cut off on its way. Here is all of it:"
 LATE = "I was interrupted before. This is the answer to what you had said then:"
@@ -268,9 +269,9 @@ class Conversations:
                 self._leave(key, answer)
 
     def _ask_for_patience(self, answer: Answer) -> None:
-        """Say that a message waits: behind another process, or while an earlier answer is looked for."""
+        """Say that a message waits: for another process, an earlier answer, or the store; nobody knows which."""
         if answer.stage == "waiting" and answer.is_empty:
-            answer.notice(QUEUED)
+            answer.notice(NOT_BEGUN)
 
     async def _talk(self, key: str, chat: Chat, message: str, answer: Answer) -> None:
         for _ in range(2):
