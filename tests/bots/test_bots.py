@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from conversations import (
     WHOLE,
     WORDS,
 )
+from discord_bot import DiscordChat
 from splitting import utf16
 
 from toolhouse_async import (
@@ -242,6 +244,29 @@ async def test_a_bug_is_told_and_logged(
         await platform.say(platform.ada, "hello")
         await platform.sees(platform.ada, BROKEN)
         assert "ZeroDivisionError" in caplog.text
+
+
+@ANY
+@pytest.mark.parametrize("method", ["post", "typing"])
+async def test_an_error_that_a_chat_does_not_name_is_logged_with_the_key(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    async def fail(*args: Any) -> None:
+        raise KeyError("odd")
+
+    async with bots(platform, tmp_path) as (_, start):
+        await start()
+        with monkeypatch.context() as patch:
+            patch.setattr(DiscordChat, method, fail)
+            await platform.say(platform.ada, "hello")
+            await platform.until(lambda: "odd" in caplog.text)
+            await asyncio.sleep(60)
+        gc.collect()
+        assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
+            f"{platform.key}: an error of the bot's own"
+        ]
+        await platform.say(platform.ada, "again")
+        await platform.until(lambda: "You said: again" in platform.screen(platform.ada))
 
 
 @pytest.mark.parametrize("accept", [True, False], ids=["arrived", "not arrived"])

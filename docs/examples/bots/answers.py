@@ -45,7 +45,8 @@ class Chat(ABC):
         pause: Seconds between two messages or edits, as the platform asks.
         scope: Where that pause counts: chats of the same scope share it.
         typing_lasts: Seconds that :meth:`typing` shows.
-        failures: What the platform's library raises.
+        failures: All that the platform's library raises where the platform is away, refuses, or does not answer.
+            Anything else counts as an error of the bot's own, by which an answer is given up.
     """
 
     limit: int
@@ -110,6 +111,7 @@ class Answer:
     Args:
         chat: Where it is shown.
         pace: When that may be.
+        name: What the log calls it: the key of its conversation.
         order: The open answers of its conversation, this one among them: each says nothing but a notice until those
             before it have left the list.
 
@@ -121,12 +123,13 @@ class Answer:
         patience: Seconds for which it waits for a platform that takes nothing.
     """
 
-    def __init__(self, chat: Chat, pace: Pace, order: "list[Answer] | None" = None) -> None:
+    def __init__(self, chat: Chat, pace: Pace, name: str, order: "list[Answer] | None" = None) -> None:
         self.stage = "waiting"
         self.is_whole = self.is_given_up = self.is_unread = False
         self.patience = PATIENCE
         self._chat = chat
         self._pace = pace
+        self._name = name
         self._order = [self] if order is None else order
         self._texts = [""]  # each begins a message
         self._split: list[tuple[str, list[str]]] = []  # each as it was last cut
@@ -182,6 +185,13 @@ class Answer:
 
     async def show(self) -> None:
         """Show it, and what is added meanwhile, until its end."""
+        try:
+            await self._show()
+        except Exception:
+            log.exception("%s: an error of the bot's own", self._name)
+            self.is_given_up = True
+
+    async def _show(self) -> None:
         while not (self._is_over and self._is_first and self._change() is None) and not self.is_given_up:
             await self._changed.wait()
             self._changed.clear()
@@ -251,7 +261,7 @@ class Answer:
         now = asyncio.get_running_loop().time()
         self._failing_since = self._failing_since if self._failures else now
         self._failures += 1
-        log.warning("%s: a message was not taken, %d times: %s", self._chat.scope, self._failures, error)
+        log.warning("%s: a message was not taken, %d times: %s", self._name, self._failures, error)
         if refusal is Refusal.NEVER and edits:
             self._is_replaced = True
             return

@@ -206,7 +206,7 @@ class Conversations:
 
     def say(self, chat: Chat, text: str) -> None:
         """Post a message that is not of the worker's."""
-        answer = self._new_answer(chat)
+        answer = self._new_answer(chat, chat.scope)
         answer.say(text)
         answer.end()
         self._keep(answer.show(), answer)
@@ -286,6 +286,8 @@ class Conversations:
                 finally:
                     typing.cancel()
                     await asyncio.wait({typing})
+                    if not typing.cancelled() and (error := typing.exception()) is not None:
+                        log.error("%s: an error of the bot's own", key, exc_info=error)
             await self._manager.forget(key)
 
     async def _settle(self, key: str, session: Session, answer: Answer) -> bool:
@@ -443,7 +445,7 @@ class Conversations:
     def _queued(self, key: str, chat: Chat, *, is_late: bool = False) -> Answer:
         """A new answer of a conversation: its last one, or, to what was said before, in front of those that wait."""
         order = self._open.setdefault(key, [])
-        answer = self._new_answer(chat, order)
+        answer = self._new_answer(chat, key, order)
         waiting = (number for number, other in enumerate(order) if other.stage == "waiting")
         order.insert(next(waiting, len(order)) if is_late else len(order), answer)
         return answer
@@ -457,8 +459,8 @@ class Conversations:
         else:
             del self._open[key]
 
-    def _new_answer(self, chat: Chat, order: list[Answer] | None = None) -> Answer:
-        return Answer(chat, self.paces.setdefault(chat.scope, Pace(chat.pause)), order)
+    def _new_answer(self, chat: Chat, name: str, order: list[Answer] | None = None) -> Answer:
+        return Answer(chat, self.paces.setdefault(chat.scope, Pace(chat.pause)), name, order)
 
 
 async def _is_gone(session: Session) -> bool:
