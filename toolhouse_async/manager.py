@@ -231,7 +231,9 @@ class SessionManager:
         Args:
             deliver: Is called with key and answer, and awaited, the key still being ours; a plain function has done its
                 work when it returns. The job stays open until then: if it raises, or the process is stopped in it, the
-                next call brings the same answer again.
+                next call brings the same answer again. The key's next message closes it too, delivered or not: where no
+                answer may be lost, call ``session.reconcile()`` in a :meth:`checkout` before it, which brings the
+                answer.
             resume_message: What the automatic resume says.
             polling: How to poll; default as the client does.
             timeout: Seconds for each job.

@@ -766,6 +766,25 @@ async def test_an_answer_is_delivered_until_it_has_arrived() -> None:
         assert world.accepted == ["job", ""]
 
 
+@pytest.mark.parametrize("settles", [True, False])
+async def test_the_next_message_closes_a_job_whose_answer_was_not_delivered(settles: bool) -> None:
+    async def fail(key: str, result: Any) -> None:
+        raise LookupError("the chat is down")
+
+    async with processes(2) as (world, _, one, two):
+        await with_a_job(one)
+        world.go_on.set()
+        await two.manager.resume_pending(fail)
+        async with two.manager.checkout("k") as session:
+            if settles:
+                late = await session.reconcile()
+                assert late is not None
+                assert late.text == "1:job[computed]2:"  # with what came before the job
+            await session.send("next")
+        assert await two.manager.resume_pending() == []
+        assert world.accepted == ["job", "", "next"]
+
+
 @pytest.mark.parametrize("ended_by", [LookupError, asyncio.CancelledError])
 async def test_a_job_whose_key_is_just_being_let_go_is_taken(ended_by: type[BaseException]) -> None:
     """As a failed delivery leaves it: over a store that takes its time, that is going on when the call returns."""
