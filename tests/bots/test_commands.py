@@ -222,6 +222,20 @@ async def test_a_job_is_stopped(platform: Platform, tmp_path: Path) -> None:
 
 
 @ANY
+async def test_a_restart_forgets_that_a_job_was_stopped(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (_, start):
+        process = await start()
+        await platform.say(platform.ada, "job")
+        await platform.sees(platform.ada, "Let me see.", COMPUTING)
+        await platform.say(platform.ada, "/stop")
+        await platform.sees(platform.ada, "Let me see.", STOPPED["computing"])
+        assert "restart" in STOPPED["computing"]  # whoever reads that is not misled
+        await process.stop()
+        await start()
+        await platform.sees(platform.ada, "Let me see.", STOPPED["computing"], "Computed: 42.")
+
+
+@ANY
 async def test_a_message_right_after_a_job_was_stopped(platform: Platform, tmp_path: Path) -> None:
     async with bots(platform, tmp_path) as (world, start):
         await start()

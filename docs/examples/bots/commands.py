@@ -26,8 +26,8 @@ STOPPED = {
     "waiting": "Stopped. I have not passed this on.",
     "beginning": "Stopped. Nobody can find out whether this got through; it may be done, or not.",
     "sending": "Stopped. I do not know whether this got through; I will find out, and tell you.",
-    "answering": "Stopped. This did get through, and what I have begun may still be done; I will not say more of it.",
-    "computing": "Stopped. The computation may go on, but I will not bring its answer.",
+    "answering": "Stopped. This did get through, and what I have begun may still be done; I say no more of it now.",
+    "computing": "Stopped. The computation may go on. I will not bring its answer, unless a restart makes me forget.",
 }
 """What is said where somebody stops their turn, by what it was doing."""
 
