@@ -305,6 +305,33 @@ async def test_an_answer_that_was_cut_is_looked_for_once_the_service_can_be_read
         assert world.twice == []
 
 
+async def test_rows_whose_answers_are_looked_for_again_let_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "toolhouse_async")
+    world = World()
+    async with world.emulator.serve() as server, Way(server.url) as way:
+        client = AsyncToolhouse("key", base_url=way.url, recovery=RecoveryPolicy(quiet=1, deadline=100))
+        rows = [f"{kind} {number}" for kind in ("slow", "slow again", "quick") for number in range(2)]
+        async with client, client.batch(AGENT, rows, store=MemorySessionStore(), name="b", concurrency=2) as batch:
+            reading = asyncio.ensure_future(all_of(batch))
+            start = now()
+            for wave in (2, 4):  # both are cut, and no history has what they have said
+                while world.slow < wave:
+                    await asyncio.sleep(1)
+                world.emulator.faults.add(method="GET", times=None, body="[]", status=200)
+                await way.close()
+                await asyncio.sleep(10)
+                await way.open()
+                await asyncio.sleep(80)
+                assert world.told.total() == wave
+            assert 180 < now() - start < 220
+            await asyncio.sleep(50)
+            assert world.told.total() == 4  # all are looked for, and no more of them than twice as many at once
+            items = await reading
+    assert texts(items) == ["failed: StreamInterruptedError"] * 4 + ["you said quick 0", "you said quick 1"]
+    assert 300 < now() - start < 450
+    assert caplog.messages.count("the service is there again: the batch goes on") == 2
+
+
 async def test_too_many_requests_are_waited_for_as_long_as_the_service_asks() -> None:
     async with served() as (world, server, client, store):
         world.emulator.faults.add(method="POST", status=429, retry_after=900, times=1)

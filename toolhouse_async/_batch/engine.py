@@ -52,6 +52,7 @@ class Engine:
         self._total = total
         self._concurrency = concurrency
         self._wake = asyncio.Event()
+        shared.on_room = self._wake.set
         self._source: Source[Any] = Source(rows, self._wake.set)
         self._tasks: set[asyncio.Task[BatchItem | Aside | None]] = set()
         self._aside: dict[str, Aside] = {}  # that other processes have, by key
@@ -147,8 +148,9 @@ class Engine:
             await self._journal.begin(self._agent_id, self._total, is_keyed=self._questions.is_keyed)
 
     def _fill(self) -> None:
-        """Begin with rows while there is room; items that nobody took count too, up to as many again."""
-        while len(self._tasks) < self._concurrency and len(self._tasks) + len(self.ready) < 2 * self._concurrency:
+        """Begin with rows while there is room; those that only look, and items that nobody took, are up to as many."""
+        looking, most = self.shared.looking, self._concurrency
+        while len(self._tasks) - len(looking) < most and len(self._tasks) + len(self.ready) < 2 * most:
             question = self._next_question()
             if question is None:
                 return

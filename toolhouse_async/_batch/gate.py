@@ -82,9 +82,9 @@ class Gate:
 
     def worked(self) -> None:
         """The service has answered a message."""
-        self._is_blind = False
-        if self._outage.is_on:
+        if self._is_blind or self._outage.is_on:
             log.info("the service is there again: the batch goes on")
+            self._is_blind = False
             self._outage.worked()
             self._trial = None
             self._wake()

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal
 
-from attrs import define
+from attrs import define, field
 
 from .._keyed.checkout import Checkout
 from .._keyed.house import House
@@ -56,6 +56,8 @@ class Shared:
         retry_unknown: Whether a message is sent again of which nobody knows whether it was accepted.
         speed: How fast this process works.
         known_run: A run that the service knows.
+        looking: Rows that send nothing: their answers were cut, and are looked for once more.
+        on_room: Called when another row may begin in place of one of these.
     """
 
     house: House
@@ -65,6 +67,8 @@ class Shared:
     retry_unknown: bool
     speed: Speed
     known_run: str | None = None
+    looking: set[asyncio.Task[object] | None] = field(factory=set)
+    on_room: Callable[[], None] = lambda: None
 
     async def is_there(self) -> bool:
         """Whether the service answers a read; where no run is known to read, only a message can find out."""
@@ -125,6 +129,7 @@ async def follow(shared: Shared, question: Question) -> BatchItem | Aside | None
     except Stopped:
         return None
     finally:
+        shared.looking.discard(task)
         shared.gate.left()
 
 
@@ -231,6 +236,8 @@ class _Work:
         shared.known_run = self._session.run_id or shared.known_run
         if await shared.is_there():
             self._recoveries += 1
+            shared.looking.add(asyncio.current_task())
+            shared.on_room()
             return self._recoveries >= RECOVERIES
         shared.gate.failed(error, began=began)
         await shared.gate.enter(paced=False)
