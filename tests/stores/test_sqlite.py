@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.support.programs import Done, run_programs
 from toolhouse_async import AsyncToolhouse, ClosedError, ConfigurationError, SessionManager, StoreError
 from toolhouse_async.stores import SQLiteSessionStore
 from toolhouse_async.stores import _sqlite as module
+from toolhouse_async.testing import WorkerContext, WorkersEmulator
 
 REAL_TIME = True
 
@@ -157,6 +159,48 @@ async def test_a_file_of_a_later_version_is_refused(path: Path) -> None:
     db.close()
     with pytest.raises(StoreError, match="version 99"):
         await SQLiteSessionStore(path).read("k")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere a file that is open is not removed")
+@pytest.mark.parametrize("is_replaced", [False, True])
+async def test_a_file_that_is_removed_while_it_is_open_fails_each_use(
+    path: Path, monkeypatch: pytest.MonkeyPatch, is_replaced: bool
+) -> None:
+    monkeypatch.chdir(path.parent)
+    async with SQLiteSessionStore(path.name) as store:
+        await store.swap("a", None, b"1")
+        monkeypatch.chdir("/")
+        await store.swap("a", b"1", b"2")
+        moved = path.rename(path.with_suffix(".moved"))
+        if is_replaced:
+            path.touch()
+        for use in (store.read("a"), store.swap("b", None, b"1"), anext(aiter(store.entries("")))):
+            with pytest.raises(StoreError, match="was removed or replaced while it was open") as caught:
+                await use
+            assert caught.value.is_lasting
+        moved.replace(path)
+        assert (await store.read("a")).value == b"2"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere a file that is open is not removed")
+async def test_a_batch_whose_file_is_removed_ends_by_that(path: Path) -> None:
+    emulator = WorkersEmulator()
+
+    @emulator.worker("upper")
+    async def upper(ctx: WorkerContext) -> AsyncIterator[object]:
+        yield ctx.text(ctx.message.upper())
+
+    async with (
+        emulator.serve() as server,
+        AsyncToolhouse("key", base_url=server.url) as client,
+        SQLiteSessionStore(path) as store,
+        client.batch("upper", map(str, range(20)), store=store, name="b", concurrency=2) as batch,
+    ):
+        await anext(batch)
+        path.unlink()
+        with pytest.raises(StoreError, match="removed"):
+            _ = [item async for item in batch]
+        assert batch.progress.done < 20
 
 
 async def test_a_database_of_something_else_is_refused(path: Path) -> None:

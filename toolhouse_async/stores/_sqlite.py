@@ -61,6 +61,8 @@ class SQLiteSessionStore:
     Its clock is the machine's: if that is set forward by more than a lease, leases end early; if it is set back, they
     end by how long they have not been renewed.
 
+    A file that is removed or replaced while it is open fails every use from then on (``StoreError``).
+
     It is opened at its first use and closed by :meth:`aclose`, ``async with``, or with its event loop. It keeps no
     process from ending. A process made by ``fork`` needs a store of its own.
 
@@ -80,6 +82,7 @@ class SQLiteSessionStore:
         self._opening: asyncio.Task[aiosqlite.Connection] | None = None
         self._life: AsyncGenerator[aiosqlite.Connection, None] | None = None
         self._connection: aiosqlite.Connection | None = None
+        self._file: tuple[Path, os.stat_result]  # that the connection has open
         self._home = Home()
         self._closed = False
 
@@ -143,7 +146,21 @@ class SQLiteSessionStore:
 
     async def _execute(self, statement: str, *values: object) -> list[Any]:
         connection = await self._open()
-        return list(await _translated(partial(connection.execute_fetchall, statement, values), self._path))
+        rows = list(await _translated(partial(connection.execute_fetchall, statement, values), self._path))
+        self._check_still_there()
+        return rows
+
+    def _check_still_there(self) -> None:
+        """Check that others find what was written: SQLite itself goes on in a file that has no name any more."""
+        path, opened = self._file
+        with suppress(PermissionError):
+            if not _is_file(path, opened):
+                failure = StoreError(
+                    f"{self._path} was removed or replaced while it was open, and what was written since is lost: "
+                    "put it back, or begin with a new file, and start again"
+                )
+                failure.is_lasting = True
+                raise failure
 
     async def _open(self) -> aiosqlite.Connection:
         if self._closed:
@@ -172,7 +189,8 @@ class SQLiteSessionStore:
             self._opening = None  # the next use tries again
 
     async def _living(self) -> AsyncGenerator[aiosqlite.Connection, None]:
-        made = aiosqlite.connect(self._private(), timeout=BUSY, isolation_level=None)
+        path = self._private()
+        made = aiosqlite.connect(path, timeout=BUSY, isolation_level=None)
         thread = _thread_of(made)
         thread.daemon = True  # not every program closes its event loop, and all are to end
         try:
@@ -182,6 +200,7 @@ class SQLiteSessionStore:
                 await asyncio.sleep(0.001)
             raise
         try:
+            self._file = path, path.stat()
             await _prepare(made, self._path)
             yield made
         finally:
@@ -206,6 +225,14 @@ class SQLiteSessionStore:
             lasts = error.errno in LASTING_OF_SYSTEM
             raise _failure(f"{self._path} cannot be made: {error.strerror}", lasts=lasts) from None
         return path
+
+
+def _is_file(path: Path, opened: os.stat_result) -> bool:
+    """Whether it is still this file that is at a path."""
+    try:
+        return os.path.samestat(path.stat(), opened)
+    except FileNotFoundError:
+        return False
 
 
 async def _prepare(connection: aiosqlite.Connection, path: Path) -> None:
