@@ -100,6 +100,32 @@ def test_pydantic_models_within_other_types() -> None:
     assert result('{"name": "a"}').parse(optional) == Model(name="a")
 
 
+class Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(strict=True)
+    day: date
+    colour: Literal["blue"] | Colour
+    total: decimal.Decimal
+    lines: tuple[int, ...]
+    size: float = 0.0
+
+
+def test_a_strict_pydantic_model_takes_what_json_writes_as_text() -> None:
+    day = '{"day": "2026-01-31", "colour": "red", "total": "1.10", "lines": [1]}'
+    fits = Strict(day=date(2026, 1, 31), colour=Colour.RED, total=decimal.Decimal("1.10"), lines=(1,))
+    assert result(day).parse(Strict) == fits
+    assert result(f"[{day}]").parse(list[Strict]) == [fits]
+    assert result(day).parse(Strict | Model) == fits
+    with pytest.raises(ValueError, match=r"1 validation error.*\n.*size.*\n.*valid number"):
+        result(day.replace("}", ', "size": "0.5"}')).parse(Strict)
+
+
+def test_a_text_stays_one_in_a_pydantic_model_that_takes_texts() -> None:
+    class Free(pydantic.BaseModel):
+        text: bytes | str
+
+    assert result('{"text": "a"}').parse(Free).text == "a"
+
+
 class Cat(pydantic.BaseModel):
     kind: Literal["cat"]
 

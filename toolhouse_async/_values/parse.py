@@ -51,7 +51,7 @@ _JSON_NAMES: Final = {dict: "an object", list: "an array", str: "a text", type(N
 def structure(value: Any, wanted: type[T]) -> T:
     """Structure a JSON value as ``wanted``; see :meth:`toolhouse_async.TurnResult.parse`."""
     if _is_model(wanted):
-        model: T = wanted.model_validate(value)  # type: ignore[attr-defined] # its ValidationError is a ValueError
+        model: T = _modelled(value, wanted)  # pydantic's ValidationError is a ValueError
         return model
     structured = _structuring(wanted)
     try:
@@ -186,7 +186,7 @@ def _converter() -> Any:
         # Before version 26, cattrs takes what is registered for a class before what is for types of some sort. The
         # lowest versions are tested by themselves.
         converter.register_structure_hook(enum.Enum, partial(_one_of, _called))
-    converter.register_structure_hook_func(_is_model, lambda value, wanted: wanted.model_validate(value))
+    converter.register_structure_hook_func(_is_model, _modelled)
     converter.register_structure_hook_factory(_is_choice_of_models, _choosing)
     return converter
 
@@ -216,7 +216,23 @@ def _choosing(wanted: Any) -> Callable[[Any, Any], Any]:
     from pydantic import TypeAdapter
 
     adapter = TypeAdapter(wanted)  # which refuses what pydantic does not read
-    return lambda value, _: adapter.validate_python(value)
+    return lambda value, _: _validated(value, adapter.validate_python, adapter.validate_json)
+
+
+def _modelled(value: Any, wanted: Any) -> Any:
+    return _validated(value, wanted.model_validate, wanted.model_validate_json)
+
+
+def _validated(value: Any, of_python: Callable[[Any], Any], of_json: Callable[[str], Any]) -> Any:
+    """What pydantic makes of a JSON value.
+
+    A strict model takes a date, an enumeration and a tuple from JSON alone. That comes second: of JSON,
+    pydantic makes bytes of a text where both would do.
+    """
+    try:
+        return of_python(value)
+    except ValueError:
+        return of_json(json.dumps(value))
 
 
 class _UnfitError(ValueError):
