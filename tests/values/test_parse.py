@@ -8,7 +8,19 @@ import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, Required, TypedDict, TypeVar, Union
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    NewType,
+    NotRequired,
+    Required,
+    TypedDict,
+    TypeVar,
+    Union,
+)
 
 import attrs
 import pydantic
@@ -86,6 +98,30 @@ def test_dataclasses() -> None:
 def test_typed_dicts() -> None:
     assert result('{"name": "n"}').parse(Typed) == {"name": "n"}
     assert result('{"name": "n", "count": 2}').parse(Typed) == {"name": "n", "count": 2}
+
+
+class Whole(TypedDict):
+    number: str
+    tax: NotRequired[float]
+
+
+class Part(Whole, total=False):
+    lines: Required[list[Whole]]
+    note: str
+
+
+def test_typed_dicts_say_which_keys_are_required_where_annotations_are_texts() -> None:
+    assert result('{"number": "1"}').parse(Whole) == {"number": "1"}
+    assert result('{"number": "1", "tax": 1}').parse(Whole | None) == {"number": "1", "tax": 1.0}
+    assert result('{"number": "1", "lines": [{"number": "2"}]}').parse(Part)["lines"] == [{"number": "2"}]
+    for wrong, why in (
+        ("{}", "required field missing @ \\$.number"),
+        ('{"number": "1"}', "required field missing @ \\$.lines"),
+        ('{"number": "1", "lines": [{"number": "2", "tax": "0"}]}', 'expected float, got "0" @ \\$.lines\\[0\\].tax'),
+        ("[]", "Part: expected an object, got an array"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            result(wrong).parse(Part)
 
 
 def test_pydantic_models() -> None:

@@ -17,6 +17,7 @@ from typing import (
     Literal,
     NotRequired,
     Required,
+    TypedDict,
     TypeVar,
     Union,
     get_args,
@@ -181,6 +182,7 @@ def _converter() -> Any:
     _wrap(converter, lambda wanted: get_origin(wanted) in _UNIONS, _of_union)
     _wrap(converter, _is_array, partial(_of_kind, list))
     _wrap(converter, _is_object, partial(_of_kind, dict))
+    converter.register_structure_hook_factory(_is_misjudged, partial(_judged_anew, converter))
     _wrap(converter, _allowed, _one_of)
     if not isinstance(converter.get_structure_hook(_Enumeration, cache_result=False), partial):  # pragma: no cover
         # Before version 26, cattrs takes what is registered for a class before what is for types of some sort. The
@@ -200,6 +202,25 @@ def _is_object(wanted: Any) -> bool:
     if kind in _OBJECTS:
         return True
     return isinstance(kind, type) and (attrs.has(kind) or dataclasses.is_dataclass(kind) or is_typeddict(kind))
+
+
+def _is_misjudged(wanted: Any) -> bool:
+    """Whether it is a TypedDict whose class does not know which keys it requires, since its annotations are texts."""
+    if not is_typeddict(wanted):
+        return False
+    origins = {name: get_origin(hint) for name, hint in get_type_hints(wanted, include_extras=True).items()}
+    required = wanted.__required_keys__
+    return any(origin is (NotRequired if name in required else Required) for name, origin in origins.items())
+
+
+def _judged_anew(converter: Any, wanted: Any) -> Callable[[Any, Any], Any]:
+    hints = get_type_hints(wanted, include_extras=True)
+    for name, hint in hints.items():
+        if get_origin(hint) not in (Required, NotRequired):
+            hints[name] = Required[hint] if name in wanted.__required_keys__ else NotRequired[hint]
+    judged = TypedDict(wanted.__name__, hints)  # type: ignore[misc] # whose annotations are types
+    structured = converter.get_structure_hook(judged)
+    return lambda value, _: structured(value, judged)
 
 
 def _is_model(wanted: Any) -> bool:
