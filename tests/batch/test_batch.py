@@ -59,6 +59,7 @@ async def test_each_row_is_asked_once_and_given_again_from_the_store() -> None:
         ("2", "job three", "done"),
         ("3", "error four", "failed"),
     ]
+    assert [{item.from_store for item in items} for items in (first, again)] == [{False}, {True}]
     assert texts(first)[:3] == ["you said one", "you said tool two", "you said job three[computed]"]
     assert first[1].result is not None
     assert first[1].result.tool_calls[0].result == ToolResult(
@@ -782,6 +783,21 @@ async def test_stopped_it_finishes_what_is_under_way() -> None:
         again = await all_of(client.batch(AGENT, rows, store=store, name="b"))
         assert world.told == dict.fromkeys(rows, 1)
         assert len(again) == 30
+
+
+async def test_at_most_so_many_are_asked_in_a_start() -> None:
+    rows, most, concurrency = [f"{number}" for number in range(50)], 20, 4
+    async with served() as (world, _, client, store):
+        for before in (0, 20, 40):
+            new = 0
+            async with client.batch(AGENT, rows, store=store, name="b", concurrency=concurrency) as batch:
+                async for item in batch:
+                    new += not item.from_store
+                    if new > most - 2 * concurrency:
+                        batch.stop()
+            assert most - 2 * concurrency < new <= most or world.told.total() == 50
+            assert world.told.total() <= before + most
+        assert world.twice == []
 
 
 async def test_stopped_it_does_not_wait_for_a_service_that_is_away() -> None:

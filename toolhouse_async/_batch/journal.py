@@ -126,7 +126,7 @@ class BatchJournal:
             outcome = outcomes.loads(row.outcome)
             error = None if isinstance(outcome, TurnResult) else outcome
             status: Any = row.status
-            yield BatchItem(name[len(self.prefix) :], None, status, error=error)
+            yield BatchItem(name[len(self.prefix) :], None, status, error=error, from_store=True)
 
     async def retry_failed(self) -> int:
         """Have all rows that failed done again; see :meth:`Batch.retry_failed`.

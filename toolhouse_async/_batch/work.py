@@ -140,8 +140,9 @@ def _given(shared: Shared, question: Question, checkout: Checkout) -> BatchItem:
     outcome = outcomes.loads(row.outcome)
     if isinstance(outcome, TurnResult):
         shared.known_run = outcome.run_id or shared.known_run
-        return BatchItem(question.key, question.row, "done", outcome)
-    return BatchItem(question.key, question.row, "unknown" if row.status == "unknown" else "failed", error=outcome)
+        return BatchItem(question.key, question.row, "done", outcome, from_store=True)
+    status: Literal["unknown", "failed"] = "unknown" if row.status == "unknown" else "failed"
+    return BatchItem(question.key, question.row, status, error=outcome, from_store=True)
 
 
 async def _take(shared: Shared, question: Question, checkout: Checkout, step: Step) -> BatchItem | None:

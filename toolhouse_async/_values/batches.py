@@ -25,6 +25,8 @@ class BatchItem:
             nobody knows whether the service has accepted the row's message.
         result: The turn's result.
         error: Why there is none.
+        from_store: Whether it stood in the store, as of an earlier start or another process: nothing was done for it
+            here. Two objects that differ in this are equal.
     """
 
     key: str
@@ -32,6 +34,7 @@ class BatchItem:
     status: Literal["done", "failed", "unknown"]
     result: TurnResult | None = None
     error: Exception | None = None
+    from_store: bool = field(default=False, eq=False)
 
 
 @frozen
