@@ -800,6 +800,30 @@ async def test_at_most_so_many_are_asked_in_a_start() -> None:
         assert world.twice == []
 
 
+async def test_stopped_before_it_is_iterated_it_gives_what_there_is_and_asks_nothing() -> None:
+    rows = ["a", "error b", "c", "slow d", "e"]
+    async with served() as (world, server, client, store):
+        assert len(await all_of(client.batch(AGENT, rows[:3], store=store, name="b"))) == 3
+        other = client.batch(AGENT, rows[:4], store=store, name="b")  # as another process that is at work
+        reading = asyncio.ensure_future(all_of(other))
+        while not world.slow:
+            await asyncio.sleep(0.1)
+        requests = len(server.requests)
+        batch = client.batch(AGENT, rows, store=store, name="b", concurrency=1)
+        batch.stop()
+        assert texts(await all_of(batch)) == ["you said a", "failed: WorkerError", "you said c"]
+        assert batch.progress == BatchProgress(5, 2, 1, 0, 0)
+        assert len(server.requests) == requests
+        async with client.batch(AGENT, rows, store=store, name="b", concurrency=1) as batch:
+            batch.stop()
+            await anext(batch)
+            batch.stop()  # which ends that, too
+            assert len([item async for item in batch]) <= 2
+        assert len(server.requests) == requests
+        world.go_on.set()
+        await reading
+
+
 async def test_stopped_it_does_not_wait_for_a_service_that_is_away() -> None:
     world = World()
     async with world.emulator.serve() as server:

@@ -160,7 +160,9 @@ class Batch:
         return await self._journal.retry_failed()
 
     def stop(self) -> None:
-        """Begin no more rows; the iteration goes on until those under way are done, and ends then. Idempotent.
+        """Begin no more rows; the iteration goes on until those under way are done, and ends then.
+
+        Called before the iteration begins, it lets that give all rows that are over in the store, and nothing is asked.
 
         Call it on the batch's event loop, from any task or from a signal handler of the loop's. A row that waits for
         the service to come back is not waited for; the next start goes on with it. A store that is away is waited for

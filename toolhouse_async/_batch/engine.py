@@ -61,6 +61,7 @@ class Engine:
         self._error: Exception | None = None
         self._counts: Counter[str] = Counter()
         self._has_begun = False
+        self._asks_nothing = False  # but gives what is over, since it was stopped before it began
         self._has_told = False  # of other processes
         self._has_ended = False  # by an error that was raised
 
@@ -94,6 +95,7 @@ class Engine:
             Exception: What has ended the batch, once all that was under way is done.
         """
         if not self._has_begun:
+            self._asks_nothing = self.shared.gate.is_stopped
             await self._journal.begin(self._agent_id, self._total, is_keyed=self._questions.is_keyed)
             self._has_begun = True
         while True:
@@ -125,7 +127,7 @@ class Engine:
 
     @property
     def _takes_no_more(self) -> bool:
-        return self._source.is_over or self.shared.gate.is_stopped
+        return self._source.is_over or (self.shared.gate.is_stopped and not self._asks_nothing)
 
     async def _end(self) -> None:
         """Wait until all is written down.
@@ -159,7 +161,7 @@ class Engine:
             task.add_done_callback(self._ended)
 
     def _next_question(self) -> Question | None:
-        if self.shared.gate.is_stopped:
+        if self.shared.gate.is_stopped and not self._asks_nothing:
             return None
         if self._back:
             return self._back.popleft()
@@ -222,6 +224,7 @@ class Engine:
 
     def stop(self) -> None:
         """Begin nothing more."""
+        self._asks_nothing = False
         self.shared.gate.stop()
         self._aside.clear()
         self._back.clear()
