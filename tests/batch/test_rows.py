@@ -94,6 +94,7 @@ class Numbers:
             r"row 0 .counted from 0.: it does not fit the template \(KeyError: 'b'\); the row has 'a', 'c'$",
         ),
         ("{b}", {1: 1}, r"row 0 .counted from 0.: it does not fit the template \(KeyError: 'b'\); the row has 1$"),
+        ("{a}", "x", r"it does not fit the template \(KeyError: 'a'\); the row is a string: \{\} stands for it$"),
         ("{}", {"a": 1}, "row 0 .counted from 0.: it does not fit the template"),
         ("{a.b}", {"a": 1}, "row 0 .counted from 0.: it does not fit the template .AttributeError"),
         ("{a:d}", {"a": "x"}, "row 0 .counted from 0.: it does not fit the template .ValueError"),

@@ -142,7 +142,9 @@ class Questions:
             return template.format(row) if isinstance(row, str) else template.format_map(row)
         except (LookupError, AttributeError, ValueError, TypeError) as error:
             why = f"{type(error).__name__}: {error}"
-        has = "" if isinstance(row, str) else f"; the row has {', '.join(map(repr, row))}"
+        has = f"; the row has {', '.join(map(repr, row))}"
+        if isinstance(row, str):
+            has = "" if _doubled(why) else "; the row is a string: {} stands for it"
         raise ConfigurationError(f"it does not fit the template ({why:.300}){has:.300}{_doubled(why)}")
 
 
