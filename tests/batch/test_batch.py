@@ -344,6 +344,13 @@ async def test_too_many_requests_are_waited_for_as_long_as_the_service_asks() ->
         assert len([request for request in server.requests if request.method == "POST"]) == 3
 
 
+async def test_the_log_names_the_row_for_which_the_batch_waits(caplog: pytest.LogCaptureFixture) -> None:
+    async with served() as (world, _, client, store):
+        world.emulator.faults.add(method="POST", status=500, times=1)
+        await all_of(client.batch(AGENT, ["a"], store=store, name="b", key=lambda row, _: row))
+    assert " s, since row 'a' has failed" in caplog.text
+
+
 async def test_after_each_pause_one_row_tries_it() -> None:
     async with served() as (world, _, client, store):
         rows = [f"row {number}" for number in range(40)]

@@ -98,14 +98,15 @@ class Gate:
                 "the service is away (%.300s): rows that have begun look for their answers until it is there", why
             )
 
-    def failed(self, error: Exception | None, *, began: float) -> None:
-        """Something has met with the service being away; it began at the loop's time ``began``."""
+    def failed(self, error: Exception | None, *, began: float, name: str = "a read") -> None:
+        """What is called ``name`` has met with the service being away; it began at the loop's time ``began``."""
         asked = error.retry_after if isinstance(error, APIStatusError) else None
         if self._trial is asyncio.current_task():
             self._trial, began = None, _now()
         self._outage.failed(_now(), began=began, asked=asked, draw=self._chance.random())
         why = "a read failed" if error is None else in_own_words(error)
-        log.warning("the service is away (%.300s): the batch waits %.1f s", why, max(0.0, self._outage.until - _now()))
+        left = max(0.0, self._outage.until - _now())
+        log.warning("the service is away (%.300s): the batch waits %.1f s, since %s has failed", why, left, name)
         self._wake()
 
     def left(self) -> None:

@@ -219,7 +219,7 @@ class _Work:
         if verdict is Verdict.TAKEN:
             return None
         if is_away(error):
-            gate.failed(error, began=began)
+            gate.failed(error, began=began, name=self._question.name)
         elif isinstance(error, APIStatusError | WorkerError):
             gate.worked()
         if verdict is Verdict.AGAIN:
@@ -240,7 +240,7 @@ class _Work:
             shared.looking.add(asyncio.current_task())
             shared.on_room()
             return self._recoveries >= RECOVERIES
-        shared.gate.failed(error, began=began)
+        shared.gate.failed(error, began=began, name=self._question.name)
         await shared.gate.enter(paced=False)
         return False
 
