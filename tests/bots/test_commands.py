@@ -268,6 +268,23 @@ async def test_a_message_on_its_way_is_stopped(platform: Platform, tmp_path: Pat
 
 
 @ANY
+async def test_nothing_is_promised_of_a_message_whose_conversation_is_forgotten(
+    platform: Platform, tmp_path: Path
+) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "You said: hello")
+        fault = world.emulator.faults.add(method="PUT", cut="silence", accept=True)
+        await platform.say(platform.ada, "book")
+        await platform.until(lambda: fault.hits == 1)
+        await platform.command(platform.ada, "new")
+        await platform.sees(platform.ada, "You said: hello", STOPPED["beginning"], FRESH)
+        await platform.say(platform.ada, "again")
+        await platform.sees(platform.ada, "You said: hello", STOPPED["beginning"], FRESH, "You said: again")
+
+
+@ANY
 async def test_a_first_message_on_its_way_is_stopped(platform: Platform, tmp_path: Path) -> None:
     async with bots(platform, tmp_path) as (world, start):
         await start()

@@ -181,6 +181,9 @@ class Conversations:
 
     def renew(self, key: str, chat: Chat, message: str = "") -> None:
         """Stop what a key has under way, forget its conversation, and begin a new one: now if there is a message."""
+        for of, stopped in self._talks.values():
+            if of == key and stopped.stage == "sending":
+                stopped.stage = "beginning"  # nobody looks for it in a conversation that is forgotten
         self.stop(key, chat)
         self._sought.discard(key)
         answer = self._queued(key, chat)
