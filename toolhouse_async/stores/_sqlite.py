@@ -231,7 +231,7 @@ def _is_file(path: Path, opened: os.stat_result) -> bool:
     """Whether it is still this file that is at a path."""
     try:
         return os.path.samestat(path.stat(), opened)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 

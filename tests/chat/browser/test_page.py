@@ -599,7 +599,7 @@ def test_the_service_is_away_when_the_page_is_loaded(tab: Tab, site: Site) -> No
     assert tab.page.locator("details.tool").count() == 1
     assert tab.page.locator("article time").count() == 4
     tab.say("Are you there?")
-    expect(tab.messages("assistant").last).to_contain_text("was not sent")
+    expect(tab.messages("assistant").last).to_contain_text("was not done")
     site.workers_url = workers
     site.restart_application()
     tab.wait_until_not("offline")
