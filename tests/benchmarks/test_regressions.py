@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -47,11 +48,14 @@ def url() -> Iterator[str]:
 def per_event(url: str, contestant: Contestant, how: str, few: Plan, many: Plan) -> float:
     """What an event more takes.
 
-    What comes in one piece most of the time comes in two at others, which takes more and never less: so the least of
-    some counts is what the plan itself takes.
+    An answer that comes in one piece at times comes in two at others, which takes more for the whole of it. Two answers
+    that came alike are the likeliest pair, so the difference that most pairs have is that of the plans themselves.
     """
-    less, more = (min(getattr(count(url, contestant, plan, how), how) for _ in range(3)) for plan in (few, many))
-    return (more - less) / (many.count - few.count)
+    less, more = (
+        [getattr(count(url, contestant, plan, how, repeats=1), how) for _ in range(9)] for plan in (few, many)
+    )
+    ((difference, _),) = Counter(b - a for a in less for b in more).most_common(1)
+    return float(difference / (many.count - few.count))
 
 
 @pytest.mark.parametrize(("per_chunk", "more"), [(1, 20), (20, 0)])

@@ -49,12 +49,13 @@ class Secret:
     holds the key itself, which error trackers would show.
     """
 
-    __slots__ = ("__header", "__spellings", "__value")
+    __slots__ = ("__beginnings", "__header", "__spellings", "__value")
 
     def __init__(self, value: object) -> None:
         self.__value = key = value if isinstance(value, str) else None
         self.__header: Mapping[str, str] = {"Authorization": _Unshown(f"Bearer {key}")} if key else {}
         self.__spellings: list[str] | None = None
+        self.__beginnings: list[str] = []
 
     @half_made
     def __repr__(self) -> str:
@@ -108,6 +109,7 @@ class Secret:
             }
         )
         self.__spellings = sorted(spellings, key=len, reverse=True)
+        self.__beginnings = list({spelling[:_SECRET_LENGTH].lower() for spelling in spellings})
         return self.__spellings
 
     def is_in(self, text: str) -> bool:
@@ -116,7 +118,10 @@ class Secret:
         if not spellings:
             return False
         text = text.lower()
-        return any(spelling.lower() in text for spelling in spellings) or _cut(text, spellings) > 0
+        for beginning in self.__beginnings:
+            if beginning in text:  # else neither holds, and this is asked for each answer
+                return any(each.lower() in text for each in spellings) or _cut(text, spellings) > 0
+        return False
 
     def equals(self, text: str) -> bool:
         """Whether a text is the key; never where that is a short placeholder."""
