@@ -178,7 +178,8 @@ def sse(turn: AsyncIterable[Event], *, heartbeat: float | None = HEARTBEAT) -> B
 
     Returns:
         An async iterator of ``bytes``. It raises nothing that the turn raises. Cancelling its reader, closing or
-        dropping it closes the turn; the service may go on with the run.
+        dropping it closes the turn; the service may go on with the run. Of a turn that somebody else is reading it says
+        ``SessionBusyError``, and leaves the turn to them.
 
     Raises:
         ConfigurationError: ``heartbeat`` is no number of seconds.
