@@ -73,7 +73,8 @@ EXPLORED = (
     # every state of the machine, up to so many faults and jobs; with "stops" the user may end the turn at any step
     ("tests.explore.courses", "first,second", "3", "2"),
     ("tests.explore.courses", "all", "2", "1"),
-    ("tests.explore.courses", "first,second", "2", "1", "stops"),
+    ("tests.explore.courses", "first,second,keyed-reconciled-elsewhere", "2", "1", "stops"),
+    ("tests.explore.courses", "third,keyed-third-reconciled-elsewhere", "1", "1", "stops"),
     ("tests.explore.courses", "second", "2", "1", "window=3"),
     # that no violation is lost where states are taken for one
     ("tests.explore.courses", "first,second", "1", "1", "checked"),

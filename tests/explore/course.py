@@ -33,6 +33,7 @@ from toolhouse_async._turn.machine import TurnMachine
 from toolhouse_async._turn.polls import Polls
 from toolhouse_async._turn.progress import Progress
 from toolhouse_async._turn.table import State
+from toolhouse_async._values.options import Options
 from toolhouse_async._wire.history import parse_history
 
 from . import world
@@ -171,6 +172,16 @@ def _in_flight(error: ToolhouseError) -> bool:
     return error.safe_to_retry is None
 
 
+def _begin_sending(course: Course, name: str, options: Options, *, is_mortal: bool) -> None:
+    words = course.world.words(name)
+    course.is_mortal = is_mortal
+    course.judge.heals, course.world.resume = options.recover, options.resume_message
+    course.sending = course.judge.sends(words)
+    course.turn = TurnMachine(Progress(AGENT, course.run, course.rules, options, message=words))
+    course.turn.progress.notes = None if course.kept is None else []
+    course.turn.begin(CLOCK.now)
+
+
 def _begin_step(course: Course) -> None:
     kind, name, options = course.to_do.pop(0)
     service, run = course.world, course.run
@@ -179,6 +190,8 @@ def _begin_step(course: Course) -> None:
         CLOCK.now += 30
     elif kind == "trouble":
         service.calm = False
+    elif kind == "doubt":
+        course.to_do = course.to_do if course.judge.is_in_doubt else []
     elif kind == "last":
         _judge_last(course)
     elif kind == "elsewhere":
@@ -190,14 +203,14 @@ def _begin_step(course: Course) -> None:
     elif kind == "agrees":
         course.judge.agrees(course.recovered, None if run.unfinished else run.ended)
     elif kind in ("send", "mortal"):
-        course.is_mortal = kind == "mortal"
-        words = service.words(name)
-        course.judge.heals, service.resume = options.recover, options.resume_message
-        course.sending = course.judge.sends(words)
-        course.turn = TurnMachine(Progress(AGENT, run, course.rules, options, message=words))
-        course.turn.progress.notes = None if course.kept is None else []
-        course.turn.begin(CLOCK.now)
-    elif run.unfinished is None:
+        _begin_sending(course, name, options, is_mortal=kind == "mortal")
+    else:
+        _reconcile(course)
+
+
+def _reconcile(course: Course) -> None:
+    run = course.run
+    if run.unfinished is None:
         error = run.ended
         _found(course, copy.copy(error) if isinstance(error, ToolhouseError) else error)
     elif run.run_id is None:
@@ -264,6 +277,7 @@ def _do(course: Course, turn: TurnMachine) -> None:
         turn.stopped(ClosedError("closed"), CLOCK.now, in_flight=False)
         return
     if course.is_mortal and service.pick("process", ("goes on", 0), ("is killed", 0)) == "is killed":
+        course.judge.dies(course.sending, is_kept=course.kept is not None)
         course.turn = course.reply = course.sending = course.polls = course.polled = None
         return
     match todo:
@@ -292,6 +306,8 @@ def _send(course: Course, turn: TurnMachine, todo: Send) -> None:
     service = course.world
     if course.kept is not None:
         course.kept.sending(course.run, turn.progress, todo)
+        if course.sending is not None:
+            course.sending.is_noted = True
     error: ToolhouseError
     in_flight = True
     try:

@@ -50,7 +50,7 @@ class Kept:
 
     def leave(self, run: Run) -> None:
         """The key is let go."""
-        self._write(run, {"unsettled": None if run.unfinished is None else kept.left(run.unfinished)})
+        self._write(run, {"unsettled": kept.left(run)})
 
     def _write(self, run: Run, fields: dict[str, Any]) -> None:
         is_open = fields.get("unsettled", self.record.unsettled) is not None

@@ -40,6 +40,8 @@ def reconciled_elsewhere(name: str) -> tuple[Step, ...]:
     return ("mortal", name, CALM), ("elsewhere", "", CALM), *GOES_ON
 
 
+IN_DOUBT: Final[Step] = "doubt", "", CALM
+"""The program is over if it is known what became of the last message."""
 KEYED: Final[Step] = "keyed", "", CALM
 """The conversation has a key, and a store keeps what is written down of it."""
 
@@ -49,6 +51,7 @@ PROGRAMS: Final[Mapping[str, tuple[Step, ...]]] = {
     "same-words": (*BEFORE, sends("a"), *GOES_ON),
     "settled": (*BEFORE, sends("b", SETTLED), *GOES_ON),
     "two": (sends("a"), sends("b"), *GOES_ON),
+    "third": (*BEFORE, sends("b"), IN_DOUBT, sends("c"), *GOES_ON),
     "wordless": (*BEFORE, sends("", Options(resume_message="go on")), *GOES_ON),
     "unhealed": (*BEFORE, sends("b", Options(recover=False)), *GOES_ON),
     "recovered-elsewhere": recovered_elsewhere("b"),
@@ -58,4 +61,5 @@ PROGRAMS: Final[Mapping[str, tuple[Step, ...]]] = {
     "keyed-first-reconciled-elsewhere": (KEYED, *reconciled_elsewhere("a")),
     "keyed-reconciled-elsewhere": (KEYED, *BEFORE, *reconciled_elsewhere("b")),
     "keyed-same-words-reconciled-elsewhere": (KEYED, *BEFORE, *reconciled_elsewhere("a")),
+    "keyed-third-reconciled-elsewhere": (KEYED, *BEFORE, sends("b"), IN_DOUBT, *reconciled_elsewhere("c")),
 }

@@ -50,6 +50,7 @@ class Sending:
         result: What it came to …
         error: … or why it failed; neither if it was stopped.
         is_settled: Whether ``reconcile()`` has told what became of it.
+        is_noted: Whether it was written down before it was sent.
     """
 
     words: str
@@ -60,6 +61,7 @@ class Sending:
     result: TurnResult | None = None
     error: ToolhouseError | None = None
     is_settled: bool = False
+    is_noted: bool = False
 
     @property
     def was_refused(self) -> bool:
@@ -89,6 +91,16 @@ class Judge:
         sending = Sending(words, len(self._world.accepted), len(self._world.heard))
         self.sendings.append(sending)
         return sending
+
+    def dies(self, sending: Sending | None, *, is_kept: bool) -> None:
+        """The process is killed that was sending, and what it has heard is lost with it.
+
+        Where it is written down what is sent, and this was not, it was not sent.
+        """
+        if sending is not None:
+            sending.events = []
+            if is_kept and not sending.is_noted:
+                self.sendings.remove(sending)
 
     def taken(self, sending: Sending) -> Accepted | None:
         """The message as the service took it, if it did."""
@@ -189,6 +201,11 @@ class Judge:
         has_token = getattr(error, "token", None) is not None or isinstance(error, ClosedError)
         if took is not None and took.waits and not has_token:
             self.noted.append(Violation(f"an error behind a job has no token ({type(error).__name__})", str(error)))
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether it is not known what became of the last message."""
+        return self.sendings[-1].result is None and not self.sendings[-1].was_refused
 
     @property
     def doubtful(self) -> Sending | None:

@@ -424,9 +424,9 @@ async def test_a_store_that_is_closed_in_mid_turn(
     assert "a session could not be saved: the store is closed" in caplog.text
 
 
-async def _given_up(world: Any, process: Any, words: str, *, by: str) -> None:
-    """Let a turn be closed, or its task be cancelled, while its message is being sent, and accepted."""
-    fault = world.emulator.faults.add(method="PUT" if world.accepted else "POST", cut="silence", accept=True)
+async def _given_up(world: Any, process: Any, words: str, *, by: str, accept: bool = True) -> None:
+    """Let a turn be closed, or its task be cancelled, while its message is being sent, and accepted if told so."""
+    fault = world.emulator.faults.add(method="PUT" if world.accepted else "POST", cut="silence", accept=accept)
     turn = process.manager.stream("k", words)
     sending = asyncio.ensure_future(turn.result())
     while not fault.hits:
@@ -529,6 +529,27 @@ async def test_who_gave_a_message_up_is_told_what_others_have_found_out() -> Non
         assert found.text == "2:lost"
         assert (await two.manager.send("k", "z")).text == "3:z"
         assert world.accepted == ["x", "lost", "z"]
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_a_message_that_was_given_up_is_reckoned_with_by_later_processes(arrives: bool) -> None:
+    """Else a history that shows it would be none that they understand, for ever."""
+    async with processes(3) as (world, _, one, two, three):
+        await one.manager.send("k", "x")
+        await _given_up(world, one, "lost", by="closing", accept=arrives)
+        await one.manager.send("k", "y")
+        await one.stop()
+        world.emulator.faults.add(method="PUT", cut="rst", cut_after=1)
+        healed = await two.manager.send("k", "z")
+        assert (healed.recovered, healed.text.partition(":")[2]) == (True, "z")
+        await _given_up(world, two, "lost", by="closing")
+        await two.stop()
+        async with three.manager.checkout("k") as session:
+            found = await session.reconcile()
+        assert found is not None
+        assert found.text.partition(":")[2] == "lost"
+        assert (await three.manager.send("k", "on")).text.partition(":")[2] == "on"
+        assert world.accepted == ["x", *["lost"] * arrives, "y", "z", "lost", "on"]
 
 
 async def test_others_are_asked_still_once_who_gave_a_message_up_has_looked() -> None:

@@ -28,6 +28,27 @@ FATE: Final = (
         "turn/test_sending.py::test_a_history_that_explains_nothing_is_given_up_once_it_has_rested",
     ),
     Fault(
+        "a message of unknown fate that has arrived makes a history one that nobody understands",
+        "toolhouse_async/_turn/transcript.py",
+        "sights - _ODD if any(each in sights for each in explained) else sights",
+        "sights",
+        "manager/test_manager.py::test_a_message_that_was_given_up_is_reckoned_with_by_later_processes",
+    ),
+    Fault(
+        "a message of unknown fate is forgotten with its process",
+        "toolhouse_async/_turn/kept.py",
+        "        return Transcript(said, heard, since)\n    key,",
+        "        return Transcript(said, heard)\n    key,",
+        "manager/test_manager.py::test_a_message_that_was_given_up_is_reckoned_with_by_later_processes",
+    ),
+    Fault(
+        "a resume that was refused is taken for what its job follows, by other processes",
+        "toolhouse_async/_turn/kept.py",
+        "if stage is Stage.JOB and was_refused:",
+        "if False:",
+        "turn/test_kept.py::test_a_resume_that_was_refused_for_its_job_is_due",
+    ),
+    Fault(
         "a message that is stored in another form is absent",
         "toolhouse_async/_turn/transcript.py",
         "if segments[place].key == said.key else (Sight.ODD, None)",

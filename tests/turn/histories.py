@@ -11,10 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import NamedTuple
 
+from toolhouse_async._turn import kept
 from toolhouse_async._turn.heard import NOTHING_HEARD, key_of, squeezed
+from toolhouse_async._turn.knowledge import Run
 from toolhouse_async._turn.reading import Sight
 from toolhouse_async._turn.transcript import Transcript
 from toolhouse_async._values.results import Message
+from toolhouse_async._wire.records import Record
 
 View = tuple[tuple[str, str], ...]
 """A history as role and content of its entries."""
@@ -194,6 +197,13 @@ def said_and_heard(transcript: Transcript, turns: Sequence[Turn]) -> None:
             transcript.hear(said, text, whole=turn.known == "whole")
 
 
+def taken_up(transcript: Transcript) -> Transcript:
+    """What another process knows of it, by what a store keeps."""
+    run = Run("r1", transcript=transcript)
+    kept.take_up(run, Record("r1")._replace(**kept.standing(run, None)), 0.0, idle=0.0, job_age=0.0)
+    return run.transcript
+
+
 def check(
     transcript: Transcript,
     prefixes: Sequence[View],
@@ -203,6 +213,7 @@ def check(
     possible: Sequence[View] = (),
     tells: bool = True,
     anything_before: bool = False,
+    is_elsewhere: bool = False,
 ) -> tuple[int, int]:
     """Hold every reading to the truth; how many proved that the message arrived, and that it did not."""
     all_worlds = dict.fromkeys(worlds(prefixes, turns, ours))
@@ -215,6 +226,7 @@ def check(
         )
 
     said_and_heard(transcript, turns)
+    transcript = taken_up(transcript) if is_elsewhere else transcript
     said = transcript.say(ours)
     is_plain = tells and all(turn.known == "whole" for turn in turns)
     truths: dict[View, set[bool]] = {}
@@ -262,6 +274,11 @@ ALIKE = (("user", "x"), ("assistant", "ok"))
 def check_own(course: Sequence[Turn], ours: str) -> tuple[int, int]:
     """A run that this client has begun."""
     return check(Transcript({}), [()], course, ours)
+
+
+def check_elsewhere(course: Sequence[Turn], ours: str) -> tuple[int, int]:
+    """The same in another process, where it begins with a message of unknown fate."""
+    return check(Transcript({}), [()], course, ours, is_elsewhere=True)
 
 
 def check_read(course: Sequence[Turn], ours: str, prefix: View) -> None:

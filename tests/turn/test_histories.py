@@ -13,6 +13,7 @@ from .histories import (
     WORDS,
     Turn,
     View,
+    check_elsewhere,
     check_known,
     check_own,
     check_read,
@@ -24,6 +25,14 @@ from .histories import (
 @pytest.mark.parametrize("ours", ["x", ""])
 def test_a_run_of_ones_own(ours: str, first: Turn) -> None:
     proofs = [check_own(course, ours) for course in COURSES if course[0] == first]
+    assert any(arrived for arrived, _ in proofs)
+    assert any(absent for _, absent in proofs)
+
+
+@pytest.mark.parametrize("ours", ["x", ""])
+def test_a_run_that_another_process_began_with_a_message_of_unknown_fate(ours: str) -> None:
+    courses = [course for course in COURSES if course[0] == Turn("x", "ok", "unsure") and len(course) > 1]
+    proofs = [check_elsewhere(course, ours) for course in courses]
     assert any(arrived for arrived, _ in proofs)
     assert any(absent for _, absent in proofs)
 

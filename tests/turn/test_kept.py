@@ -9,12 +9,14 @@ import pytest
 from toolhouse_async import ClosedError, EventDecoder, JobToken, Message
 from toolhouse_async._turn import kept
 from toolhouse_async._turn.commands import ENTER, Look, Note
+from toolhouse_async._turn.fold import Fold
 from toolhouse_async._turn.heard import EMPTY, first_of, key_of
-from toolhouse_async._turn.knowledge import Run
+from toolhouse_async._turn.knowledge import Run, Unfinished
 from toolhouse_async._turn.others import Others
 from toolhouse_async._turn.table import State
 from toolhouse_async._turn.transcript import Transcript
-from toolhouse_async._wire.records import Record, Unsettled
+from toolhouse_async._values.options import Options
+from toolhouse_async._wire.records import Later, Record, Unsettled
 from toolhouse_async._wire.stage import Stage
 from toolhouse_async.events import ToolCall
 
@@ -183,7 +185,93 @@ def test_a_job_of_unknown_id_is_found_in_the_history() -> None:
 def test_a_message_that_was_not_counted() -> None:
     """A record of another version may not have it."""
     one = taken_up(Stage.ANSWER, said={X: 1})
-    assert one.run.transcript.counts == {X: 1, EMPTY: 1}
+    assert one.run.transcript.counted(None)[0] == {X: 1, EMPTY: 1}
+
+
+# Messages of unknown fate
+
+
+Y = key_of("y")
+
+
+def stopped(*later: tuple[str, bool], open_: str | None = None) -> tuple[Run, Record]:
+    """A run on which something of unknown fate was said behind "x", and more behind that, and what is kept of it."""
+    run, said = Run("r1"), None
+    for words, is_certain in (("x", True), *later):
+        said = run.transcript.say(words)
+        said.is_certain = is_certain
+        if is_certain:
+            run.transcript.hear(said, "one" if words == "x" else "two", whole=True)
+    record = Record("r1")._replace(**kept.standing(run, said if open_ is not None else None))
+    if open_ is not None:
+        record = record._replace(unsettled=unsettled(Stage.MESSAGE, open_, resumes=False))
+    return run, record
+
+
+def test_what_was_said_behind_a_message_of_unknown_fate_is_kept_in_order() -> None:
+    run, record = stopped(("y", False), ("z", True))
+    assert (record.said, record.heard) == ({X: 1}, (ONE,))
+    assert record.since == (Later(Y, False, None), Later(key_of("z"), True, ((3, key_of("two")),)))
+    assert kept.is_known(run, record)
+    assert not kept.is_known(run, record._replace(since=record.since[:1]))
+    assert not kept.is_known(run, record._replace(since=()))
+    again = Run("r1", transcript=Transcript(None))
+    assert kept.take_up(again, record, 0.0, idle=0.0, job_age=0.0) is None
+    assert kept.standing(again, None) == kept.standing(run, None)
+    assert kept.is_known(again, record)
+
+
+def test_what_is_open_is_not_among_what_was_said_before() -> None:
+    _, record = stopped(("y", False), open_="y")
+    assert (record.said, record.heard, record.since) == ({X: 1}, (ONE,), ())
+    run = Run("r1", transcript=Transcript(None))
+    said = kept.take_up(run, record, 0.0, idle=0.0, job_age=0.0)
+    assert kept.standing(run, said)["since"] == ()
+    assert kept.standing(run, None)["since"] == (Later(Y, False, None),)
+
+
+@pytest.mark.parametrize("words", ["z", "other"])
+@pytest.mark.parametrize("stage", [Stage.ANSWER, Stage.RESUME_DUE])
+def test_an_answer_behind_a_message_of_unknown_fate(stage: Stage, words: str) -> None:
+    """Where it ends is not known, nor which it is where another version has written it down."""
+    _, record = stopped(("y", False), ("z", True))
+    run = Run("r1", transcript=Transcript(None))
+    record = record._replace(unsettled=unsettled(stage, words, resumes=False))
+    kept.take_up(run, record, 0.0, idle=0.0, job_age=0.0)
+    counts, since = run.transcript.counted(None)
+    more = [words] if words == "other" and stage is Stage.ANSWER else []
+    assert counts == {X: 1}
+    assert [each.key for each in since] == [Y, key_of("z"), *map(key_of, more)]
+    assert all(each.heard is None or not each.heard.whole for each in since)
+
+
+def test_a_message_of_unknown_fate_is_open_still_once_another_was_refused() -> None:
+    run, _ = stopped(("y", False))
+    open_ = run.transcript.latest
+    assert open_ is not None
+    run.unfinished = Unfinished(Stage.MESSAGE, open_, "y", 0.0, Fold(), Options())
+    refused = run.transcript.say("z")
+    assert kept.standing(run, refused)["since"] == (Later(Y, False, None),)
+    run.transcript.take_back(refused)
+    standing = kept.standing(run, refused)
+    assert (standing["heard"], standing["since"]) == ((ONE,), ())
+
+
+def test_a_resume_that_was_refused_for_its_job_is_due() -> None:
+    """What the job follows is not what was said last: the history says it."""
+    run, _ = stopped()
+    message = run.transcript.latest
+    assert message is not None
+    run.unfinished = Unfinished(Stage.JOB, message, "x", 0.0, Fold(), Options(), job=("j1", 0.0))
+    assert kept.left(run) == unsettled(Stage.JOB, "x", resumes=False)
+    resume = run.transcript.say("")
+    run.transcript.take_back(resume)
+    run.unfinished = Unfinished(Stage.JOB, resume, "", 0.0, Fold(), Options(), job=("j1", 0.0))
+    assert kept.left(run) == unsettled(Stage.RESUME_DUE)
+    record = Record("r1")._replace(**kept.standing(run, resume), unsettled=kept.left(run))
+    assert kept.is_known(run, record)
+    run.unfinished = None
+    assert kept.left(run) is None
 
 
 # The rounds before an answer

@@ -12,14 +12,14 @@ from toolhouse_async._wire.stage import Stage
 def test_a_run_that_is_yet_to_begin() -> None:
     run = Run()
     assert not run.has_begun
-    assert run.transcript.counts == {}
+    assert run.transcript.counted(None) == ({}, [])
     assert Run(is_nameless=True).has_begun
     assert Run("r1").has_begun
 
 
 def test_a_run_of_others() -> None:
     run = Run.of_others("r1")
-    assert (run.run_id, run.has_begun, run.begun, run.transcript.counts) == ("r1", True, None, None)
+    assert (run.run_id, run.has_begun, run.begun, run.transcript.counted(None)) == ("r1", True, None, (None, ()))
 
 
 def test_runs_share_nothing() -> None:

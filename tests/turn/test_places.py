@@ -85,7 +85,7 @@ def test_what_stands_last_was_said_last_whoever_has_said_it() -> None:
     transcript = Transcript.of_last(history)
     last = transcript.latest
     assert last is not None
-    assert (last.key, last.is_certain, transcript.counts) == (key_of("go"), True, None)
+    assert (last.key, last.is_certain, transcript.counted(None)) == (key_of("go"), True, (None, ()))
     found = transcript.find(history, last, "")
     assert found.reply is not None
     assert (found.sight, found.reply.text) == (Sight.ARRIVED, "wait")

@@ -141,8 +141,13 @@ def test_how_often_each_message_was_accepted() -> None:
     transcript = Transcript({key_of("x"): 1})
     for words, is_certain in (("x", True), (None, True), ("y", False)):
         transcript.say(words).is_certain = is_certain
-    assert transcript.counts == {key_of("x"): 2, key_of(""): 1}
-    assert Transcript(None).counts is None
+    counts, last = {key_of("x"): 2, key_of(""): 1}, transcript.latest
+    assert transcript.counted(last) == (counts, [])
+    assert transcript.counted(None) == (counts, [last])
+    later = [transcript.say(words) for words in ("x", "z")]
+    later[0].is_certain = True
+    assert transcript.counted(later[1]) == (counts, [last, later[0]])
+    assert Transcript(None).counted(None) == (None, ())
 
 
 def test_what_was_heard_behind_the_last_message_with_words() -> None:

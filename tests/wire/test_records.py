@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from toolhouse_async import JobToken, StoreError
 from toolhouse_async._wire import records
-from toolhouse_async._wire.records import MOST_HEARD, MOST_SAID, VERSION, Record, Row, Unsettled, Waiter
+from toolhouse_async._wire.records import MOST_HEARD, MOST_SAID, VERSION, Later, Record, Row, Unsettled, Waiter
 from toolhouse_async._wire.stage import Stage
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -19,6 +19,7 @@ TIMES = st.floats(0, 1e10)
 COUNTS = st.integers(0, 2**53)
 UNSETTLED = st.builds(Unsettled, st.none() | TEXT, *[st.booleans()] * 3, st.sampled_from(Stage))
 HEARD = st.lists(st.tuples(COUNTS, TEXT), max_size=4).map(tuple)
+LATER = st.lists(st.builds(Later, TEXT, st.booleans(), st.none() | HEARD), max_size=4).map(tuple)
 TOKENS = st.builds(
     JobToken, IDS, IDS, st.from_regex(r"[!-~]{1,256}", fullmatch=True), TIMES, st.sampled_from(["ndjson", "text"])
 )
@@ -36,12 +37,14 @@ RECORDS = st.builds(
     length=TIMES,
     idle_since=TIMES,
     queue=st.lists(st.builds(Waiter, TEXT, TIMES), max_size=4).map(tuple),
+    since=LATER,
 )
 
 
 @given(RECORDS)
 def test_a_record_is_read_as_it_was_written(record: Record) -> None:
-    assert records.loads(records.dumps(record)) == record
+    known = record if record.said is not None else record._replace(since=())  # order alone says nothing
+    assert records.loads(records.dumps(record)) == known
 
 
 def test_no_entry_is_a_record_of_nothing() -> None:
@@ -59,6 +62,7 @@ def test_no_entry_is_a_record_of_nothing() -> None:
         {"unsettled": Unsettled(None, *[False] * 3, Stage.MESSAGE)},
         {"said": None},
         {"heard": None},
+        {"since": (Later("x", False, None),)},
         {"row": Row("digest", "open", "")},
     ],
 )
@@ -127,6 +131,10 @@ def test_another_version_is_named(version: Any) -> None:
         {"heard": [[-1, "x"]]},
         {"heard": [1]},
         {"heard": {}},
+        {"since": [["x", True]]},
+        {"since": [["x", 1, None]]},
+        {"since": [["x", True, [[1]]]]},
+        {"since": {}},
         {"more": 1},
     ],
     ids=repr,
@@ -148,6 +156,11 @@ def test_what_was_said_is_not_counted_without_end() -> None:
     said = {str(number): 1 for number in range(MOST_SAID)}
     assert records.loads(records.dumps(Record(said=said))).said == said
     assert records.loads(records.dumps(Record(said={**said, "more": 1}))).said is None
+    said.popitem()
+    since = (Later("x", False, None),)
+    assert records.loads(records.dumps(Record(said=said, since=since)))[4:7] == (said, (), since)
+    read = records.loads(records.dumps(Record(said=said, since=since * 2)))
+    assert read[4:7] == (None, (), ())
 
 
 def test_what_was_heard_is_not_kept_without_end() -> None:
@@ -158,7 +171,17 @@ def test_what_was_heard_is_not_kept_without_end() -> None:
 
 def test_a_key_with_no_conversation_has_neither_said_nor_heard_anything() -> None:
     unsettled = Unsettled("x", bars=True, told=False, resumes=False, stage=Stage.ANSWER)
-    record = Record("r1", True, JobToken("a", "r1", "j1", 0), unsettled, {"x": 1}, ((1, "k"),), holder="h", until=5.0)
+    record = Record(
+        "r1",
+        True,
+        JobToken("a", "r1", "j1", 0),
+        unsettled,
+        {"x": 1},
+        ((1, "k"),),
+        (Later("x", False, None),),
+        holder="h",
+        until=5.0,
+    )
     anew = record.begun_anew()
     assert anew == Record(holder="h", until=5.0)
     assert anew.is_like(Record())

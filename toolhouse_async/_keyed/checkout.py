@@ -245,7 +245,7 @@ class Checkout:
             return False
         log.info("the service does not know run %s of a key: its conversation begins anew", conversation.run_id)
         record = self._lease.record
-        self._gone = {"run_id": record.run_id, "said": record.said, "heard": record.heard}
+        self._gone = {name: getattr(record, name) for name in ("run_id", "said", "heard", "since")}
         conversation.begin_anew()
         self._lease.record = record.begun_anew()
         return True
@@ -326,9 +326,7 @@ class Checkout:
         has_resumed = record.token is not None and record.unsettled is not None and record.unsettled.resumes
         if self.keeps_token and has_resumed and (unfinished is None or unfinished.said is not self._said):
             return {"heard": record.heard}  # the answer to a resume is looked up again until it was delivered
-        if unfinished is None:
-            return {"unsettled": None}
-        return {"unsettled": kept.left(unfinished)}
+        return {"unsettled": kept.left(self.conversation.run)}
 
     def _remember(self) -> None:
         """Remember that this process has given its message up: here alone the next one is sent without asking."""

@@ -118,6 +118,13 @@ class Said:
             self._alike = key_of(squeezed(self._words))
         return self._alike
 
+    @classmethod
+    def of_key(cls, key: str) -> Said:
+        """A message of which only that is known which stands for its words."""
+        said = cls(None)
+        said._key, said._alike, said.is_empty = key, "", key == EMPTY
+        return said
+
     def drop_words(self) -> None:
         """Keep only what stands for them: they may be long."""
         self._key, self._alike, self._words = self.key, self.alike, ""

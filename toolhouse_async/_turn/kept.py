@@ -5,10 +5,11 @@ A store keeps how far a turn has come, and not what it has brought: that stands 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from .._values.options import Options
-from .._wire.records import Record, Unsettled
+from .._wire.records import Later, Record, Unsettled
 from .._wire.stage import Stage
 from .fold import Fold
 from .heard import NOTHING_HEARD, Heard, Said, key_of
@@ -18,6 +19,7 @@ from .transcript import Transcript
 
 if TYPE_CHECKING:
     from .._values.results import JobToken
+    from .._wire.records import Pieces
     from .knowledge import Run
 
 
@@ -58,28 +60,42 @@ def waiting(record: Record, token: JobToken, *, refused: bool) -> dict[str, Any]
     return {"unsettled": unsettled, "token": token}
 
 
-def left(unfinished: Unfinished) -> Unsettled:
-    """What is open where a turn was ended before it brought a result."""
+def left(run: Run) -> Unsettled | None:
+    """What is open where a turn was ended before it brought a result, if one was."""
+    unfinished = run.unfinished
+    if unfinished is None:
+        return None
+    stage, was_refused = unfinished.stage, not run.transcript.has(unfinished.said)
+    if stage is Stage.JOB and was_refused:
+        stage = Stage.RESUME_DUE  # the job goes on, and what it follows is not what was said last
     return Unsettled(
         unfinished.words,
         bars=unfinished.bars,
         told=unfinished.told,
-        resumes=unfinished.round > 0 or unfinished.stage is Stage.RESUME,
-        stage=unfinished.stage,
+        resumes=unfinished.round > 0 or stage is Stage.RESUME or was_refused,
+        stage=stage,
     )
 
 
 def standing(run: Run, said: Said | None) -> dict[str, Any]:
     """What was said and heard on a run, before a message that is open if one is."""
-    counts, tail = run.transcript.counts, run.transcript.heard_before(said)
+    if said is not None and run.unfinished is not None and not run.transcript.has(said):
+        said = run.unfinished.said  # it was refused, and one before it is open still
+    counts, since = run.transcript.counted(said)
+    tail = run.transcript.heard_before(since[0] if since else said)
     if run.run_id is None:
-        counts, tail = {}, NOTHING_HEARD
+        counts, since, tail = {}, (), NOTHING_HEARD
     return {
         "run_id": run.run_id,
         "nameless": run.is_nameless,
         "said": None if counts is None else dict(counts),
-        "heard": None if tail is None or not tail.whole else tail.pieces,
+        "heard": _pieces(tail),
+        "since": tuple(Later(each.key, each.is_certain, _pieces(each.heard)) for each in since),
     }
+
+
+def _pieces(heard: Heard | None) -> Pieces | None:
+    return None if heard is None or not heard.whole else heard.pieces
 
 
 def _at(stage: Stage, unsettled: Unsettled) -> Unsettled:
@@ -92,12 +108,14 @@ def _at(stage: Stage, unsettled: Unsettled) -> Unsettled:
 
 def is_known(run: Run, record: Record) -> bool:
     """Whether this process knows of a run all that the store has: nobody else has used the key since."""
-    unfinished, unsettled = run.unfinished, record.unsettled
-    if run.transcript.counts is None or run.transcript.counts != record.said:
+    here, unsettled = left(run), record.unsettled
+    counts, since = run.transcript.counted(None if run.unfinished is None else run.unfinished.said)
+    fates = [(each.key, each.is_certain) for each in since]
+    if counts is None or counts != record.said or fates != [each[:2] for each in record.since]:
         return False
-    if unfinished is None or unsettled is None:
-        return unfinished is None and unsettled is None
-    return (unfinished.words, unfinished.stage) == (unsettled.words, unsettled.stage)
+    if here is None or unsettled is None:
+        return here is unsettled
+    return (here.words, here.stage) == (unsettled.words, unsettled.stage)
 
 
 def take_up(run: Run, record: Record, now: float, *, idle: float, job_age: float) -> Said | None:
@@ -122,6 +140,8 @@ def take_up(run: Run, record: Record, now: float, *, idle: float, job_age: float
     if stage is Stage.JOB and token is None:
         stage = Stage.ANSWER  # the job will be seen, or what came after it
     said = run.transcript.latest if accepted else None
+    if said is not None and said.key != key_of(unsettled.words):
+        said = None
     if stage is Stage.RESUME_DUE:
         said = Said(unsettled.words)  # what was said before it, or a resume that was not accepted
     elif said is None:
@@ -151,16 +171,29 @@ def take_up(run: Run, record: Record, now: float, *, idle: float, job_age: float
 def _transcript(record: Record) -> Transcript:
     """What is known of a run by what a store keeps: of an accepted message that is open, not where its answer ends."""
     said, unsettled = record.said, record.unsettled
-    heard = None if record.heard is None else Heard(record.heard, whole=True)
+    heard, since = _heard(record.heard), [_said(each) for each in record.since]
     if said is None or unsettled is None or not unsettled.stage.is_accepted:
-        return Transcript(said, heard)
-    if unsettled.stage is Stage.RESUME_DUE:
-        return Transcript(said, None)
-    before = dict(said)
-    key = key_of(unsettled.words)
-    if before.get(key, 0) < 1:
-        return Transcript(said, None)
-    before[key] -= 1
-    transcript = Transcript({each: times for each, times in before.items() if times}, heard)
+        return Transcript(said, heard, since)
+    key, before = key_of(unsettled.words), Counter(said)
+    is_due, is_last = unsettled.stage is Stage.RESUME_DUE, since[-1].key == key if since else before[key] > 0
+    if is_due or not is_last:
+        if since:
+            since[-1].heard = None
+        return Transcript(said, heard if since else None, since)
+    if since:
+        del since[-1]
+    else:
+        before[key] -= 1
+    transcript = Transcript(+before, heard, since)
     transcript.say(unsettled.words).is_certain = True
     return transcript
+
+
+def _heard(pieces: Pieces | None) -> Heard | None:
+    return None if pieces is None else Heard(pieces, whole=True)
+
+
+def _said(later: Later) -> Said:
+    said = Said.of_key(later.key)
+    said.is_certain, said.heard = later.is_certain, _heard(later.heard)
+    return said

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from .._values.nested import flatten
 from .._values.results import Message
 from .._wire.entries import End, how_it_ends, is_message
-from .heard import Heard, key_of, squeezed
+from .heard import Heard, Said, key_of, squeezed
 
 
 def fingerprint(entries: Sequence[Message]) -> str:
@@ -111,6 +111,28 @@ def _without(words: str, skipped: int) -> str:
         skipped -= not words[index].isspace()
         index += 1
     return words[index:]
+
+
+class Group(NamedTuple):
+    """A message with words, and those without that were said behind it; the first may have none with words."""
+
+    members: list[Said]
+
+    @property
+    def head(self) -> Said | None:
+        return None if self.members[0].is_empty else self.members[0]
+
+    @property
+    def heard(self) -> Heard | None:
+        """What was heard behind all of it."""
+        return self.members[-1].heard
+
+    def matches(self, segment: Segment, *, is_last: bool) -> Sight:
+        """Whether a segment is what was said and heard."""
+        head, heard = self.head, self.heard
+        if head is not None and segment.key != head.key:
+            return Sight.ODD
+        return Sight.ARRIVED if heard is None else segment.sight_of(heard, is_last=is_last)
 
 
 def why_moved(history: Sequence[Message], seen: tuple[int, str]) -> Sight | None:

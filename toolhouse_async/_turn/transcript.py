@@ -8,14 +8,16 @@ others too. Then it proves neither that a message arrived nor that it did not.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
 from .._values.results import Message
 from .._wire.entries import is_of_a_turn
 from .heard import EMPTY, NOTHING_HEARD, NOTHING_YET, Heard, Said, key_of, squeezed
-from .reading import Reply, Segment, Sight, fingerprint, segments_of, why_moved
+from .reading import Group, Reply, Segment, Sight, fingerprint, segments_of, why_moved
 
+_ODD: Final[AbstractSet[tuple[Sight, int | None]]] = {(Sight.ODD, None)}
 NOTHING_SAID: Final[Mapping[str, int]] = {}
 
 
@@ -31,28 +33,6 @@ class Found(NamedTuple):
     reply: Reply | None
 
 
-class _Group(NamedTuple):
-    """A message with words, and those without that were said behind it; the first may have none with words."""
-
-    members: list[Said]
-
-    @property
-    def head(self) -> Said | None:
-        return None if self.members[0].is_empty else self.members[0]
-
-    @property
-    def heard(self) -> Heard | None:
-        """What was heard behind all of it."""
-        return self.members[-1].heard
-
-    def matches(self, segment: Segment, *, is_last: bool) -> Sight:
-        """Whether a segment is what was said and heard."""
-        head, heard = self.head, self.heard
-        if head is not None and segment.key != head.key:
-            return Sight.ODD
-        return Sight.ARRIVED if heard is None else segment.sight_of(heard, is_last=is_last)
-
-
 class Transcript:
     """What was said and heard on a run, in order.
 
@@ -61,16 +41,22 @@ class Transcript:
 
     __slots__ = ("_base", "_entries", "_latest", "_prior", "_seen", "_tail")
 
-    def __init__(self, prior: Mapping[str, int] | None = NOTHING_SAID, tail: Heard | None = None) -> None:
+    def __init__(
+        self,
+        prior: Mapping[str, int] | None = NOTHING_SAID,
+        tail: Heard | None = None,
+        since: Iterable[Said] = (),
+    ) -> None:
         """Begin.
 
         Args:
             prior: How often each message was said before, by its key; ``None`` if others may have said some.
             tail: What was heard behind the last of them, if that is known.
+            since: What was said after those, in order.
         """
         self._prior: Mapping[str, int] | None = prior
         self._tail: Heard | None = NOTHING_HEARD if prior is not None and not prior else tail
-        self._entries: list[Said] = []
+        self._entries: list[Said] = list(since)
         self._latest: tuple[Said, str, bool] | None = None  # what was heard last, not yet digested: it may never be
         # Entries of a run of others that stood there before anything was said, and what stands for them.
         self._base: tuple[int, str] | None = None
@@ -127,14 +113,21 @@ class Transcript:
         """What was said last, if that is known."""
         return self._entries[-1] if self._entries else None
 
-    @property
-    def counts(self) -> Mapping[str, int] | None:
-        """How often each message was accepted, by its key; ``None`` if others may have said some."""
+    def counted(self, open_: Said | None) -> tuple[Mapping[str, int] | None, Sequence[Said]]:
+        """How often each message was accepted, by its key, up to the first of unknown fate; and all from that one on.
+
+        There is nothing of either, and ``None``, if others may have said some.
+
+        Args:
+            open_: What is told of elsewhere: it is left aside until it was accepted.
+        """
         if self._prior is None:
-            return None
+            return None, ()
+        entries = [said for said in self._entries if said.is_certain or said is not open_]
+        first = next((number for number, said in enumerate(entries) if not said.is_certain), len(entries))
         counts = Counter(self._prior)
-        counts.update(said.key for said in self._entries if said.is_certain)
-        return dict(counts)
+        counts.update(said.key for said in entries[:first])
+        return dict(counts), entries[first:]
 
     def heard_before(self, said: Said | None) -> Heard | None:
         """What was heard last before a message; ``None``: before the next one."""
@@ -215,7 +208,7 @@ class Transcript:
 
     def _locate(
         self, history: Sequence[Message], said: Said
-    ) -> tuple[list[Segment], list[_Group], int, Sight, int | None]:
+    ) -> tuple[list[Segment], list[Group], int, Sight, int | None]:
         """A reading's segments, what was said by groups, the number of a message's; its sight, and where it stands."""
         self._settle()
         segments = segments_of(history)
@@ -231,7 +224,7 @@ class Transcript:
         sight, place = sights.pop() if len(sights) == 1 else (Sight.ODD, None)
         return segments, groups, number, sight, place
 
-    def _shows_what_was_heard(self, segments: list[Segment], groups: list[_Group]) -> bool:
+    def _shows_what_was_heard(self, segments: list[Segment], groups: list[Group]) -> bool:
         """Whether a reading that ends before a message would lag if it lacked an answer; else whether it has one there.
 
         Args:
@@ -244,27 +237,30 @@ class Transcript:
             return bool(segments[-1].text)  # all that can be known where the process is gone that was told it
         return any(group.head is not None and group.heard and group.heard.size for group in groups)
 
-    def _groups(self) -> Iterator[_Group]:
+    def _groups(self) -> Iterator[Group]:
         members: list[Said] = []
         for said in self._entries:
             if members and not said.is_empty:
-                yield _Group(members)
+                yield Group(members)
                 members = []
             members.append(said)
-        yield _Group(members)
+        yield Group(members)
 
     def _align(
-        self, segments: list[Segment], start: int, groups: list[_Group], number: int, said: Said
-    ) -> Iterator[tuple[Sight, int | None]]:
-        """All that a message may be by a reading: mostly one thing."""
-        places = {start}
+        self, segments: list[Segment], start: int, groups: list[Group], number: int, said: Said
+    ) -> AbstractSet[tuple[Sight, int | None]]:
+        """All that a message may be by a reading: mostly one thing.
+
+        Messages of unknown fate may be missing before it. What would then stand there that was not said is left aside
+        where the reading can be explained to its end.
+        """
+        places, sights = {start}, set[tuple[Sight, int | None]]()
         for group in groups[:number]:
             later: set[int] = set()
             head = group.head
             may_be_missing = head is not None and not head.is_certain
             if may_be_missing and len(group.members) > 1:
-                yield Sight.ODD, None  # where the words without a message belong is not known
-                return
+                return _ODD  # where the words without a message belong is not known
             for place in places:
                 if may_be_missing:
                     later.add(place)
@@ -274,13 +270,14 @@ class Transcript:
                 if match is Sight.ARRIVED:
                     later.add(at + 1)
                 elif not may_be_missing:
-                    yield match, None
+                    sights.add((match, None))
             places = later
-        for place in places:
-            yield self._judge(segments, place, groups[number], said)
+        sights.update(self._judge(segments, place, groups[number], said) for place in places)
+        explained = ((Sight.ABSENT, None), (Sight.ARRIVED, len(segments) - 1))
+        return sights - _ODD if any(each in sights for each in explained) else sights
 
     def _begin(
-        self, history: Sequence[Message], segments: list[Segment], groups: list[_Group], number: int
+        self, history: Sequence[Message], segments: list[Segment], groups: list[Group], number: int
     ) -> Iterator[tuple[int | None, Sight]]:
         """How many segments may stand before what is known in order; ``None``, and why, if that cannot be told."""
         if self._prior is not None:
@@ -304,7 +301,7 @@ class Transcript:
             yield None, Sight.LAGS
 
     def _behind_prior(
-        self, prior: Mapping[str, int], segments: list[Segment], groups: list[_Group]
+        self, prior: Mapping[str, int], segments: list[Segment], groups: list[Group]
     ) -> tuple[int | None, Sight]:
         """How many segments stand before what was said since: those of all that was said before, and heard last."""
         before = Counter(prior)
@@ -325,7 +322,7 @@ class Transcript:
         sight = segments[many].sight_of(tail, is_last=many == len(segments) - 1)
         return (many + 1 if sight is Sight.ARRIVED else None), sight
 
-    def _judge(self, segments: list[Segment], place: int, group: _Group, said: Said) -> tuple[Sight, int | None]:
+    def _judge(self, segments: list[Segment], place: int, group: Group, said: Said) -> tuple[Sight, int | None]:
         """What a message is, all before its group being where it belongs."""
         if not said.is_empty:
             if place >= len(segments):
@@ -365,7 +362,7 @@ class Transcript:
         return segments[place].reply(skipped, is_last=place == len(segments) - 1)
 
     def _resembling(
-        self, segments: list[Segment], groups: list[_Group], number: int, said: Said, partial: str
+        self, segments: list[Segment], groups: list[Group], number: int, said: Said, partial: str
     ) -> tuple[int, int] | None:
         """Where an answer stands in a reading that proves nothing, if no earlier one can be meant.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import orjson
 
@@ -22,6 +22,8 @@ MOST_HEARD: Final = 100
 """How many rounds of one message are kept; beyond it nobody knows what was heard."""
 LATEST: Final = 1e12
 _NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
+Pieces: TypeAlias = tuple[tuple[int, str], ...]
+"""What was heard behind a message, in rounds: how many characters each has, and what stands for them."""
 
 
 class Unsettled(NamedTuple):
@@ -68,6 +70,20 @@ class Row(NamedTuple):
     outcome: str
 
 
+class Later(NamedTuple):
+    """A message that was said from the first one on whose fate is unknown.
+
+    Attributes:
+        key: What stands for it.
+        is_certain: Whether it was accepted.
+        heard: What was heard behind it; ``None`` if that is not known.
+    """
+
+    key: str
+    is_certain: bool
+    heard: Pieces | None
+
+
 class Record(NamedTuple):
     """All that a store keeps of one key.
 
@@ -77,8 +93,9 @@ class Record(NamedTuple):
         token: A job whose answer nobody has.
         unsettled: A message whose answer nobody may have seen.
         said: How often each message was said, by its key; ``None`` if that is not known.
-        heard: What was heard behind the last message with words, as pieces of a size and a key; ``None`` if that is not
-            known.
+        heard: What was heard behind the last message with words; ``None`` if that is not known.
+        since: What was said after both, in order: it begins with a message whose fate nobody knows. What is open is not
+            among them before it was accepted.
         holder: The number by which somebody has the key; empty if nobody has.
         who: Their host and process, for people to read.
         until: When their lease ends, by the store's clock; without a holder, when the last one ended.
@@ -93,7 +110,8 @@ class Record(NamedTuple):
     token: JobToken | None = None
     unsettled: Unsettled | None = None
     said: Mapping[str, int] | None = _NOTHING
-    heard: tuple[tuple[int, str], ...] | None = ()
+    heard: Pieces | None = ()
+    since: tuple[Later, ...] = ()
     holder: str = ""
     who: str = ""
     until: float = 0.0
@@ -104,14 +122,14 @@ class Record(NamedTuple):
 
     def begun_anew(self) -> Record:
         """The same key with no conversation."""
-        return self._replace(run_id=None, nameless=False, token=None, unsettled=None, said=_NOTHING, heard=())
+        return self._replace(run_id=None, nameless=False, token=None, unsettled=None, said=_NOTHING, heard=(), since=())
 
     def is_like(self, other: Record) -> bool:
         """Whether the conversation stands where it stands in the other."""
         return all(getattr(self, name) == getattr(other, name) for name in _CONVERSATION)
 
 
-_CONVERSATION: Final = ("run_id", "nameless", "token", "unsettled", "said", "heard", "row")
+_CONVERSATION: Final = ("run_id", "nameless", "token", "unsettled", "said", "heard", "since", "row")
 
 
 def claimed(record: Record, number: str, now: float, *, who: str, length: float, is_stale: bool = False) -> Record:
@@ -181,17 +199,17 @@ def abandoned(record: Record, number: str, now: float) -> Record:
 
 def dumps(record: Record) -> bytes:
     """Write a record."""
-    said, unsettled = record.said, record.unsettled
+    said, unsettled, since = record.said, record.unsettled, record.since
+    if said is None or len(said) + len(since) > MOST_SAID:
+        said, since = None, ()
     written: dict[str, Any] = {
         "v": VERSION,
         "run_id": record.run_id,
         "nameless": record.nameless,
         "token": None if record.token is None else record.token.to_json(),
         "unsettled": None if unsettled is None else [*unsettled[:-1], unsettled.stage.name],
-        "heard": None
-        if record.heard is None or len(record.heard) > MOST_HEARD
-        else [list(each) for each in record.heard],
-        "said": dict(said) if said is not None and len(said) <= MOST_SAID else None,
+        "heard": _heard(record.heard),
+        "said": None if said is None else dict(said),
         "holder": record.holder,
         "who": record.who,
         "until": record.until,
@@ -199,9 +217,15 @@ def dumps(record: Record) -> bytes:
         "idle_since": record.idle_since,
         "queue": [list(waiter) for waiter in record.queue],
     }
+    if since:
+        written["since"] = [[each.key, each.is_certain, _heard(each.heard)] for each in since]
     if record.row is not None:
         written["row"] = list(record.row)
     return orjson.dumps(written)
+
+
+def _heard(pieces: Pieces | None) -> list[list[int | str]] | None:
+    return None if pieces is None or len(pieces) > MOST_HEARD else [list(each) for each in pieces]
 
 
 def dumps_unless_empty(record: Record) -> bytes | None:
@@ -243,6 +267,7 @@ def _record(
     length: object,
     idle_since: object,
     queue: object,
+    since: object = (),
     row: object = None,
 ) -> Record:
     return Record(
@@ -251,7 +276,8 @@ def _record(
         None if token is None else JobToken.from_json(_as(token, str)),
         None if unsettled is None else _unsettled(*_as(unsettled, list)),
         None if said is None else {name: _count(number) for name, number in _as(said, dict).items()},
-        None if heard is None else tuple(_piece(*_as(each, list)) for each in _as(heard, list)),
+        _pieces(heard),
+        () if said is None or since == () else tuple(_later(*_as(each, list)) for each in _as(since, list)),
         _as(holder, str),
         _as(who, str),
         _time(until),
@@ -274,6 +300,14 @@ def _unsettled(words: object, bars: object, told: object, resumes: object, stage
 
 def _row(digest: object, status: object, outcome: object) -> Row:
     return Row(_as(digest, str), _as(status, str), _as(outcome, str))
+
+
+def _later(key: object, is_certain: object, heard: object) -> Later:
+    return Later(_as(key, str), _as(is_certain, bool), _pieces(heard))
+
+
+def _pieces(heard: object) -> Pieces | None:
+    return None if heard is None else tuple(_piece(*_as(each, list)) for each in _as(heard, list))
 
 
 def _piece(size: object, key: object) -> tuple[int, str]:
