@@ -50,7 +50,7 @@ async def test_sessions_on_a_run_share_it() -> None:
     two = Conversation(one.core, "a", "r1", Extras())
     assert one.shared is two.shared
     assert one.run is two.run
-    assert (one.run.begun, one.run.transcript.counts) == (None, None)
+    assert (one.run.begun, one.run.transcript.counted(None)) == (None, (None, ()))
     three = Conversation(one.core, "a", None, Extras())
     assert three.run is not one.run
     assert three.go_on_with("r1") is one.run
