@@ -568,9 +568,10 @@ async def test_closing_it() -> None:
             turn.result,
             toolhouse.__aenter__,
         ):
-            with pytest.raises(ClosedError):
+            with pytest.raises(ClosedError) as caught:
                 if inspect.isawaitable(made := call()):
                     await made
+            assert caught.value.safe_to_retry is True  # nothing was sent
         await asyncio.sleep(1)
         assert server.open_connections == 0
         assert len(server.requests) == 1

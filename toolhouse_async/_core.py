@@ -73,7 +73,7 @@ class Core:
             ClosedError: It was closed.
         """
         if self._closed:
-            raise ClosedError("the client is closed")
+            raise ClosedError("the client is closed", safe_to_retry=True)
 
     def check_usable(self) -> None:
         """Check, before any I/O, that the client is open and on its own event loop.

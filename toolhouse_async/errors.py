@@ -139,7 +139,7 @@ class ConfigurationError(ToolhouseError, ValueError):
 
 
 class ClosedError(ToolhouseError, RuntimeError):
-    """The client, session or turn was closed, before the call or during it."""
+    """The client, manager, session or turn was closed: before the call, so that nothing was sent, or during it."""
 
 
 class SessionBusyError(ToolhouseError, RuntimeError):

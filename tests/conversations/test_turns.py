@@ -213,10 +213,11 @@ async def test_a_closed_client_and_a_closed_session_refuse() -> None:
         async with connect(server) as toolhouse:
             session = toolhouse.session(AGENT)
             await session.aclose()
-            with pytest.raises(ClosedError):
+            with pytest.raises(ClosedError) as of_session:
                 await session.send("hi")
-        with pytest.raises(ClosedError):
+        with pytest.raises(ClosedError) as of_client:
             await toolhouse.run(AGENT, "hi")
+    assert of_session.value.safe_to_retry is of_client.value.safe_to_retry is True
     assert server.requests == []
 
 

@@ -1270,10 +1270,12 @@ async def test_closing_ends_turns_and_lets_keys_go() -> None:
         assert (await two.manager.send("k", "x")).text == "2:x"
         assert asyncio.get_running_loop().time() - started < 1
         for call in (one.manager.send("k", "x"), one.manager.forget("k")):
-            with pytest.raises(ClosedError):
+            with pytest.raises(ClosedError) as refused:
                 await call
-        with pytest.raises(ClosedError):
+            assert refused.value.safe_to_retry is True
+        with pytest.raises(ClosedError) as refused:
             one.manager.checkout("k")
+        assert refused.value.safe_to_retry is True
 
 
 async def test_closing_ends_those_who_wait() -> None:

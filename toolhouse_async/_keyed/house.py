@@ -85,7 +85,7 @@ class House:
             ClosedError: It was closed.
         """
         if self.is_closed:
-            raise ClosedError("the session manager is closed")
+            raise ClosedError("the session manager is closed", safe_to_retry=True)
 
     @asynccontextmanager
     async def until_closed(self) -> AsyncGenerator[None]:

@@ -206,7 +206,7 @@ class Conversation:
             ClosedError: It was closed.
         """
         if self._closed:
-            raise ClosedError("the session is closed")
+            raise ClosedError("the session is closed", safe_to_retry=True)
         self.core.check_open()
 
     def close(self) -> None:
