@@ -10,6 +10,7 @@ from typing import Any
 
 import slack_bot
 from aiohttp import ClientSession, web
+from slack_bolt.async_app import AsyncApp
 from slack_sdk.signature import SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -33,6 +34,7 @@ class Slack(Platform):
 
     def __init__(self, patch: Any) -> None:
         super().__init__(patch)
+        self.takes_token = True
         self.events = f"http://127.0.0.1:{unused_port()}/slack/events"
 
     def event(self, user: str, text: str, **more: Any) -> dict[str, Any]:
@@ -76,8 +78,8 @@ class Slack(Platform):
                 return
 
     async def serve(self, manager: SessionManager) -> None:
-        client = AsyncWebClient(TOKEN, base_url=f"{self.url}/api/")
-        await slack_bot.serve(client, SECRET, manager, port=int(self.events.split(":")[2].split("/")[0]))
+        app = AsyncApp(client=AsyncWebClient(TOKEN, base_url=f"{self.url}/api/"), signing_secret=SECRET)
+        await slack_bot.serve(app, manager, port=int(self.events.split(":")[2].split("/")[0]))
 
     def routes(self) -> list[web.RouteDef]:
         return [web.post("/api/{method}", self._answer)]
@@ -85,6 +87,8 @@ class Slack(Platform):
     async def _answer(self, request: web.Request) -> web.Response:
         assert request.headers["Authorization"] == f"Bearer {TOKEN}"
         method = request.match_info["method"]
+        if method == "auth.test" and not self.takes_token:
+            return json({"ok": False, "error": "invalid_auth"})
         if method == "auth.test":
             return json({"ok": True, "user_id": "U42", "bot_id": "B42", "team_id": "T1", "team": "t", "user": "bot"})
         body = await request.json()

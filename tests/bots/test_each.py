@@ -17,7 +17,8 @@ import slack_bot
 import telegram_bot
 from conversations import run
 
-from toolhouse_async import SessionManager
+from tests.support.answers import unused_port
+from toolhouse_async import AsyncToolhouse, SessionManager
 from toolhouse_async.testing import WorkersEmulator
 from toolhouse_async.testing.workers import echo
 
@@ -113,6 +114,33 @@ async def test_slack_events_that_are_not_slacks_are_refused(platform: Any, tmp_p
         assert world.accepted == []
 
 
+@pytest.mark.parametrize("is_away", [False, True])
+@on("slack")
+async def test_slack_is_asked_at_the_start_whether_it_takes_the_token(is_away: bool, platform: Any) -> None:
+    platform.takes_token = False
+    if is_away:
+        platform.url = f"http://127.0.0.1:{unused_port()}"
+    async with AsyncToolhouse("key") as toolhouse, SessionManager(toolhouse, "worker") as manager:
+        with pytest.raises(slack_bot.SlackChat.failures) as refused:
+            await platform.serve(manager)
+
+    async def main() -> None:
+        raise refused.value
+
+    with pytest.raises(SystemExit, match=r"^The bot has stopped: .*(invalid_auth|Cannot connect)[^\n]*$"):
+        await asyncio.to_thread(run, main, *slack_bot.SlackChat.failures)
+
+
+@on("slack")
+async def test_slack_bots_say_where_they_listen(
+    platform: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with bots(platform, tmp_path) as (_, start):
+        await start()
+        await platform.until(lambda: platform.events.replace("127.0.0.1", "localhost") in caplog.text)
+
+
 @pytest.mark.parametrize(
     ("module", "missing"),
     [
@@ -165,7 +193,7 @@ def test_a_platform_that_is_away_as_a_bot_starts_is_one_line() -> None:
 
 @pytest.mark.parametrize("module", [telegram_bot, discord_bot, slack_bot], ids=lambda module: module.__name__)
 async def test_a_bot_is_put_together_from_the_environment(
-    module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     emulator = WorkersEmulator(api_key="key-of-the-bot")
     emulator.worker("my-worker")(echo)
@@ -186,4 +214,5 @@ async def test_a_bot_is_put_together_from_the_environment(
             monkeypatch.setenv(name, "42:token")
         await module.main()
     assert said == ["hello"]
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []
     assert [path.suffix for path in tmp_path.iterdir()] == [".db"]

@@ -121,7 +121,8 @@ def run(main: Callable[[], Coroutine[Any, Any, None]], *failures: type[Exception
     try:
         asyncio.run(main())
     except (ToolhouseError, *failures) as error:
-        sys.exit(f"The bot has stopped: {str(error) or type(error).__name__}")
+        why = " ".join(str(error).split())  # Slack's has two lines
+        sys.exit(f"The bot has stopped: {why or type(error).__name__}")
 
 
 class Conversations:

@@ -34,6 +34,8 @@ SIGNS = {Style.BOLD: "*", Style.ITALIC: "_", Style.STRIKE: "~"}
 NOBODY = {"channel_not_found", "is_archived", "not_in_channel", "thread_not_found", "account_inactive"}
 NEVER = {"message_not_found", "cant_update_message", "edit_window_closed", "msg_too_long", "no_text", "invalid_blocks"}
 
+log = logging.getLogger("bot")
+
 
 class SlackChat(Chat):
     """A thread."""
@@ -141,8 +143,9 @@ def unescaped(text: str) -> str:
     return text.strip()
 
 
-async def serve(client: AsyncWebClient, signing_secret: str, manager: SessionManager, port: int) -> None:
+async def serve(app: AsyncApp, manager: SessionManager, port: int) -> None:
     """Answer until the program is told to stop (SIGTERM, Ctrl-C)."""
+    client = app.client
 
     async def find(key: str) -> SlackChat:
         return SlackChat(client, key)
@@ -165,10 +168,10 @@ async def serve(client: AsyncWebClient, signing_secret: str, manager: SessionMan
 
     seen: dict[str, None] = {}
     conversations = Conversations(manager, find)
-    app = AsyncApp(client=client, signing_secret=signing_secret)  # warns that the client's token is the one in use
     app.event("app_mention")(hear)
     app.event("message")(hear_directly)
 
+    await client.auth_test()  # else nobody would hear that Slack is away, or does not take the token
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
@@ -176,6 +179,7 @@ async def serve(client: AsyncWebClient, signing_secret: str, manager: SessionMan
     await runner.setup()
     try:
         await web.TCPSite(runner, port=port).start()
+        log.info("events are taken at port %d: http://localhost:%d/slack/events", port, port)
         await conversations.start()
         await stopped.wait()
     finally:
@@ -193,7 +197,7 @@ async def main() -> None:
         SQLiteSessionStore("slack.db") as store,
         SessionManager(toolhouse, agent_id, store=store, on_missing="restart") as manager,
     ):
-        await serve(AsyncWebClient(token), secret, manager, port=3000)
+        await serve(AsyncApp(token=token, signing_secret=secret), manager, port=3000)
 
 
 if __name__ == "__main__":
