@@ -82,6 +82,10 @@ class World:
                 yield ctx.text("Let me see. ")
                 yield ctx.tool_call("code_interpreter", {"code": "6 * 7"})
                 yield ctx.background(self._compute)
+            case "quick job":
+                yield ctx.text("Let me see. ")
+                yield ctx.tool_call("code_interpreter", {"code": "6 * 7"})
+                yield ctx.background(lambda: 42)
             case "long":
                 yield ctx.text("Here it is. " + "A sentence of some words. " * 300)
             case "code":

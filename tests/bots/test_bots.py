@@ -102,6 +102,14 @@ async def test_a_job(platform: Platform, tmp_path: Path) -> None:
         assert list(world.told.values()) == [["job", ""]]
 
 
+@ANY
+async def test_a_job_that_is_over_before_anybody_looks(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (_, start):
+        await start()
+        await platform.say(platform.ada, "quick job")
+        await platform.sees(platform.ada, "Let me see.", "Computed: 42.")
+
+
 async def test_a_second_message_while_a_job_runs(platform: Platform, tmp_path: Path) -> None:
     async with bots(platform, tmp_path) as (world, start):
         await start()

@@ -165,6 +165,11 @@ class Answer:
         self._notice = text
         self._put(text, "notice")
 
+    def begin(self) -> None:
+        """Let the worker's next words begin a message of their own."""
+        if self._last == "words":
+            self._last = "said"
+
     def end(self) -> None:
         """Let :meth:`show` end once all is shown."""
         if self._last == "notice" or not self._texts[-1].strip():

@@ -361,6 +361,7 @@ class Conversations:
                         answer.notice(COMPUTING)
                     case TurnResumed():
                         answer.stage = "answering"
+                        answer.begin()
                         said = ""
                     case StreamRecovered(text, missing) if text != said + missing:
                         answer.say(WHOLE)
