@@ -166,6 +166,8 @@ async def _afail() -> None:
         (_afail, ("LookupError: no such file", True)),
         (sys.exit, ("SystemExit: ", True)),
         (functools.partial(next, iter(())), ("RuntimeError: StopIteration()", True)),
+        (lambda: None, ("null", False)),  # as its history has it; None says that there was no job
+        (functools.partial(asyncio.sleep, 0), ("null", False)),
         (object, (None, False)),
     ],
 )

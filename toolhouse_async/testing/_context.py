@@ -26,7 +26,8 @@ class WorkerContext:
         message: The message to answer; ``None`` if a POST had none.
         history: The entries of the conversation, this message included, as the history has them.
         job_result: What the background job that ended since the last call returned, or the text of its error;
-            of several jobs the last one's; ``None`` without one.
+            of several jobs the last one's; ``"null"`` where it returned ``None``, as in the history; ``None`` without
+            one.
         job_failed: Whether that job ended by an error.
         body: The request's whole body; empty where it had none.
     """
@@ -71,7 +72,7 @@ class WorkerContext:
 
         An async function runs on the emulator's event loop and is cancelled when the server stops; any other
         runs in a thread of its own, which cannot be stopped and is left behind then. Several jobs of one run
-        are worked off one after another.
+        are worked off one after another. What it returns is the next call's ``job_result``.
 
         Raises:
             ConfigurationError: It is no function, such as a coroutine.

@@ -49,7 +49,8 @@ class Job:
             else:
                 call = partial(contextvars.copy_context().run, function, *args)
                 result = await get_running_loop().run_in_executor(_THREADS, call)
-            return Outcome(await result if inspect.isawaitable(result) else result)
+            result = await result if inspect.isawaitable(result) else result
+            return Outcome("null" if result is None else result)  # None says to a worker that there was no job
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the function raises is its outcome
             _log.warning("background job %s failed", self.id, exc_info=True)
             return Outcome(error_text(error), failed=True)
