@@ -136,7 +136,7 @@ class Process:
         self._platform = platform
         self.store = Store(SQLiteSessionStore(path))
         self.client = AsyncToolhouse("key-of-the-bot", base_url=server.url, **options)
-        self.manager = SessionManager(self.client, AGENT, store=self.store, lease=lease, on_missing="restart")
+        self.manager = SessionManager(self.client, AGENT, store=self.store, lease=lease)
         self.running = asyncio.create_task(platform.serve(self.manager))
 
     async def kill(self) -> None:

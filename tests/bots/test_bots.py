@@ -15,6 +15,7 @@ from conversations import (
     BROKEN,
     CLOSING,
     COMPUTING,
+    FORGOTTEN,
     LATE,
     NOT_BEGUN,
     QUEUED,
@@ -469,7 +470,17 @@ async def test_a_run_that_the_service_no_longer_knows(platform: Platform, tmp_pa
         await platform.sees(platform.ada, "You said: hello")
         world.emulator._runs.clear()
         await platform.say(platform.ada, "again")
-        await platform.sees(platform.ada, "You said: hello", "You said: again")
+        await platform.sees(platform.ada, "You said: hello", FORGOTTEN, "You said: again")
+        assert world.accepted == ["hello", "again"]
+
+
+@ANY
+async def test_a_worker_that_the_service_does_not_know(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        world.emulator.faults.add(method="POST", status=404)
+        await start()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, BROKEN)
 
 
 async def test_a_platform_that_refuses_calls_too_many(platform: Platform, tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ LOST = (
     f"I was interrupted, and nobody can find out whether your earlier message got through. {AGAIN} "
     "We begin a new conversation."
 )
+FORGOTTEN = "I have lost our conversation, and remember nothing of what we said before. We begin a new one."
 UNKNOWABLE = f"Nobody can find out whether this got through. {AGAIN}"
 TAKEN_OVER = (
     "I was held up in the middle of this. If my answer is not here yet, it will come here, or when we talk next."
@@ -287,6 +288,11 @@ class Conversations:
                     if key in self._stopped or await self._settle(key, session, answer):
                         await self._speak(key, session, message, answer)
                         return
+                except NotFoundError as error:
+                    if error.run_id is None or error.safe_to_retry is not True:
+                        raise  # the worker is not there, or has the message
+                    log.warning("%s: the service no longer has the conversation: %s", key, error)
+                    answer.say(FORGOTTEN)
                 finally:
                     typing.cancel()
                     await asyncio.wait({typing})

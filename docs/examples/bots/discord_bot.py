@@ -186,7 +186,7 @@ async def main() -> None:
     async with (
         AsyncToolhouse() as toolhouse,
         SQLiteSessionStore("discord.db") as store,
-        SessionManager(toolhouse, agent_id, store=store, on_missing="restart") as manager,
+        SessionManager(toolhouse, agent_id, store=store) as manager,
     ):
         await serve(token, manager)
 

@@ -195,7 +195,7 @@ async def main() -> None:
     async with (
         AsyncToolhouse() as toolhouse,
         SQLiteSessionStore("slack.db") as store,
-        SessionManager(toolhouse, agent_id, store=store, on_missing="restart") as manager,
+        SessionManager(toolhouse, agent_id, store=store) as manager,
     ):
         await serve(AsyncApp(token=token, signing_secret=secret), manager, port=3000)
 

@@ -162,7 +162,7 @@ async def main() -> None:
     async with (
         AsyncToolhouse() as toolhouse,
         SQLiteSessionStore("telegram.db") as store,
-        SessionManager(toolhouse, agent_id, store=store, on_missing="restart") as manager,
+        SessionManager(toolhouse, agent_id, store=store) as manager,
     ):
         await serve(Bot(token), manager)
 
