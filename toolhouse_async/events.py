@@ -167,7 +167,10 @@ class JobStarted(_Base):
 
 @define(repr=False, eq=False)
 class JobProgress(_Base):
-    """A poll found the job still running: seconds since it started, polls so far, seconds to the next poll."""
+    """A poll found the job still running: seconds since it started, polls so far, seconds to the next poll.
+
+    It comes with every poll, and several may come within a second: compare what you would show with what is shown.
+    """
 
     job_id: str = field(repr=short)
     elapsed: float

@@ -18,7 +18,7 @@ from toolhouse_async._cli.csv_analyst import csv_analyst
 from toolhouse_async.testing import RunningEmulator
 from toolhouse_async.testing.workers import echo
 
-from .blocks import Block, marked
+from .blocks import ROOT, Block, marked
 from .setups import AGENT_ID, SETUPS, analyst
 
 REAL_JOB_SECONDS = 0.2
@@ -118,7 +118,8 @@ def printed_by(program: str, env: dict[str, str]) -> str:
 def test_the_tests_pass(pytester: pytest.Pytester) -> None:
     blocks = marked("pytest")
     pytester.makepyfile(**{f"test_{number}": f"# {block}\n{block.code}" for number, block in enumerate(blocks)})
-    pytester.makeini("[pytest]\nfilterwarnings = error")
+    bots = ROOT / "docs" / "examples" / "bots"  # the page on them has a test beside their files
+    pytester.makeini(f"[pytest]\nfilterwarnings = error\npythonpath = {bots}")
     tests = [re.findall(r"^(?:async )?def test_", block.code, re.MULTILINE) for block in blocks]
     done = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", timeout=50)
     done.assert_outcomes(passed=sum(map(len, tests)))

@@ -156,6 +156,11 @@ class Conversations:
         """Begin to look for what stopped processes have left."""
         self._seek(self._look())
 
+    async def shown(self) -> None:
+        """Wait until all that was heard is answered, and the answers are shown."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     async def aclose(self, grace: float = 20) -> None:
         """Stop without losing a turn: let answers end for a while, leave jobs to the next start, tell the others."""
         loop = asyncio.get_running_loop()
