@@ -456,3 +456,9 @@ def test_a_terminal_sees_a_bar(capsys, monkeypatch):
     assert "1 failed, 0 unknown" in screen.getvalue()
     assert "2/5" in screen.getvalue()
     assert "2.0 rows/s, 0:01:01 left" in screen.getvalue()
+
+
+def test_settle_looks_at_the_history_after_words(batch):
+    write(batch.folder, "rows.jsonl", '"one"\n')
+    batch("rows.jsonl", "--settle", "--timeout", "0.3")
+    assert batch.emulator.requests[1].method == "GET"

@@ -417,3 +417,12 @@ def test_an_argument_that_is_no_text_is_refused(worker):
     done = worker("poet", "\udcff")
     assert done.returncode == 2
     assert "not text" in done.stderr
+
+
+def test_settle_looks_at_the_history_after_words(worker):
+    assert worker("sleeper", "again", "--settle", "--timeout", "0.3").returncode == 3
+    assert worker.emulator.requests[1].method == "GET"
+
+
+def test_settle_is_kept_by_the_command_that_goes_on(worker):
+    assert "--settle" in way_on(worker("broken", "hi", "--settle").stderr)

@@ -16,7 +16,7 @@ from .analysis import PENGUINS
 from .batch.commands import batch_command
 from .completion import PROGRAM, completed, completion_command
 from .conversation.command import chat_command
-from .invocation import SECONDS, check_needs, complete, service_options, text_argument
+from .invocation import SECONDS, check_needs, complete, service_options, settle_option, text_argument
 from .runs.commands import history_command, reconcile_command, status_command, wait_command
 from .sessions.commands import sessions_command
 from .statuses import MEANINGS, Status, status_of
@@ -99,6 +99,7 @@ def demo_command(context: click.Context, csv: Path, column: str | None, *, web: 
 )
 @click.option("--run-id", help="Continue this conversation.")
 @click.option("--timeout", type=SECONDS, help="Seconds for the whole turn.")
+@settle_option
 @click.option("--vars", "variables", help="Variables for the worker, as a JSON object.")
 @click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON.")
 def run_command(
@@ -111,6 +112,7 @@ def run_command(
     format: Literal["ndjson", "text"],  # noqa: A002 - the option's name
     run_id: str | None,
     timeout: float | None,
+    settle: bool,
     variables: str | None,
     as_json: bool,
 ) -> int:
@@ -136,6 +138,7 @@ def run_command(
         format=format,
         run_id=run_id,
         timeout=timeout,
+        settle=settle,
         json=as_json,
     )
     return complete(run(request))

@@ -26,6 +26,7 @@ __all__ = [
     "open_client",
     "service_options",
     "service_words",
+    "settle_option",
     "text_argument",
 ]
 
@@ -51,6 +52,12 @@ class _Seconds(click.FloatRange):
 
 SECONDS: Final = _Seconds(min=0, min_open=True)
 """The type of an option that is a time."""
+
+
+settle_option: Final = click.option(
+    "--settle", is_flag=True, help="Look for jobs that begin behind words: ten seconds more for each answer."
+)
+"""The option that has every answer's end looked at in the history."""
 
 
 def check_needs(context: click.Context, needed: str, *options: str) -> None:

@@ -37,6 +37,7 @@ class Request:
     format: Literal["ndjson", "text"]
     run_id: str | None
     timeout: float | None
+    settle: bool
     vars: dict[str, Any] | None
     json: bool
 
@@ -60,7 +61,9 @@ async def run(request: Request) -> int:
         AsyncToolhouse(request.api_key, base_url=request.base_url, allow_insecure=request.allow_insecure) as toolhouse,
         toolhouse.session(request.agent_id, run_id=request.run_id, vars=request.vars) as session,
     ):
-        turn = session.stream(request.message, format=request.format, timeout=request.timeout)
+        turn = session.stream(
+            request.message, format=request.format, timeout=request.timeout, settle=request.settle or "auto"
+        )
         seen = _Seen()
         try:
             try:
@@ -148,5 +151,6 @@ def _way_on(request: Request, turn: Turn, *, is_answered: bool) -> str:
     if not is_answered:
         return Target(request.agent_id, run_id, options=_options(request)).way_on(job=turn.job_id is not None)
     options = [*_options(request), *(["--format", request.format] if request.format != "ndjson" else [])]
+    options += ["--settle"] if request.settle else []
     words = ["toolhouse-async", "run", "--run-id", run_id, *options, "--", request.agent_id, "MESSAGE"]
     return harmless(f"Run {run_id} can be continued with: {shlex.join(words)}")

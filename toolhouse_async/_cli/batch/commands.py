@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from ..invocation import complete, example, service_options, text_argument
+from ..invocation import complete, example, service_options, settle_option, text_argument
 
 __all__ = ["batch_command"]
 
@@ -46,6 +46,7 @@ def batch_command() -> None:
 @click.option("--concurrency", type=click.IntRange(min=1), default=10, show_default=True, help="Rows at once.")
 @click.option("--rate", help="Messages begun in a time, such as 2/s, 90/min or 1000/h (default: as there is room).")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds for each row.")
+@settle_option
 @click.option("--retry-unknown", is_flag=True, help="Ask again where nobody knows whether a message was accepted.")
 @service_options
 def run_command(*, rows: Path, rate: str | None, name: str | None, **options: Any) -> int:

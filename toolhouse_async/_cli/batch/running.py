@@ -55,6 +55,7 @@ class Request:
     concurrency: int
     retry_unknown: bool
     timeout: float | None
+    settle: bool
     base_url: str | None
     api_key: str | None
     allow_insecure: bool
@@ -109,7 +110,7 @@ async def run(request: Request) -> int:
 
 
 def _batch(request: Request, toolhouse: AsyncToolhouse, rows: Rows, store: SessionStore, concurrency: int) -> Batch:
-    options: TurnOptions = {} if request.timeout is None else {"timeout": request.timeout}
+    options: TurnOptions = {"timeout": request.timeout, "settle": request.settle or "auto"}
     return toolhouse.batch(
         request.agent_id,
         rows,
