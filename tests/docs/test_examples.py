@@ -100,6 +100,20 @@ def test_the_readmes_program_runs_with_the_emulators_analyst(service: dict[str, 
     assert printed.endswith("\n[]\n")  # no penguin stands out
 
 
+@pytest.mark.parametrize("page", ["batches", "json"])
+def test_a_pages_first_program_runs_with_the_emulators_echo(page: str, service: dict[str, str]) -> None:
+    block = next(block for block in marked("program") if block.place.startswith(f"docs/how-to/{page}.md"))
+    program = block.code.replace(AGENT_ID, "echo")
+    for _ in range(2):
+        check_output(block, printed_by(program, {**service, "TOOLHOUSE_API_KEY": ""}))
+
+
+def test_the_first_program_about_batches_takes_answers_of_any_form(service: dict[str, str]) -> None:
+    block = next(block for block in marked("program") if block.place.startswith("docs/how-to/batches.md"))
+    printed = printed_by(block.code.replace(AGENT_ID, "csv-analyst"), service)
+    assert [line.split()[0] for line in printed.splitlines()] == ["Graz", "Kyoto"]
+
+
 def printed_by(program: str, env: dict[str, str]) -> str:
     """What a program prints that ends well and warns of nothing."""
     Path("program.py").write_text(program, "utf-8")
