@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from toolhouse_async import BatchItem, TurnResult
+from toolhouse_async import BatchItem, TurnResult, WorkerError
 
 from .blocks import marked
 
@@ -16,15 +16,23 @@ from .blocks import marked
 
 def joined(*answers: object) -> Any:
     """A frame of three rows by the page's lines, the last ones of which have these answers."""
+    return names_after(*map(json.dumps, answers))["frame"]
+
+
+def names_after(*texts: str, error: Exception | None = None) -> dict[str, Any]:
+    """What the page's lines leave, where the last rows have these answers, and the one before them this error."""
     frame = pd.DataFrame({"id": [1, 2, 3], "file": ["north", "south", "west"]})
     rows = frame.to_dict("records")[::-1]
     items = {
         str(row["id"]): BatchItem(str(row["id"]), row, "done", result=TurnResult("a", "r", text=text, rounds=(text,)))
-        for row, text in zip(rows, map(json.dumps, answers), strict=False)
+        for row, text in zip(rows, texts, strict=False)
     }
+    if error is not None:
+        row = rows[len(texts)]
+        items[str(row["id"])] = BatchItem(str(row["id"]), row, "failed", error=error)
     names: dict[str, Any] = {"frame": frame, "items": items}
     exec(LINES, names)
-    return names["frame"]
+    return names
 
 
 def test_an_answer_stays_with_its_row_whatever_its_fields_are_called() -> None:
@@ -38,3 +46,14 @@ def test_an_answer_stays_with_its_row_whatever_its_fields_are_called() -> None:
 
 def test_no_row_is_done() -> None:
     assert [*joined().columns] == ["id", "file"]
+
+
+def test_answers_without_a_json_object_and_rows_without_an_answer_stand_apart() -> None:
+    error = WorkerError("nothing was asked")
+    names = names_after("no JSON", '[{"words": "of south"}]', error=error)
+    assert [*names["frame"].columns] == ["id", "file"]
+    assert "no JSON" in str(names["failed"]["3"])
+    assert names["failed"]["2"] == [{"words": "of south"}]
+    assert names["failed"]["1"] is error
+    names = names_after('{"words": "of west"}', "no JSON")
+    assert [*names["frame"]["answer_words"]][2:] == ["of west"]
