@@ -348,7 +348,7 @@ async def test_the_log_names_the_row_for_which_the_batch_waits(caplog: pytest.Lo
     async with served() as (world, _, client, store):
         world.emulator.faults.add(method="POST", status=500, times=1)
         await all_of(client.batch(AGENT, ["a"], store=store, name="b", key=lambda row, _: row))
-    assert " s, since row 'a' has failed" in caplog.text
+    assert " s, since row 'a' has met with that" in caplog.text
 
 
 async def test_after_each_pause_one_row_tries_it() -> None:

@@ -183,4 +183,6 @@ async def test_a_pause_that_is_over_is_told_as_none(caplog: pytest.LogCaptureFix
     gate.failed(None, began=now())
     await asyncio.sleep(5)
     gate.failed(None, began=began)  # which began before the pause, and ends behind it
-    assert caplog.messages[1] == "the service is away (a read failed): the batch waits 0.0 s, since a read has failed"
+    assert caplog.messages[1] == (
+        "the service is away (a read failed): the batch waits 0.0 s, since a read has met with that"
+    )

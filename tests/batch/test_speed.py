@@ -71,9 +71,15 @@ def test_of_rows_that_take_long_the_last_ones_count(clock: Clock) -> None:
 def test_the_rate_goes_down_while_nothing_comes_to_an_end(clock: Clock) -> None:
     clock.rows(60, 1)
     clock.now += 60
-    assert told(clock.speed, 10) == (0.5, 20)
+    assert told(clock.speed, 100) == (0.5, 200)
     clock.rows(40, 0.5)
     assert told(clock.speed, 10)[0] == pytest.approx(2, rel=0.7)
+
+
+def test_the_time_left_is_no_less_than_that_for_which_nothing_has_come_to_an_end(clock: Clock) -> None:
+    clock.rows(1000, 0.01)
+    clock.now += 50
+    assert told(clock.speed, 1) == (pytest.approx(1000 / 60, abs=0.001), 50)
 
 
 def test_what_is_kept_does_not_grow_with_the_rows(clock: Clock) -> None:

@@ -423,7 +423,8 @@ def test_rate_and_time_left_in_words():
     progress = BatchProgress(5, 1, 0, 0, 4)
     assert paced(progress) == ""
     assert paced(attrs.evolve(progress, rate=0.0, seconds_left=0.0)) == ""
-    assert paced(attrs.evolve(progress, rate=12.34, seconds_left=3725.4)) == "12.3 rows/s, 1:02:05 left"
+    assert paced(attrs.evolve(progress, rate=12.34, seconds_left=3724.4)) == "12.3 rows/s, 1:02:05 left"
+    assert paced(attrs.evolve(progress, rate=10.0, seconds_left=0.1)) == "10.0 rows/s, 0:00:01 left"
     assert paced(attrs.evolve(progress, rate=0.5)) == "30.0 rows/min"
 
 

@@ -27,6 +27,7 @@ class Speed:
         """
         self._time = time
         self._over = 0
+        self._last = 0.0  # when a row came to its end
         self._points: deque[tuple[float, int]] = deque()  # when, and how many were over before and then
 
     def began(self) -> None:
@@ -38,6 +39,7 @@ class Speed:
         """Note that a row which was worked on has come to its end."""
         now, points = self._time(), self._points
         self._over += 1
+        self._last = now
         if now >= points[-1][0] + STEP:
             points.append((now, self._over))
         while points[0][0] < now - RECENT and points[1][1] <= self._over - FEWEST:
@@ -53,8 +55,11 @@ class Speed:
         return (self._over - before) / seconds if seconds >= SHORTEST else None
 
     def seconds_left(self, rows: int | None) -> float | None:
-        """How long so many rows will take at this rate; ``None`` where one cannot tell."""
+        """How long so many rows will take at this rate; ``None`` where one cannot tell.
+
+        No less than the time for which none has come to its end: after many quick rows the last one may hang.
+        """
         if rows == 0:
             return 0.0
         rate = self.rate
-        return None if rows is None or not rate else rows / rate
+        return None if rows is None or not rate else max(rows / rate, self._time() - self._last)

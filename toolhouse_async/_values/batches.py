@@ -50,8 +50,8 @@ class BatchProgress:
         rate: Rows a second that this process has brought to an end lately: within a minute, or the last twenty if they
             took longer. ``None`` before one can tell, and where the store alone was asked. Two objects that differ in
             this are equal.
-        seconds_left: How long the other rows take at this rate; ``None`` while that or the total is not known. The same
-            holds.
+        seconds_left: How long the other rows take at this rate, and no less than the time for which none has come to
+            its end; ``None`` while that or the total is not known. The same holds.
     """
 
     total: int | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import time
 from datetime import timedelta
@@ -46,7 +47,7 @@ def paced(progress: BatchProgress) -> str:
     if rate:
         parts.append(f"{rate:.1f} rows/s" if rate >= 1 else f"{rate * 60:.1f} rows/min")
     if left:
-        parts.append(f"{timedelta(seconds=round(left))} left")
+        parts.append(f"{timedelta(seconds=math.ceil(left))} left")
     return ", ".join(parts)
 
 
