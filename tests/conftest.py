@@ -32,6 +32,7 @@ OTHER_PROGRAMS = (
 """Folders of tests that measure, or need other programs and packages."""
 
 AROUND = (
+    "batch/test_tables.py",
     "bots",
     "chat",
     "docs",

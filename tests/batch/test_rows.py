@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from toolhouse_async import ConfigurationError
-from toolhouse_async._batch.rows import Questions
+from toolhouse_async._batch.rows import RECORDS, Questions
 
 
 def test_a_string_is_its_own_message() -> None:
@@ -155,8 +155,9 @@ def test_rows_as_tables_of_pandas_give_them() -> None:
             return {}
 
     for row in ((0, Series()), Series()):
-        with pytest.raises(ConfigurationError, match=r"of a table of pandas pass frame\.to_dict\('records'\)$"):
+        with pytest.raises(ConfigurationError, match="of a table of pandas pass ") as caught:
             Questions(None, "{a}").ask(row)
+        assert str(caught.value).endswith(RECORDS)
 
 
 def test_what_a_key_itself_raises_is_its_own() -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from string import Formatter
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from .._turn.heard import key_of
 from .._values.options import check_message
 from ..errors import ConfigurationError
+
+RECORDS: Final = "frame.astype(object).where(frame.notna(), '').to_dict('records')"
+"""The rows of a table of pandas, with ``""`` in place of what is missing, which is refused."""
 
 
 class Question(NamedTuple):
@@ -128,7 +131,7 @@ class Questions:
             return row if self._template is None else self._format(self._template, row)
         if not isinstance(row, Mapping):
             is_of_table = isinstance(row, tuple) or hasattr(row, "to_dict")  # as of itertuples() and iterrows()
-            hint = "; of a table of pandas pass frame.to_dict('records')" if is_of_table else ""
+            hint = f"; of a table of pandas pass {RECORDS}" if is_of_table else ""
             raise ConfigurationError(f"a row must be a string or a mapping, not {type(row).__name__}{hint}")
         if self._template is None:
             raise ConfigurationError("a row that is a mapping needs template=, which says what is asked")
@@ -155,7 +158,10 @@ def _check_values(template: str, row: Mapping[str, Any]) -> None:
             continue
         value, _ = Formatter().get_field(field, (), row)
         if _is_missing(value):
-            raise ConfigurationError(f"{{{field:.200}}} has no value, but {value!r:.80}: fill it, or leave the row out")
+            hint = "" if value is None else f"; of a table of pandas pass {RECORDS}"
+            raise ConfigurationError(
+                f"{{{field:.200}}} has no value, but {value!r:.80}: fill it, or leave the row out{hint}"
+            )
 
 
 def _is_missing(value: object) -> bool:
