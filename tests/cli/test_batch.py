@@ -243,7 +243,13 @@ def test_a_changed_row_and_another_worker_are_refused(batch):
 @pytest.mark.parametrize(
     ("name", "text", "arguments", "why"),
     [
-        ("rows.txt", "one\n", (), "'rows.txt' is neither .csv nor .jsonl"),
+        (
+            "rows.tsv",
+            "a\n",
+            (),
+            "'rows.tsv' is neither .csv nor .jsonl: write the rows to a .csv file, with commas and",
+        ),
+        ("rows.json", "[]", (), "or to a .jsonl file, an object or string on each line"),
         ("rows.jsonl", "{", (), "'rows.jsonl': line 1 is no JSON"),
         ("rows.jsonl", '"a"\n\n5\n', (), "'rows.jsonl': line 3 is int; it must be an object or a string"),
         ("rows.jsonl", '{"a": 1}\n', (), "--template says what is asked: --template '… {a}'"),
@@ -283,9 +289,9 @@ def test_a_changed_row_and_another_worker_are_refused(batch):
             "columns are separated by ';', it seems; write it with commas",
         ),
         ("rows.csv", "a\tb\n1\t2\n", ("--template", "{a}"), "columns are separated by '\\t', it seems"),
-        ("rows.jsonl", '"a"\n', ("--out", "out.txt"), "--out 'out.txt' is neither .csv nor .jsonl"),
+        ("rows.jsonl", '"a"\n', ("--out", "out.txt"), "--out 'out.txt' is neither .csv nor .jsonl: give it one of"),
         ("rows.jsonl", '"a"\n', ("--out", "rows.jsonl"), "--out 'rows.jsonl' is the file of the rows"),
-        ("rows.jsonl", '"a"\n', ("--rate", "2"), "'2' is none such as 2/s, 90/min or 1000/h"),
+        ("rows.jsonl", '"a"\n', ("--rate", "2"), "'2' is none such as 2/s, 90/min or 1000/h: write 2/s for so many"),
         ("rows.jsonl", '"a"\n', ("--rate", "0/s"), "'0/s' is none such as 2/s"),
         (
             "rows.jsonl",

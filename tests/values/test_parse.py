@@ -179,8 +179,18 @@ def test_a_choice_of_pydantic_models() -> None:
 
 
 def test_objects_of_any_keys() -> None:
-    for wanted in (dict, dict[str, int], Mapping[str, int]):
+    for wanted in (dict, dict[str, int], Mapping[str, int], dict[str, object], Mapping[str, object]):
         assert result('{"a": 1}').parse(wanted) == {"a": 1}
+
+
+def test_an_object_of_python_is_any_json() -> None:
+    assert result('[{"a": [1, null]}, "b"]').parse(list[object]) == [{"a": [1, None]}, "b"]
+    assert result('{"a": {"b": 1}}').parse(dict[str, object]) == {"a": {"b": 1}}
+    optional: Any = object | None
+    for wanted in (object, optional):
+        assert result('{"a": [1.5]}').parse(wanted) == {"a": [1.5]}
+    with pytest.raises(ValueError, match="expected an object, got an array"):
+        result("[1]").parse(dict[str, object])
 
 
 @pytest.mark.parametrize("wanted", [uuid.UUID, list[uuid.UUID], Impossible])

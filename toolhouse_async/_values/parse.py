@@ -95,7 +95,7 @@ def _check_parts(converter: Any, wanted: Any, place: str, seen: set[Any]) -> Non
     Cattrs itself looks into unions, sets and the like only when a value comes: its message was paid for by then.
     """
     kind = get_origin(wanted) or wanted
-    if kind in (Any, Ellipsis, Literal, NoneType) or isinstance(kind, TypeVar):
+    if kind in (Any, object, Ellipsis, Literal, NoneType) or isinstance(kind, TypeVar):
         return
     if not _is_model(kind) and not _is_choice_of_models(wanted):
         for part in _parts(wanted):
@@ -177,6 +177,7 @@ def _converter() -> Any:
     converter = make_converter()
     for kind, accepted in _PLAIN.items():
         converter.register_structure_hook(kind, _exactly(accepted))
+    converter.register_structure_hook_func(lambda wanted: wanted is object, lambda value, _: value)
     for kind in _TIMES:
         converter.register_structure_hook(kind, partial(_one_of, converter.get_structure_hook(kind)))
     _wrap(converter, lambda wanted: get_origin(wanted) in _UNIONS, _of_union)

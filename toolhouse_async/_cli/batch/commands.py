@@ -104,5 +104,6 @@ def _rate(given: str | None) -> float | None:
         return None
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)/(s|min|h)", given)
     if match is None or not float(match[1]):
-        raise click.BadParameter(f"{given!r:.80} is none such as 2/s, 90/min or 1000/h", param_hint="--rate")
+        hint = f": write {given}/s for so many a second" if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", given) else ""
+        raise click.BadParameter(f"{given!r:.80} is none such as 2/s, 90/min or 1000/h{hint}", param_hint="--rate")
     return float(match[1]) / _SECONDS[match[2]]

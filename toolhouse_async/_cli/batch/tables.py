@@ -56,7 +56,10 @@ class Rows:
                 "ROWS must be a file, since it is read more than once: write what a pipe gives to a .csv or .jsonl file"
             )
         if kind_of(path) is None:
-            raise ConfigurationError(f"{str(path)!r:.200} is neither .csv nor .jsonl")
+            raise ConfigurationError(
+                f"{str(path)!r:.200} is neither .csv nor .jsonl: write the rows to a .csv file, with commas and "
+                "a header, or to a .jsonl file, an object or string on each line"
+            )
         self._path = path
         self._key = key
         self._questions = Questions(None if key is None else self.key_of, template)
@@ -154,7 +157,7 @@ def check_out(path: Path, rows: Path) -> None:
             "--out must be a file, since it is written whole: give a .csv or .jsonl file, and print that"
         )
     if kind_of(path) is None:
-        raise ConfigurationError(f"--out {str(path)!r:.200} is neither .csv nor .jsonl")
+        raise ConfigurationError(f"--out {str(path)!r:.200} is neither .csv nor .jsonl: give it one of these endings")
     if path.exists() and rows.exists() and path.samefile(rows):
         raise ConfigurationError(f"--out {path.name!r:.200} is the file of the rows; give the answers another name")
     folder = _behind_links(path).parent
