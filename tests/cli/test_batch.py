@@ -146,6 +146,9 @@ def test_rows_that_fail_are_listed_and_asked_again(batch):
     assert done.stderr.startswith("3 of 3 rows: 1 done, 2 failed\n")
     assert "2 of the 2 that failed: WorkerError: " in done.stderr
     assert "'batch retry'" in done.stderr
+    assert "from the store" not in done.stderr
+    (again,) = [line for line in batch(*options).stderr.splitlines() if line.startswith("2 of the 2 that failed: ")]
+    assert again.endswith(" (from the store: this start has not asked)")
     out = [json.loads(line) for line in (batch.folder / "out.jsonl").read_text().splitlines()]
     assert [line["status"] for line in out] == ["failed", "done", "failed"]
     assert out[0]["error"].startswith("WorkerError: ")

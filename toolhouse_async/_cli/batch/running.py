@@ -160,7 +160,8 @@ def _why(item: BatchItem) -> str:
     error = item.error
     said = in_options(str(error))
     run_id = error.run_id if isinstance(error, ToolhouseError) else None
-    return one_line(f"{type(error).__name__}: {said.replace(run_id, '…') if run_id else said}", 300)
+    why = one_line(f"{type(error).__name__}: {said.replace(run_id, '…') if run_id else said}", 300)
+    return f"{why} (from the store: this start has not asked)" if item.from_store else why
 
 
 def _added(item: BatchItem, *, parses: bool) -> dict[str, Any]:
