@@ -23,7 +23,7 @@ from toolhouse_async import ConfigurationError, StoreError
 from toolhouse_async.stores import MemorySessionStore
 from toolhouse_async.web import TurnHub
 
-from .site import EXAMPLE, Site
+from .site import EXAMPLE, Site, until
 
 
 class Browser:
@@ -157,6 +157,79 @@ def test_the_same_words_again_hide_nothing(browser: Browser, site: Site) -> None
     browser.say("yes")
     assert browser.turn()[-1].data["error"] == "BadRequestError"
     assert [each["text"] for each in browser.conversation()["messages"] if each["role"] == "user"] == ["yes", "A", "B"]
+
+
+def users(conversation: Any) -> list[str]:
+    return [each["text"] for each in conversation["messages"] if each["role"] == "user"]
+
+
+LOST: dict[str, dict[str, Any]] = {
+    "refused": {"status": 503},
+    "lost": {"cut": "rst"},
+    "arrived, and nobody knows": {"cut": "rst", "accept": True},
+}
+
+
+@pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
+@pytest.mark.parametrize("others", [["yes", "other"], ["yes"], ["yes", "yes"], []], ids=str)
+def test_words_said_before_are_shown_when_they_fail(
+    browser: Browser, site: Site, others: list[str], fault: dict[str, Any]
+) -> None:
+    for text in others:
+        browser.say(text)
+        browser.turn()
+    assert "GET" not in [request.method for request in site.server.requests]  # to count them costs nothing
+    site.emulator.faults.add(method="GET", times=None, status=503)  # so that its fate stays unknown
+    site.emulator.faults.add(method="PUT" if others else "POST", **fault)
+    browser.say("yes")
+    assert browser.turn()[-1].name == "TurnFailed"
+    site.emulator.faults.clear()
+    shown = browser.conversation()
+    assert users(shown) == others
+    assert shown["turn"]["message"] == "yes"
+
+
+@pytest.mark.parametrize("at", ["start", "end"])
+@pytest.mark.parametrize("others", [["wait", "other"], ["wait"], ["wait", "wait"], []], ids=str)
+def test_words_said_before_are_shown_in_mid_answer(browser: Browser, site: Site, others: list[str], at: Any) -> None:
+    site.emulator.history_message_at = at
+    site.go_on()
+    for text in others:
+        browser.say(text)
+        browser.turn()
+    site.hold()
+    turn = browser.say("wait")
+    until(lambda: len(site.accepted) > len(others))
+    shown = browser.conversation()
+    assert users(shown) == others
+    assert shown["turn"] == {"id": turn, "message": "wait", "running": True}
+
+
+@pytest.mark.parametrize("fault", [None, *LOST.values()], ids=["answered", *LOST])
+def test_words_said_before_a_restart_are_shown(browser: Browser, site: Site, fault: dict[str, Any] | None) -> None:
+    browser.say("yes")
+    browser.turn()
+    site.restart_application()
+    if fault is not None:
+        site.emulator.faults.add(method="PUT", **fault)
+    browser.say("yes")
+    browser.turn()
+    assert users(browser.conversation()) == ["yes"]
+
+
+@pytest.mark.parametrize("reading", [{"status": 503}, {"cut": "silence"}], ids=str)
+def test_a_history_that_cannot_be_read_keeps_no_message_back(
+    browser: Browser, site: Site, monkeypatch: pytest.MonkeyPatch, reading: dict[str, Any]
+) -> None:
+    browser.say("yes")
+    browser.turn()
+    site.restart_application()
+    monkeypatch.setattr(EXAMPLE, "SHORT_PATIENCE", 0.2)
+    site.emulator.faults.add(method="GET", times=None, **reading)
+    browser.say("yes")
+    assert words(browser.turn()) == "You said: yes"
+    site.emulator.faults.clear()
+    assert users(browser.conversation()) == ["yes"]
 
 
 def test_a_run_that_the_service_has_forgotten(browser: Browser, site: Site) -> None:

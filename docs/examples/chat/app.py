@@ -62,6 +62,8 @@ TITLE = 60
 """Characters of a conversation's title, which is how it begins."""
 PATIENCE = 10
 """Seconds that the service has for a history: a page that is opened waits for it."""
+SHORT_PATIENCE = 2
+"""Seconds that it has before a message is sent."""
 RUNNING_EACH = 20
 """Answers that may be under way at once for one address, so that nobody takes the places of all others."""
 WORN = "Too many people are asking at the moment. Please try again in a minute."
@@ -196,11 +198,13 @@ class Chat:
 
     async def say(self, key: str, text: str, address: str | None = None) -> HubTurn:
         """Begin a turn; for somebody at an address, of whom only so many are under way at once."""
-        is_busy = await self.is_running(key)
+        earlier = await self.turn(key)
+        is_busy = earlier is not None and not earlier.is_over
         if address is not None and not is_busy:
             self._make_room_for(address)
+        note = _note("" if is_busy else await self._said_before(key, earlier), text)
         try:
-            turn: HubTurn = await _settled(self._hub.start(key, self._manager.stream(key, text), note=text))
+            turn: HubTurn = await _settled(self._hub.start(key, self._manager.stream(key, text), note=note))
         except SessionBusyError:
             if is_busy or await self.is_running(key):
                 raise
@@ -209,6 +213,24 @@ class Chat:
         if address is not None:
             self._running.setdefault(address, []).append(turn)
         return turn
+
+    async def _said_before(self, key: str, earlier: Any) -> int | str:
+        """How many messages the conversation has; empty if that cannot be known.
+
+        The turn before says it, or the history where that turn is forgotten or of unknown fate.
+        """
+        if earlier is not None:
+            number, text = _noted(earlier)
+            if number.isdecimal() and (earlier.error is None or _did_not_arrive(earlier)):
+                return int(number) + (bool(text) and earlier.error is None)
+        try:
+            async with asyncio.timeout(SHORT_PATIENCE):
+                info = await self._manager.info(key)
+                if info is None or info.run_id is None:
+                    return 0
+                return len(_messages(await self._toolhouse.history(self._agent_id, info.run_id)))
+        except (ToolhouseError, TimeoutError):
+            return ""
 
     def _make_room_for(self, address: str) -> None:
         self._running = {
@@ -232,16 +254,19 @@ class Chat:
             return {"messages": _shown(await self._history(key)), "turn": None}
         if history is None:
             history = await self._history(key, turn)
-        if not (isinstance(turn.error, ToolhouseError) and turn.error.safe_to_retry):  # else it did not arrive
-            history = _before(history, turn.note)
+        if not _did_not_arrive(turn):
+            history = _before(history, *_noted(turn))
         shown["running"] = not turn.is_over
         return {"messages": _shown(history), "turn": shown}
 
     def attachable(self, turn: Any) -> dict[str, Any] | None:
         """The turn that a page can attach to, if there is one."""
-        if turn is None or (turn.is_over and not turn.note):
+        if turn is None:
             return None
-        return {"id": turn.id, "message": turn.note or None, "running": not turn.is_over}
+        _, text = _noted(turn)
+        if turn.is_over and not text:
+            return None
+        return {"id": turn.id, "message": text or None, "running": not turn.is_over}
 
     async def _history(self, key: str, turn: Any = None) -> list[Message]:
         """The conversation so far; while a turn has the key, by the turn's own run id. Empty where it is gone."""
@@ -317,11 +342,34 @@ async def _settled(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
 
 
-def _before(history: list[Message], said: str) -> list[Message]:
-    """The history without the turn that said this, which the page gets as events."""
-    for index in reversed(range(len(history))):
-        if said and history[index].role == "user" and history[index].text == said:
-            return history[:index]
+def _note(number: int | str, text: str) -> str:
+    """What a turn's note says: how many messages the conversation had before, and this one."""
+    return f"{number} {text}"
+
+
+def _noted(turn: Any) -> tuple[str, str]:
+    number, _, text = turn.note.partition(" ")
+    return number, text
+
+
+def _did_not_arrive(turn: Any) -> bool:
+    return isinstance(turn.error, ToolhouseError) and bool(turn.error.safe_to_retry)
+
+
+def _messages(history: list[Message]) -> list[int]:
+    """Where a history has the user's messages; the empty ones that resume a run are none."""
+    return [index for index, entry in enumerate(history) if entry.role == "user" and entry.text]
+
+
+def _before(history: list[Message], number: str, said: str) -> list[Message]:
+    """The history without the turn that said this, which the page gets as events.
+
+    The turn's message is the last one, if it is there: it may not have arrived, or be shown only with its answer. Where
+    the last one says the same, the number of messages before the turn tells whether it is an earlier one.
+    """
+    messages = _messages(history)
+    if messages and history[messages[-1]].text == said and str(len(messages)) != number:
+        return history[: messages[-1]]
     return history
 
 
