@@ -135,6 +135,18 @@ async def test_who_stays_gets_the_answer(app: FastAPI, path: str) -> None:
         assert it.service.connections == 1  # one client, whose connection is used again
 
 
+WRONG = ["\ud800", "\ud800" * 20_001, "x" * 20_001, ["\ud800"], {"\ud800": 1}]
+
+
+@both
+@pytest.mark.parametrize("question", WRONG, ids=["half", "long halves", "long", "list", "object"])
+async def test_what_is_no_question_is_refused_and_sent_nowhere(app: FastAPI, path: str, question: Any) -> None:
+    async with site(app, echo) as it, aiohttp.ClientSession(it.url) as client:
+        async with client.post(path, json={"question": question}) as answer:
+            assert answer.status == 422
+        assert it.service.requests == []
+
+
 @both
 async def test_the_turn_of_a_client_that_leaves_is_cancelled_at_once(app: FastAPI, path: str) -> None:
     slow = Slow()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from tests.docs.blocks import marked
 from tests.support.answers import KEY
 from tests.web.support import words
@@ -67,9 +69,13 @@ async def test_a_turn_that_nobody_knows_is_not_found() -> None:
         assert answer.status == 404
 
 
-async def test_half_of_a_character_is_refused_and_sent_nowhere() -> None:
+WRONG = ["\ud800", "\ud800" * 20_001, "x" * 20_001, ["\ud800"], {"\ud800": 1}]
+
+
+@pytest.mark.parametrize("question", WRONG, ids=["half", "long halves", "long", "list", "object"])
+async def test_what_is_no_question_is_refused_and_sent_nowhere(question: Any) -> None:
     async with site("hub") as it:
-        async with it.client.post(f"{it.url}/turns", json={"question": "\ud800"}) as answer:
+        async with it.client.post(f"{it.url}/turns", json={"question": question}) as answer:
             assert answer.status == 422
         assert it.service.requests == []
 
