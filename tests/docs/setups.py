@@ -173,6 +173,8 @@ async def orphaned() -> AsyncIterator[Names]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setitem(cast("Any", RedisTurnHub.__init__).__kwdefaults__, "lease", lease)
             yield names
+        async with RedisTurnHub(names["REDIS_URL"]) as hub:
+            assert await hub.get("ada") is None  # whoever has recovered the answer has no use for the failed turn
 
 
 @asynccontextmanager
