@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.web.support import read_sse, whole, words
-from toolhouse_async import AsyncToolhouse, RetryPolicy, SessionManager, Timeouts
+from toolhouse_async import AsyncToolhouse, ConfigurationError, RetryPolicy, SessionManager, StoreError, Timeouts
+from toolhouse_async.stores import RedisSessionStore
 from toolhouse_async.web import RedisTurnHub, TurnHub, sse
 
 from .blocks import ROOT
@@ -77,6 +78,31 @@ async def test_a_start_that_was_not_awaited_is_told_in_these_words() -> None:
             gc.collect()
     assert seen in PAGE
     await hub.aclose()
+
+
+async def test_a_start_that_was_not_awaited_and_is_not_used_is_told_in_these_words() -> None:
+    hub: Any = RedisTurnHub("redis://127.0.0.1:1")
+    async with SETUPS["setting"]() as names:
+        turn = names["toolhouse"].stream(names["AGENT_ID"], "Hello")
+        with pytest.warns(RuntimeWarning) as warned:
+            hub.start("ada", turn)
+    assert f"`RuntimeWarning: {warned[0].message}`" in " ".join(PAGE.split())
+    await hub.aclose()
+
+
+@pytest.mark.parametrize("what", ["hub", "store"])
+def test_what_has_connections_on_a_second_loop_is_told_in_these_words(what: str) -> None:
+    url = "redis://127.0.0.1:1"
+    hub, store = RedisTurnHub(url), RedisSessionStore(url)
+
+    async def ask() -> None:
+        await (hub.get("ada") if what == "hub" else store.read("ada"))
+
+    with pytest.raises(StoreError):
+        asyncio.run(ask())
+    with pytest.raises(ConfigurationError) as caught:
+        asyncio.run(ask())
+    assert f"`{caught.value}`".partition(":")[0] in PAGE
 
 
 @pytest.mark.skipif(REWORDED, reason="Python has other words for it")
