@@ -108,6 +108,23 @@ async def test_a_server_that_does_not_answer(server: RedisServer, store: RedisSe
     assert await store.swap("k", None, b"x")
 
 
+async def test_a_server_that_says_nothing_is_waited_for_once() -> None:
+    """Else each call takes a multiple of the time that an answer may take."""
+    connections: list[asyncio.StreamWriter] = []
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as silent_server:
+        port = silent_server.sockets[0].getsockname()[1]
+        async with RedisSessionStore(f"redis://127.0.0.1:{port}?socket_timeout=0.1&socket_connect_timeout=5") as store:
+            with pytest.raises(StoreError, match="Timeout"):
+                await store.read("k")
+        assert len(connections) == 1
+
+
 async def test_a_cancelled_call_is_cancelled_whenever_that_is(store: RedisSessionStore) -> None:
     """A driver that sends by ``asyncio.wait_for`` loses a cancellation in the moment in which it has sent, on 3.11."""
     await store.read("k")

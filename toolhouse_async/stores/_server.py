@@ -181,7 +181,8 @@ def _pool(url: str) -> Any:
                 max_connections=CONNECTIONS,
                 socket_timeout=PATIENCE,
                 socket_connect_timeout=PATIENCE,
-                retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
+                # Silence is not asked again here: each time would cost PATIENCE, and who asks has a deadline.
+                retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2, (RedisConnectionError,)),
             )
             pool.connection_class(**pool.connection_kwargs)  # which knows the options
         except (ValueError, TypeError, AttributeError, RedisError):
