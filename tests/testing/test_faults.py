@@ -370,14 +370,6 @@ def test_arguments_are_checked(arguments: dict) -> None:
     assert len(str(caught.value)) < 120
 
 
-@pytest.mark.parametrize("arguments", [{}, {"method": "PUT", "skip": 1}, {"accept": True}, {"headers": {}}], ids=str)
-def test_a_fault_by_which_nothing_goes_wrong_is_refused(arguments: dict) -> None:
-    faults = WorkersEmulator().faults
-    with pytest.raises(ConfigurationError, match="give status, cut, headers, retry_after, byte_by_byte or close"):
-        faults.add(**arguments)
-    assert faults.take("PUT", None) is None
-
-
 def test_a_wrong_argument_is_told_in_a_sentence() -> None:
     with pytest.raises(ConfigurationError) as caught:
         WorkersEmulator().faults.add(status="503")  # type: ignore[arg-type]

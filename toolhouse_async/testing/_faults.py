@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from attrs import define, field
@@ -135,7 +134,7 @@ class Faults:
 
         Raises:
             ConfigurationError: An argument is out of range, ``cut_after`` stands without ``cut``, or ``body`` without
-                ``status``; or nothing is to go wrong.
+                ``status``.
         """
         edits: dict[str, str | None] = {} if retry_after is None else {"Retry-After": str(retry_after)}
         fault = Fault(
@@ -152,10 +151,6 @@ class Faults:
             byte_by_byte=byte_by_byte,
             close_delimited=close_delimited,
         )
-        if not (fault.replaces or fault.breaks_framing or fault.headers):
-            raise ConfigurationError(
-                "nothing would go wrong: give status, cut, headers, retry_after, byte_by_byte or close_delimited"
-            )
         self._faults.append(fault)
         return fault
 
@@ -178,18 +173,5 @@ class Faults:
         return None
 
 
-NO_FAULT: Final = Fault(
-    method=None,
-    agent=None,
-    skip=0,
-    times=None,
-    status=None,
-    body=b"",
-    headers=MappingProxyType({}),
-    accept=False,
-    cut=None,
-    cut_after=None,
-    byte_by_byte=False,
-    close_delimited=False,
-)
+NO_FAULT: Final = Faults().add()
 """What a request meets that meets nothing."""
