@@ -134,7 +134,7 @@ class Driver:
             self._busy = False
             if self._stopping:
                 self._end_stopped(task)
-        if self.is_over and self._access is not None:
+        if self._access is not None and self.is_over:
             await self.left()
 
     def _end_by(self, error: BaseException, cancelled: int) -> bool:

@@ -37,8 +37,8 @@ FATE: Final = (
     Fault(
         "a message of unknown fate is forgotten with its process",
         "toolhouse_async/_turn/kept.py",
-        "        return Transcript(said, heard, since)\n    key,",
-        "        return Transcript(said, heard)\n    key,",
+        "        return _restored(said, heard, since)\n    key,",
+        "        return _restored(said, heard, [])\n    key,",
         "manager/test_manager.py::test_a_message_that_was_given_up_is_reckoned_with_by_later_processes",
     ),
     Fault(

@@ -6,6 +6,7 @@ A store keeps how far a turn has come, and not what it has brought: that stands 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .._values.options import Options
@@ -173,19 +174,25 @@ def _transcript(record: Record) -> Transcript:
     said, unsettled = record.said, record.unsettled
     heard, since = _heard(record.heard), [_said(each) for each in record.since]
     if said is None or unsettled is None or not unsettled.stage.is_accepted:
-        return Transcript(said, heard, since)
+        return _restored(said, heard, since)
     key, before = key_of(unsettled.words), Counter(said)
     is_due, is_last = unsettled.stage is Stage.RESUME_DUE, since[-1].key == key if since else before[key] > 0
     if is_due or not is_last:
         if since:
             since[-1].heard = None
-        return Transcript(said, heard if since else None, since)
+        return _restored(said, heard if since else None, since)
     if since:
         del since[-1]
     else:
         before[key] -= 1
-    transcript = Transcript(+before, heard, since)
+    transcript = _restored(+before, heard, since)
     transcript.say(unsettled.words).is_certain = True
+    return transcript
+
+
+def _restored(prior: Mapping[str, int] | None, tail: Heard | None, since: list[Said]) -> Transcript:
+    transcript = Transcript(prior, tail)
+    transcript.extend(since)
     return transcript
 
 

@@ -41,26 +41,24 @@ class Transcript:
 
     __slots__ = ("_base", "_entries", "_latest", "_prior", "_seen", "_tail")
 
-    def __init__(
-        self,
-        prior: Mapping[str, int] | None = NOTHING_SAID,
-        tail: Heard | None = None,
-        since: Iterable[Said] = (),
-    ) -> None:
+    def __init__(self, prior: Mapping[str, int] | None = NOTHING_SAID, tail: Heard | None = None) -> None:
         """Begin.
 
         Args:
             prior: How often each message was said before, by its key; ``None`` if others may have said some.
             tail: What was heard behind the last of them, if that is known.
-            since: What was said after those, in order.
         """
         self._prior: Mapping[str, int] | None = prior
         self._tail: Heard | None = NOTHING_HEARD if prior is not None and not prior else tail
-        self._entries: list[Said] = list(since)
+        self._entries: list[Said] = []
         self._latest: tuple[Said, str, bool] | None = None  # what was heard last, not yet digested: it may never be
         # Entries of a run of others that stood there before anything was said, and what stands for them.
         self._base: tuple[int, str] | None = None
         self._seen: tuple[int, str] | None = None  # the same of the latest reading while the run rested
+
+    def extend(self, since: Iterable[Said]) -> None:
+        """Go on with what was said then, in order."""
+        self._entries += since
 
     def say(self, words: str | None) -> Said:
         """Note a message that is about to be sent."""
