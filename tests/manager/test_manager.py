@@ -1074,6 +1074,31 @@ async def test_a_change_that_was_made_and_denied() -> None:
             assert (await one.manager.send("k", "x")).text == f"{turn}:x"
 
 
+@pytest.mark.parametrize("seconds", [25, 60])
+async def test_a_resume_waits_for_its_store_as_long_as_a_lease(seconds: float) -> None:
+    async with processes(2) as (world, _, one, two):
+        turn = one.manager.stream("k", "job")
+        sending = asyncio.ensure_future(turn.result())
+        while turn.job_id is None:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(1)
+        one.store.down = True
+        world.go_on.set()
+        await asyncio.wait([sending], timeout=seconds)
+        one.store.down = False
+        if seconds < 30:
+            assert (await sending).text == "1:job[computed]2:"
+            assert world.accepted == ["job", ""]
+            return
+        with pytest.raises(StoreError) as caught:
+            await sending
+        assert caught.value.safe_to_retry is False
+        assert caught.value.token.job_id == turn.job_id
+        assert world.accepted == ["job"]
+        (resumed,) = await two.manager.resume_pending()
+        assert resumed.result.text == "[computed]2:"
+
+
 async def test_a_job_that_was_delivered_and_could_not_be_closed() -> None:
     async with processes() as (world, _, one):
         await one.manager.send("k", "job", background="detach")

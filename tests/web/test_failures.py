@@ -97,6 +97,9 @@ def test_what_a_store_has_failed_at() -> None:
     told = {
         "was not sent": er.StoreError(INSIDE, safe_to_retry=True),
         "could not be saved": er.StoreError(INSIDE, safe_to_retry=False, partial=answer),
+        "look again later": er.StoreError(
+            INSIDE, safe_to_retry=False, partial=answer, token=JobToken("agent", "run", "job", 0.0)
+        ),
         "cannot be reached": er.StoreError(INSIDE),
         "continued elsewhere": er.LeaseLostError(INSIDE),
     }

@@ -199,8 +199,10 @@ class Checkout:
         self._said = said
         self._has_sent = True
         self._note(**kept.sending(words, resumes=resumes))
+        house = self._house
         try:
-            await self._lease.save(patience=self._house.patience)
+            # A turn whose message has arrived may wait for as long as the key is its own by right.
+            await self._lease.save(patience=max(house.patience, house.length) if resumes else house.patience)
         except StoreError as error:
             error.safe_to_retry = True
             raise

@@ -90,6 +90,8 @@ def _words(error: er.ToolhouseError, retry_after: float | None) -> str:
         return _NOT_SENT
     if isinstance(error, er.StoreError) and not isinstance(error, er.LeaseLostError) and error.partial is None:
         return _NOT_REACHED
+    if isinstance(error, er.StoreError) and error.token is not None:
+        return _WORDS[er.JobError]  # its answer is still to come
     if isinstance(error, er.NotFoundError) and error.run_id is None:
         return _OURS  # there is no such worker
     if error.safe_to_retry and type(error) in _OF_READS:

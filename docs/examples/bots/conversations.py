@@ -496,6 +496,8 @@ def words_for(error: ToolhouseError) -> str:
         return f"Too many people are asking just now. Please say it again {when}."
     if isinstance(error, LeaseLostError) and not error.has_vanished:  # another process has the conversation
         return TAKEN_OVER if error.safe_to_retry is False else UNKNOWN[error.safe_to_retry]
+    if isinstance(error, StoreError) and error.token is not None:
+        return WORDS[ContactLostError]  # before the resume, which is sent once the store works again
     if isinstance(error, StoreError) and error.partial is not None:
         return "My memory failed me just now; you may have to remind me of this."
     for kind, words in WORDS.items():
