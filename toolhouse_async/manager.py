@@ -233,7 +233,7 @@ class SessionManager:
                 work when it returns. The job stays open until then: if it raises, or the process is stopped in it, the
                 next call brings the same answer again. The key's next message closes it too, delivered or not: where no
                 answer may be lost, call ``session.reconcile()`` in a :meth:`checkout` before it, which brings the
-                answer.
+                answer; and where that has ``None`` and the key is ``pending`` still, ``session.wait_for_job()``.
             resume_message: What the automatic resume says.
             polling: How to poll; default as the client does.
             timeout: Seconds for each job.
@@ -245,7 +245,7 @@ class SessionManager:
         Raises:
             StoreError: The store's entries cannot be read.
 
-        A cancelled call leaves the jobs open that it had not finished.
+        A cancelled call, or a manager that is closed, leaves the jobs open that were not finished.
         """
         keys = [info.key async for info in self.sessions() if info.pending]
         slots = asyncio.Semaphore(JOBS)

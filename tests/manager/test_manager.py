@@ -1074,6 +1074,49 @@ async def test_a_change_that_was_made_and_denied() -> None:
             assert (await one.manager.send("k", "x")).text == f"{turn}:x"
 
 
+@pytest.mark.parametrize("is_over", [True, False])
+@pytest.mark.parametrize("is_same", [True, False])
+async def test_no_answer_is_lost_to_a_message_behind_a_job_that_was_left(is_same: bool, is_over: bool) -> None:
+    """As the guide says."""
+    async with processes(2) as (world, _, one, two):
+        left = await one.manager.send("k", "job", background="detach")
+        assert left.status == "background"
+        if is_over:
+            world.go_on.set()
+            await asyncio.sleep(1)
+        else:
+            asyncio.get_running_loop().call_later(5, world.go_on.set)
+        async with (one if is_same else two).manager.checkout("k") as session:
+            assert await session.reconcile() is None  # whoever left it has had the answer so far
+            assert (await listed(two)).pending
+            assert (await session.wait_for_job()).text == "[computed]2:"
+            assert (await session.send("x")).text == "3:x"
+        assert await two.manager.resume_pending() == []
+        assert world.accepted == ["job", "", "x"]
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+async def test_closing_ends_the_wait_for_a_job_that_is_taken_over(is_cancelled: bool) -> None:
+    async with processes(2) as (world, _, one, two):
+        await one.manager.send("k", "job", background="detach")
+        taking = asyncio.ensure_future(one.manager.resume_pending())
+        await asyncio.sleep(1)
+        if is_cancelled:
+            taking.cancel()
+        await one.manager.aclose()
+        info = await listed(two)
+        assert (info.holder, info.pending) == (None, True)
+        if is_cancelled:
+            with pytest.raises(asyncio.CancelledError):
+                await taking
+        else:
+            (taken,) = await taking
+            assert (taken.key, str(taken.error)) == ("k", "the session manager is closed")
+        world.go_on.set()
+        (resumed,) = await two.manager.resume_pending()
+        assert resumed.result.text == "[computed]2:"
+
+
 @pytest.mark.parametrize("seconds", [25, 60])
 async def test_a_resume_waits_for_its_store_as_long_as_a_lease(seconds: float) -> None:
     async with processes(2) as (world, _, one, two):

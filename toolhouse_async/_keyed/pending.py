@@ -31,6 +31,7 @@ async def finish(
 
     Raises:
         OutcomeUnknownError: The process was sending a message when it stopped, and nobody knows its outcome.
+        ClosedError: The manager was closed while this waited.
         ToolhouseError: The job or the resume failed.
     """
     if house.gates.is_used(checkout.key):
@@ -42,7 +43,8 @@ async def finish(
     result = None
     try:
         if checkout.pending is not None:
-            result = await _answer(checkout, session, resume_message, polling, timeout)
+            async with house.until_closed():
+                result = await _answer(checkout, session, resume_message, polling, timeout)
             if deliver is not None:
                 delivery = deliver(checkout.key, result)
                 if isawaitable(delivery):  # a plain function has delivered it by now
