@@ -531,6 +531,25 @@ async def test_who_gave_a_message_up_is_told_what_others_have_found_out() -> Non
         assert world.accepted == ["x", "lost", "z"]
 
 
+@pytest.mark.parametrize("is_same", [True, False])
+async def test_a_message_of_unknown_fate_is_found_after_looks_in_vain(is_same: bool) -> None:
+    async with processes(2) as (world, _, one, two):
+        await one.manager.send("k", "x")
+        world.emulator.faults.add(method="PUT", cut="rst", accept=True)
+        world.emulator.faults.add(method="GET", times=None, status=503)
+        with pytest.raises(OutcomeUnknownError):
+            await one.manager.send("k", "lost")
+        for _ in range(2):
+            with pytest.raises(OutcomeUnknownError):
+                async with one.manager.checkout("k") as session:
+                    await session.reconcile()
+        world.emulator.faults.clear()
+        async with (one if is_same else two).manager.checkout("k") as session:
+            found = await session.reconcile()
+        assert found is not None
+        assert found.text == "2:lost"
+
+
 @pytest.mark.parametrize("arrives", [True, False])
 async def test_a_message_that_was_given_up_is_reckoned_with_by_later_processes(arrives: bool) -> None:
     """Else a history that shows it would be none that they understand, for ever."""

@@ -161,7 +161,9 @@ class Checkout:
         run = conversation.run
         run.is_nameless = record.nameless and not house.restarts
         run.job, run.ended = record.token, None  # what an earlier use of the key has brought was told then
-        if not kept.is_known(run, record):
+        if kept.is_known(run, record):
+            self._said = None if run.unfinished is None else run.unfinished.said
+        else:
             self._restore(run, record)
 
     def _restore(self, run: Run, record: Record) -> None:
