@@ -15,7 +15,7 @@ import pytest
 
 from tests.web.support import read_sse, whole, words
 from toolhouse_async import AsyncToolhouse, ConfigurationError, RetryPolicy, SessionManager, StoreError, Timeouts
-from toolhouse_async.stores import RedisSessionStore
+from toolhouse_async.stores import MemorySessionStore, RedisSessionStore
 from toolhouse_async.web import RedisTurnHub, TurnHub, sse
 
 from .blocks import ROOT
@@ -25,6 +25,7 @@ PAGE = (ROOT / "docs/how-to/troubleshooting.md").read_text("utf-8")
 ROWS = re.findall(r"^\| `(\w+): (.+)` \| `(.+)` \| `(.+)` \|$", PAGE, re.MULTILINE)
 NAMES: dict[str, Any] = {
     "AsyncToolhouse": AsyncToolhouse,
+    "MemorySessionStore": MemorySessionStore,
     "RetryPolicy": RetryPolicy,
     "SessionManager": SessionManager,
     "Timeouts": Timeouts,
