@@ -302,6 +302,23 @@ def test_what_is_no_dsn(bad: Any) -> None:
     assert caught.value.__context__ is None
 
 
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        (7, "must be a string, not int"),
+        ("host=h\0", "contains NUL"),
+        ("mysql://h/db?a=b", "must begin with postgresql://"),
+        ("h", "of the form host="),
+        ("host=h connect_timeout=x", "connect_timeout must be a whole number"),
+        ("host=h port=x", "port must be a number"),
+        ("host=h nothing=x", "does not understand"),
+    ],
+)
+def test_why_it_is_no_dsn(bad: Any, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        PostgresSessionStore(bad)
+
+
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
 @pytest.mark.parametrize(
     "password", ["zq/xw", "zq?xw", "zq@xw", "zq/", "?zq", "12/34", "1/2?3@4", "zq?a=xw", "zq@xw/12"]

@@ -55,6 +55,14 @@ async def test_its_names_begin_with_the_prefix(server: RedisServer, store: Redis
         assert sorted(await store._client.keys("*")) == [b"*other\\:k", b"toolhouse:k"]
 
 
+async def test_pages_that_have_none_of_its_names(store: RedisSessionStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toolhouse_async.stores._redis.PAGE", 1)
+    await store._client.mset({f"other:{number}": b"x" for number in range(100)})
+    assert [key async for key, _ in store.entries("k")] == []
+    assert await store.swap("k", None, b"x")
+    assert [key async for key, _ in store.entries("k")] == ["k"]
+
+
 PREFIXES = [
     "app",
     "app2",

@@ -218,9 +218,13 @@ async def test_what_is_no_database_is_refused(path: Path) -> None:
 
 
 async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    store = SQLiteSessionStore(tmp_path / "none" / "sessions.db")
     with pytest.raises(StoreError, match="No such file") as caught:
-        await SQLiteSessionStore(tmp_path / "none" / "sessions.db").read("k")
+        await store.read("k")
     assert caught.value.safe_to_retry is True
+    (tmp_path / "none").mkdir()
+    assert (await store.read("k")).value is None  # the next use tries again
+    await store.aclose()
 
 
 @pytest.mark.parametrize("bad", ["", ":memory:", "a\0b", b"x"])
@@ -270,6 +274,26 @@ async def test_opening_may_be_cancelled(path: Path, spins: int) -> None:
     await store.aclose()
 
 
+@pytest.mark.parametrize("spins", range(0, 40, 3))
+async def test_it_may_be_closed_while_it_is_opened(path: Path, spins: int) -> None:
+    store = SQLiteSessionStore(path)
+    task = asyncio.ensure_future(store.read("k"))
+    for _ in range(spins):
+        await asyncio.sleep(0)
+    await store.aclose()
+    await asyncio.wait([task])
+    assert task.exception() is None or isinstance(task.exception(), ClosedError | StoreError)
+
+
+async def test_keys_that_go_on_from_the_last_of_a_page(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAGE", 1)
+    keys = ["k", "k\0", "k\x01", "k ", "kA", "kAA", "kz"]
+    async with SQLiteSessionStore(path) as store:
+        for key in keys:
+            assert await store.swap(key, None, b"x")
+        assert sorted([key async for key, _ in store.entries("k")]) == sorted(keys)
+
+
 async def test_many_may_open_it_at_once(path: Path) -> None:
     store = SQLiteSessionStore(path)
     assert [reading.value for reading in await asyncio.gather(*(store.read("k") for _ in range(5)))] == [None] * 5
@@ -289,7 +313,7 @@ async def test_a_file_that_somebody_has_to_themselves(path: Path, monkeypatch: p
         db.execute("COMMIT")
         assert (await reading).value is None
     else:
-        with pytest.raises(StoreError, match="locked"):
+        with pytest.raises(StoreError, match="OperationalError: database is locked"):
             await reading
     db.close()
     await store.aclose()
@@ -301,7 +325,7 @@ async def test_a_connection_that_was_closed_elsewhere(path: Path, monkeypatch: p
     await connection.close()
     with monkeypatch.context() as patch:
         patch.setattr(module, "_thread_of", lambda _: threading.main_thread())  # as before its own has ended
-        with pytest.raises(StoreError, match="SQLite"):
+        with pytest.raises(StoreError, match=r"SQLite: .*(closed|no active)"):
             await store.read("k")
     await store.aclose()
 
