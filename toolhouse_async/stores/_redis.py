@@ -91,7 +91,7 @@ class RedisSessionStore:
             cursor, found = await self._connections.ask(partial(self._client.scan, cursor, match=pattern, count=PAGE))
             names = [name for name in dict.fromkeys(found) if name not in seen]
             seen.update(names)
-            values = await self._connections.ask(partial(self._client.mget, names)) if names else []
+            values = await self._connections.ask(partial(self._client.mget, names))
             for name, value in zip(names, values, strict=True):
                 if value is not None:
                     yield name[len(self._prefix) :].decode("utf-8", "surrogatepass"), value
