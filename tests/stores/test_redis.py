@@ -264,6 +264,46 @@ def test_what_is_no_url(bad: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        (7, "must be a string, not int"),
+        ("http://h://redis", "must begin with redis://"),
+        ("redis://h/0#x", "must be encoded"),
+        ("redis://h/0?a=x@y", "must be encoded"),
+        ("unix://user/x@y", "must be encoded"),
+        ("redis://h/\n@x", "must be encoded"),
+        ("redis://h/0\n", "must be encoded"),
+        ("redis://h:x", "host or port cannot be read"),
+        ("redis://h:70000", "host or port cannot be read"),
+        ("unix://host/run/redis.sock", "must be encoded"),
+        ("redis://h/name", "number of a database"),
+        ("redis://h?nonsense=1", "option behind the . is unknown"),
+        ("redis://h?decode_responses=true", "decode_responses cannot be set"),
+    ],
+)
+def test_why_it_is_no_url(bad: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        RedisSessionStore(bad)
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "connect"), [("", 5, 5), ("?socket_timeout=9", 9, 5), ("?socket_connect_timeout=2", 5, 2)]
+)
+def test_how_long_it_waits(options: str, answer: float, connect: float) -> None:
+    connections = RedisSessionStore(f"redis://h{options}")._connections
+    settings = connections.client.connection_pool.connection_kwargs
+    assert (settings["socket_timeout"], settings["socket_connect_timeout"]) == (answer, connect)
+    assert connections.patience == answer
+    retry = settings["retry"]
+    assert retry._retries == 2
+    assert [retry._backoff.compute(failures) for failures in (1, 2, 9)] == [0.1, 0.2, 0.5]
+
+
+def test_the_names_of_no_prefix_begin_with_another() -> None:
+    assert module.name_prefix("a%b:c") == b"a%25b%3Ac:"
+
+
 @pytest.mark.parametrize("scheme", ["redis", "rediss", "unix"])
 @pytest.mark.parametrize("user", ["", "user", "7"])
 @pytest.mark.parametrize(
