@@ -16,6 +16,7 @@ from conversations import (
     CLOSING,
     COMPUTING,
     FORGOTTEN,
+    GONE,
     LATE,
     NOT_BEGUN,
     QUEUED,
@@ -472,6 +473,26 @@ async def test_a_run_that_the_service_no_longer_knows(platform: Platform, tmp_pa
         await platform.say(platform.ada, "again")
         await platform.sees(platform.ada, "You said: hello", FORGOTTEN, "You said: again")
         assert world.accepted == ["hello", "again"]
+
+
+@ANY
+@pytest.mark.parametrize("message", ["slow", "job"])
+async def test_a_run_that_the_service_loses_while_it_answers(platform: Platform, tmp_path: Path, message: str) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "You said: hello")
+        if message == "slow":
+            world.emulator.faults.add(method="PUT", cut="rst", cut_after=1)
+        # The first look finds the job.
+        world.emulator.faults.add(method="GET", skip=int(message == "job"), times=None, status=404)
+        await platform.say(platform.ada, message)
+        shown = ["You said: hello", *(["Let me see."] if message == "job" else []), GONE]
+        await platform.sees(platform.ada, *shown)
+        world.emulator._runs.clear()
+        await platform.say(platform.ada, "again")
+        await platform.sees(platform.ada, *shown, "You said: again")
+        assert world.accepted == ["hello", message, "again"]
 
 
 @ANY

@@ -215,7 +215,9 @@ async def test_an_answer_that_ends_in_a_tool_waits_to_be_resumed_if_nothing_foll
 async def test_a_history_that_may_not_be_read(status: int) -> None:
     async with Scripted(post=[cut("Hello")], get=repeat(refused(status))) as server:
         started = now()
-        assert (await interrupted(server)).partial.text == "Hello"
+        error = await interrupted(server)
+        assert error.partial.text == "Hello"
+        assert getattr(error.__cause__, "status", None) == status
         assert now() - started < 30  # a run this young may not be known everywhere yet
     assert_accepted(server, "POST hi")
 

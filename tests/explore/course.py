@@ -164,7 +164,7 @@ def advance(course: Course) -> None:
 
 def _alone(error: ToolhouseError) -> ToolhouseError:
     """An error that keeps no frames alive, and by them no states."""
-    error.__context__ = None
+    error.__context__ = error.__cause__ = None
     return error.with_traceback(None)
 
 

@@ -41,7 +41,7 @@ def looked(turn: Progress, status: JobStatus, now: float, draw: float) -> None:
 def blind(turn: Progress, error: ToolhouseError, now: float, draw: float) -> None:
     """The run could not be read."""
     if not tolerated(error) or (turn.status is None and turn.seeking.is_too_late(now)):
-        raise turn.unhealed(f"the history cannot be read: {error}")
+        raise turn.unhealed(f"the history cannot be read: {error}") from error
     _judge(turn, now, asked_for(error), draw)
 
 

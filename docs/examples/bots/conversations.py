@@ -60,6 +60,7 @@ LOST = (
     "We begin a new conversation."
 )
 FORGOTTEN = "I have lost our conversation, and remember nothing of what we said before. We begin a new one."
+GONE = "I have lost our conversation, and the answer to this with it. What you say next begins a new one."
 UNKNOWABLE = f"Nobody can find out whether this got through. {AGAIN}"
 TAKEN_OVER = (
     "I was held up in the middle of this. If my answer is not here yet, it will come here, or when we talk next."
@@ -258,7 +259,7 @@ class Conversations:
             log.warning("%s: %s: %s", key, type(error).__name__, error)
             if error.safe_to_retry is not True:
                 self._stopped.discard(key)  # what became of this one matters
-            if isinstance(error, OutcomeUnknownError):
+            if isinstance(error, OutcomeUnknownError) or is_gone(error):
                 self._told.add(key)
             is_unknowable = answer.stage == "beginning" and error.safe_to_retry is None
             answer.say(UNKNOWABLE if is_unknowable else words_for(error))
@@ -322,14 +323,15 @@ class Conversations:
             if error.safe_to_retry is not False:
                 raise  # nothing is known of the message
             log.warning("%s: the answer to an earlier message is missing: %s", key, error)
-            if key not in self._told:
-                answer.say(ARRIVED)
-            self._told.add(key)
-        else:
-            self._told.discard(key)
-            if late is not None:
-                answer.say(LATE)
-                answer.say(late.text)
+            was_told, gone = key in self._told, is_gone(error)
+            self._told.discard(key) if gone else self._told.add(key)
+            if not was_told:
+                answer.say(FORGOTTEN if gone else ARRIVED)
+            return not gone
+        self._told.discard(key)
+        if late is not None:
+            answer.say(LATE)
+            answer.say(late.text)
         return True
 
     async def _speak(self, key: str, session: Session, message: str, answer: Answer) -> None:
@@ -488,6 +490,12 @@ async def _is_gone(session: Session) -> bool:
     return False
 
 
+def is_gone(error: ToolhouseError) -> bool:
+    """Whether an answer cannot be had since the service no longer has the conversation."""
+    is_missing = isinstance(error, NotFoundError) or isinstance(error.__cause__, NotFoundError)
+    return is_missing and error.run_id is not None  # else the worker is not there
+
+
 def words_for(error: ToolhouseError) -> str:
     """What to tell people of an error: what they can do, and nothing of what is inside."""
     if isinstance(error, RateLimitError):
@@ -496,6 +504,8 @@ def words_for(error: ToolhouseError) -> str:
         return f"Too many people are asking just now. Please say it again {when}."
     if isinstance(error, LeaseLostError) and not error.has_vanished:  # another process has the conversation
         return TAKEN_OVER if error.safe_to_retry is False else UNKNOWN[error.safe_to_retry]
+    if is_gone(error) and error.safe_to_retry is False:
+        return GONE
     if isinstance(error, StoreError) and error.token is not None:
         return WORDS[ContactLostError]  # before the resume, which is sent once the store works again
     if isinstance(error, StoreError) and error.partial is not None:
