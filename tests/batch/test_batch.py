@@ -25,10 +25,10 @@ from toolhouse_async import (
     ConfigurationError,
     LeaseLostError,
     NotFoundError,
-    OutcomeUnknownError,
     RecoveryPolicy,
     ServerError,
     StoreError,
+    StreamInterruptedError,
     ToolResult,
     TurnTimeoutError,
     WorkerError,
@@ -408,6 +408,25 @@ async def test_retried_a_row_that_was_accepted_is_recovered_and_not_asked_again(
         assert world.told["slow"] == 1
 
 
+@pytest.mark.parametrize("seconds", [0.1, 5.0])
+async def test_a_row_whose_job_is_over_is_resumed_at_once_by_the_next_start(seconds: float) -> None:
+    """It stands in the store that no resume was sent."""
+    async with served(recovery=RecoveryPolicy()) as (world, _, client, store):
+        batch = client.batch(AGENT, ["job"], store=store, name="b")
+        reading = asyncio.ensure_future(all_of(batch))
+        while not world.told["job"]:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.25)  # its answer has ended, and its job runs
+        await batch.aclose()
+        await asyncio.gather(reading, return_exceptions=True)
+        await asyncio.sleep(seconds)
+        began = asyncio.get_running_loop().time()
+        (item,) = await all_of(client.batch(AGENT, ["job"], store=store, name="b"))
+        assert (item.status, item.result.rounds) == ("done", ("you said job", "[computed]"))
+        assert asyncio.get_running_loop().time() - began < 60
+        assert (world.told["job"], world.resumes) == (1, 1)
+
+
 async def test_an_answer_that_never_comes_fails_in_the_end() -> None:
     async with served() as (world, _, client, store):
         async with client.batch(AGENT, ["slow"], store=store, name="b") as batch:
@@ -420,7 +439,7 @@ async def test_an_answer_that_never_comes_fails_in_the_end() -> None:
             assert isinstance(reading.exception(), ClosedError)
         (item,) = await all_of(client.batch(AGENT, ["slow"], store=store, name="b"))
         assert item.status == "failed"
-        assert isinstance(item.error, OutcomeUnknownError)
+        assert isinstance(item.error, StreamInterruptedError)  # its message had arrived
         world.emulator.faults.clear()
         world.go_on.set()
         batch = client.batch(AGENT, ["slow"], store=store, name="b")

@@ -185,10 +185,7 @@ class _Work:
             why = "sending this message was interrupted before its answer began; nobody knows whether it was accepted"
             return self._item("unknown", OutcomeUnknownError(why))
         self._recovers = step is Step.RECOVER
-        if self._recovers:
-            # Of what another process has heard, the store knows less than the history: that alone has all the rounds.
-            self._checkout.conversation.run.unfinished = None
-        else:
+        if not self._recovers:
             await self._session.reconcile(assume="absent")  # with retry_unknown that is the user's decision
             self._checkout.write(Row(self._question.digest, "open", ""))
         while True:
