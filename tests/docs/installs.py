@@ -36,6 +36,10 @@ MENTIONS = {
     ("docs/how-to/choose.md", "toolhouse-async demo"): "command-line.md",
     ("docs/how-to/choose.md", "toolhouse-async emulator"): "command-line.md",
     ("docs/how-to/choose.md", "toolhouse-async mcp"): "mcp.md",
+    **{
+        (f"docs/how-to/{page}.md", "toolhouse-async emulator"): "command-line.md"
+        for page in ("batches", "json", "many-messages", "notebooks")
+    },
     ("docs/how-to/choose.md", "toolhouse-async sessions"): "stuck-job.md",
     ("docs/how-to/stuck-job.md", "toolhouse-async run"): "command-line.md",
 }
