@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support import guards
 from tests.support.guards import no_leftover_resources, no_leftover_tasks
 from tests.support.virtual_time import VirtualTimeLoop
 
@@ -142,6 +143,12 @@ def pytest_collection_finish() -> None:
     """Keep what is loaded by now out of every later collection, which would take many times as long."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    """Have the guards look at all objects behind the last test."""
+    guards.is_last = nextitem is None
 
 
 @pytest.fixture(scope="module")

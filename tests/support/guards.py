@@ -20,6 +20,8 @@ _KEPT = 25
 _AFRESH = 1000
 """Tests behind which all objects are looked at, whatever their age: that takes as long as twenty tests."""
 _tests = itertools.count(1)
+is_last = False
+"""Whether no test follows in this process, as ``conftest.py`` says: then, too, all objects are looked at."""
 _JOIN = 20.0
 """Seconds that a stopping thread may take."""
 
@@ -59,7 +61,7 @@ def no_leftover_resources() -> Iterator[None]:
     files, threads = _open_files(), set(threading.enumerate())
     yield
     number = next(_tests)
-    if number % _AFRESH == 0:
+    if is_last or number % _AFRESH == 0:
         gc.unfreeze()
     gc.collect()
     if number % _KEPT == 0:

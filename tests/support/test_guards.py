@@ -96,6 +96,44 @@ def test_what_was_in_use_for_many_tests_is_found_later(monkeypatch: pytest.Monke
     assert found() is None
 
 
+def test_what_was_in_use_for_many_tests_is_found_behind_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = [Kept()]
+    found = weakref.ref(kept[0])
+    monkeypatch.setattr(guards, "_tests", itertools.count(guards._KEPT))
+    with no_leftover_resources():
+        pass
+    kept.clear()
+    with no_leftover_resources():
+        pass
+    assert found() is not None
+    monkeypatch.setattr(guards, "is_last", True)
+    with no_leftover_resources():
+        pass
+    assert found() is None
+
+
+def test_the_guards_are_told_which_test_is_the_last(pytester: pytest.Pytester) -> None:
+    repository = Path(__file__).parents[2]
+    pytester.makeconftest((repository / "tests" / "conftest.py").read_text("utf-8"))
+    pytester.makepyfile(
+        """
+        import pytest
+        from tests.support import guards
+
+        @pytest.fixture(autouse=True)
+        def tell(guard_resources, request):
+            yield
+            print(f"\\n{request.node.name}: {guards.is_last}")
+
+        def test_first(): pass
+        def test_second(): pass
+        """
+    )
+    result = pytester.runpytest_subprocess("-s", "-p", "no:randomly", "-o", f"pythonpath={repository}")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*test_first: False*", "*test_second: True*"])
+
+
 def test_unreachable_objects_warn_in_the_test_that_made_them(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
