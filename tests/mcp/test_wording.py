@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from toolhouse_async import TurnResult, errors
+from toolhouse_async import TurnResult, errors, events
 from toolhouse_async._cli.mcp_server.earlier import Earlier
-from toolhouse_async._cli.mcp_server.wording import answered, failed, settled
+from toolhouse_async._cli.mcp_server.wording import answered, failed, news_of, settled
 from toolhouse_async.errors import (
     AuthenticationError,
     BadRequestError,
@@ -120,3 +120,10 @@ def test_an_earlier_message_is_asked_about() -> None:
     assert settled(Earlier(), RUN).fields["safe_to_retry"] is True
     lost = ContactLostError("no contact", safe_to_retry=False)
     assert settled(Earlier(error=lost), RUN) == failed(lost, RUN)
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "when"), [(0.0, "at once"), (0.9, "at once"), (1.0, "after 1 s"), (65.2, "after 65 s")]
+)
+def test_how_long_a_job_took_is_said_as_a_person_would(elapsed: float, when: str) -> None:
+    assert news_of(events.JobFinished("job-1", elapsed, 1)) == f"The background job is over {when}"

@@ -120,6 +120,15 @@ def test_what_was_shown_is_shown_again(tabs: Any, site: Site) -> None:
         assert tab.page.locator("article time").all_inner_texts() == times
 
 
+@pytest.mark.parametrize(
+    ("elapsed", "when"), [(0, "at once"), (0.9, "at once"), (1, "after 0:01"), (65.9, "after 1:05")]
+)
+def test_how_long_a_job_took_is_said_as_a_person_would(tab: Tab, elapsed: float, when: str) -> None:
+    assert tab.page.evaluate("(elapsed) => jobOver(elapsed).textContent", elapsed) == (
+        f"The background job has ended {when}"
+    )
+
+
 def test_that_an_answer_was_stopped_is_shown_again(tab: Tab, site: Site) -> None:
     tab.say("wait").wait_for_text("first")
     tab.page.locator("#stop").click()

@@ -154,6 +154,8 @@ def news_of(event: Happening) -> str | None:
             return "A background job runs"
         case ev.JobProgress(elapsed=elapsed, polls=polls):
             return f"The background job has run for {elapsed:.0f} s ({polls} polls)"
+        case ev.JobFinished(elapsed=elapsed) if elapsed < 1:
+            return "The background job is over at once"
         case ev.JobFinished(elapsed=elapsed):
             return f"The background job is over after {elapsed:.0f} s"
         case ev.TurnResumed():
