@@ -182,10 +182,19 @@ def prereleases(session: nox.Session) -> None:
 
 @nox.session
 def thorough(session: nox.Session) -> None:
-    """The tests that the everyday ones leave out: searches, programs, bots, browsers, proxies, frameworks, soak."""
+    """The tests that the everyday ones leave out: searches, programs, bots, browsers, proxies, frameworks, soak.
+
+    Those that measure are a session of their own, ``benchmark_tests``.
+    """
     session.install("-e", ".[thorough]")
     session.run("pytest", "-n", "auto", "-m", "thorough", *without("benchmarks"), *session.posargs)
-    session.run("pytest", "-m", "thorough", "tests/benchmarks")  # by themselves, one at a time: they measure
+
+
+@nox.session
+def benchmark_tests(session: nox.Session) -> None:
+    """The thorough tests that measure, one at a time; nothing else should be at work meanwhile."""
+    session.install("-e", ".[thorough]")
+    session.run("pytest", "tests/benchmarks", *session.posargs)
 
 
 @nox.session(default=False)

@@ -79,9 +79,9 @@ settings.load_profile("everyday")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """More workers than processors, on small machines twice as many: tests wait for processes, and for time to pass."""
+    """Half as many workers again as processors: tests wait for processes. Each worker more loads all tests again."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores + min(cores, 4)
+    return cores + (cores + 1) // 2
 
 
 def pytest_configure() -> None:
