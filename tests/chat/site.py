@@ -113,6 +113,10 @@ class Site:
         """Let waiting workers and jobs go on."""
         self._portal.call(self._go_on.set)
 
+    def lose(self) -> None:
+        """Let the service forget all conversations."""
+        self._portal.call(self.emulator._runs.clear)
+
     def hold(self) -> None:
         """Let the next ones wait again."""
         self._portal.call(self._go_on.clear)

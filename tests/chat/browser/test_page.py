@@ -129,6 +129,31 @@ def test_how_long_a_job_took_is_said_as_a_person_would(tab: Tab, elapsed: float,
     )
 
 
+def test_a_conversation_that_the_service_has_lost_is_told_of(tabs: Any, site: Site) -> None:
+    """The next message begins another; the worker remembers nothing, and the page says so, once."""
+    one = tabs()
+    one.ask("Hello")
+    one.ask("And again")
+    assert one.page.locator(".notice").count() == 0
+    site.lose()
+    assert one.ask("Who am I?") == "You said: Who am I?"
+    assert one.ask("Really?") == "You said: Really?"
+    two = tabs()
+    for tab in (one, two):
+        for _ in range(2):
+            tab.wait_for_text("You said: Really?")
+            notices = tab.page.locator("article", has=tab.page.locator(".notice"))
+            assert notices.count() == 1
+            expect(notices).to_contain_text("lost what was said before this message")
+            expect(notices).to_contain_text("You said: Who am I?")
+            tab.page.reload()
+            tab.wait_for("idle")
+    one.page.locator("#new").click()
+    expect(one.page.locator("article.message")).to_have_count(0)
+    one.ask("Elsewhere")
+    assert one.page.locator(".notice").count() == 0
+
+
 def test_that_an_answer_was_stopped_is_shown_again(tab: Tab, site: Site) -> None:
     tab.say("wait").wait_for_text("first")
     tab.page.locator("#stop").click()
