@@ -33,6 +33,7 @@ from toolhouse_async import (
 )
 from toolhouse_async._keyed.house import House
 from toolhouse_async.stores import MemorySessionStore, SQLiteSessionStore
+from toolhouse_async.web import failure
 
 from .support import AGENT, World, client_of, processes
 
@@ -967,6 +968,23 @@ async def test_a_store_that_is_down_before_anything_was_sent() -> None:
         assert world.accepted == []
         one.store.down = False
         assert (await one.manager.send("k", "x")).text == "1:x"
+
+
+@pytest.mark.parametrize("how", ["checkout", "forget", "info"])
+async def test_a_store_that_is_down_where_nothing_is_sent(how: str) -> None:
+    async def look(manager: SessionManager) -> None:
+        async with manager.checkout("k") as session:
+            await session.recover()
+
+    looks = {"checkout": look, "forget": lambda manager: manager.forget("k"), "info": lambda manager: manager.info("k")}
+    async with processes() as (world, _, one):
+        await one.manager.send("k", "x")
+        one.store.down = True
+        with pytest.raises(StoreError) as caught:
+            await looks[how](one.manager)
+        assert caught.value.safe_to_retry is None  # it speaks of no message: that one has arrived
+        assert "cannot be reached" in failure(caught.value)["message"]
+        assert world.accepted == ["x"]
 
 
 async def test_a_store_that_fails_for_a_moment_is_asked_again() -> None:

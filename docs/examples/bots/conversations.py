@@ -257,6 +257,8 @@ class Conversations:
             answer.say(CLOSING[answer.stage])
         except ToolhouseError as error:
             log.warning("%s: %s: %s", key, type(error).__name__, error)
+            if isinstance(error, StoreError) and answer.stage == "waiting" and error.safe_to_retry is None:
+                error.safe_to_retry = True  # a checkout does not know that it is for a message
             if error.safe_to_retry is not True:
                 self._stopped.discard(key)  # what became of this one matters
             if isinstance(error, OutcomeUnknownError) or is_gone(error):
@@ -298,6 +300,7 @@ class Conversations:
                     if error.run_id is None or error.safe_to_retry is not True:
                         raise  # the worker is not there, or has the message
                     log.warning("%s: the service no longer has the conversation: %s", key, error)
+                    answer.stage = "waiting"
                     answer.say(FORGOTTEN)
                 finally:
                     typing.cancel()
