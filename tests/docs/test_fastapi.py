@@ -537,3 +537,14 @@ def test_a_state_without_its_lifespan_is_told_in_the_words_of_the_other_page(app
     assert heading in (ROOT / "docs/how-to/troubleshooting.md").read_text("utf-8")
     with pytest.raises(AttributeError, match=heading.partition("“")[2].rstrip("”")):
         _ = Request({"type": "http"}).state.toolhouse
+
+
+async def test_the_state_of_the_application_has_not_what_its_lifespan_yields(app: FastAPI) -> None:
+    assert "`request.app.state.toolhouse`" in (ROOT / "docs/how-to/troubleshooting.md").read_text("utf-8")
+
+    @app.get("/state")
+    async def state(request: Request) -> list[bool]:
+        return [hasattr(each, "toolhouse") for each in (request.app.state, request.state)]
+
+    async with site(app, echo) as it, aiohttp.ClientSession() as client, client.get(f"{it.url}/state") as answer:
+        assert await answer.json() == [False, True]
