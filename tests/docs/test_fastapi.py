@@ -24,7 +24,7 @@ from fastapi import FastAPI, Request
 from fastapi.encoders import jsonable_encoder
 
 from tests.web.support import read_sse, words
-from toolhouse_async import ErrorEvent, TurnStarted
+from toolhouse_async import AsyncToolhouse, ErrorEvent, TurnStarted
 from toolhouse_async.testing import RunningEmulator, WorkersEmulator
 from toolhouse_async.testing.workers import echo
 from toolhouse_async.web import EVENT_STREAM_HEADERS, sse
@@ -513,11 +513,23 @@ async def test_what_went_wrong_is_in_the_log_alone(
     assert "check base_url and the agent id" in caplog.text
 
 
-def test_a_result_that_an_endpoint_returns_is_refused_in_the_words_of_the_other_page() -> None:
+@pytest.mark.parametrize("what", ["event", "run", "stream"])
+async def test_what_an_endpoint_cannot_return_is_refused_in_the_words_of_the_other_page(what: str) -> None:
     heading = "## FastAPI: “vars() argument must have __dict__ attribute”"
-    assert heading in (ROOT / "docs/how-to/troubleshooting.md").read_text("utf-8")
-    with pytest.raises(ValueError, match=re.escape(heading.partition("“")[2].rstrip("”"))):
-        jsonable_encoder(TurnStarted("a", "r"))
+    section = (ROOT / "docs/how-to/troubleshooting.md").read_text("utf-8").partition(f"{heading}\n")[2]
+    async with AsyncToolhouse("", base_url="http://127.0.0.1:1") as toolhouse:
+        match what:
+            case "event":
+                returned: Any = TurnStarted("a", "r")
+            case "run":
+                returned = toolhouse.run(AGENT_ID, "one")
+            case _:
+                returned = toolhouse.stream(AGENT_ID, "one")
+        with pytest.raises(ValueError, match=re.escape(heading.partition("“")[2].rstrip("”"))):
+            jsonable_encoder(returned)
+        if what == "run":
+            returned.close()
+    assert what in section.partition("\n## ")[0]
 
 
 async def test_the_response_of_fastapis_own_takes_the_stream_as_it_is(app: FastAPI) -> None:
