@@ -474,6 +474,23 @@ async def test_without_a_server_nothing_is_sent(monkeypatch: pytest.MonkeyPatch)
         assert world.accepted == []
 
 
+async def test_without_its_server_a_turn_is_found_and_stopped_where_it_runs(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "PATIENCE", 0.1)
+    async with two(server) as (_, client, near, far):
+        running = await near.start("k", client.stream(AGENT, "wait"))
+        elsewhere = await found(far)
+        server.stop()
+        for call in (far.get("k"), elsewhere.stop(), near.forget("k")):
+            with pytest.raises(StoreError):
+                await call
+        assert await near.get("k") is running
+        await running.stop()
+        assert isinstance(running.error, ClosedError)
+        server.start()  # where the hubs write, and close, at once
+
+
 async def test_a_turn_that_nobody_knows_any_more(server: RedisServer) -> None:
     """Its process is gone, and the server has forgotten it."""
     async with two(server) as (_, client, near, far):

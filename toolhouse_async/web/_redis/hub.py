@@ -190,7 +190,7 @@ class RedisTurnHub:
         ended.
 
         Raises:
-            StoreError: The server cannot be reached.
+            StoreError: The server cannot be reached, and the turn does not run here.
             ClosedError: The hub is closed.
             ConfigurationError: ``name`` is no string.
         """
