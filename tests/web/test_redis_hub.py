@@ -232,6 +232,33 @@ async def test_who_starts_a_turn_finds_that_a_process_is_gone(redis_server: Redi
         await until(starts)
 
 
+async def test_who_forgets_a_turn_waits_until_its_process_is_known_to_be_gone(redis_server: RedisServer) -> None:
+    prefix = uuid4().hex
+    async with two(redis_server, prefix=prefix) as (_, client, near, far):
+        await begun_in_vain(near, client)
+        no_sign_of_life(redis_server, prefix)
+        await far.forget("k")
+        assert await far.get("k") is None
+
+
+async def test_a_turn_whose_process_gives_signs_of_life_again_is_not_forgotten(redis_server: RedisServer) -> None:
+    prefix = uuid4().hex
+    async with two(redis_server, prefix=prefix) as (world, client, near, far):
+        running = await near.start("k", client.stream(AGENT, "wait"))
+        await has_said(running.follow(), "first")
+        no_sign_of_life(redis_server, prefix)
+        with pytest.raises(SessionBusyError):
+            await far.forget("k")
+        world.go_on.set()
+        assert (await running.result()).text == "first second"
+
+
+def no_sign_of_life(server: RedisServer, prefix: str) -> None:
+    """Let the time be over for which the process of a turn counts as alive, and nobody have seen that."""
+    with client_of(server) as redis:
+        redis.hset(f"{prefix}:turn:k", "beat", 0)
+
+
 async def test_a_server_that_was_away_takes_nobody_for_dead(server: RedisServer) -> None:
     async with two(server) as (world, client, near, far):
         await near.start("k", client.stream(AGENT, "wait"))

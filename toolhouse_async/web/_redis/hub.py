@@ -205,6 +205,9 @@ class RedisTurnHub:
     async def forget(self, name: str) -> None:
         """Forget a turn that is over before its time; nothing happens where there is none.
 
+        One whose process has given no sign of life for ``lease`` is waited for, half of ``lease`` at most: until then
+        it may go on.
+
         Raises:
             SessionBusyError: It is running.
             StoreError: The server cannot be reached.

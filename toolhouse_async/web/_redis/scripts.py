@@ -34,8 +34,9 @@ local function finish(key, id, how, why)
     redis.call('PEXPIRE', events(id), keep)
 end
 
--- The turn's id, and whether it is over. It is over, too, where its process is gone: not as soon as that has given no
--- sign of life for its time, but some time after somebody has seen that. For the server may have been away itself.
+-- The turn's id, whether it is over, and whether its process may be gone. It is over, too, where that is gone: not as
+-- soon as it has given no sign of life for its time, but some time after somebody has seen that. For the server may
+-- have been away itself.
 local function standing(key)
     local id, over, beat, doubt, count, run =
         unpack(redis.call('HMGET', key, 'id', 'over', 'beat', 'doubt', 'count', 'run'))
@@ -44,9 +45,9 @@ local function standing(key)
     if tonumber(beat) > time then return id, false end
     if not doubt then
         redis.call('HSET', key, 'doubt', string.format('%d', time))
-        return id, false
+        return id, false, true
     end
-    if time < tonumber(doubt) + grace then return id, false end
+    if time < tonumber(doubt) + grace then return id, false, true end
     finish(key, id, 'lost', count .. ' ' .. (run or ''))
     return id, true
 end
@@ -197,11 +198,12 @@ FORGET: Final = (
     _COMMON
     + """
 local key, only = KEYS[1], ARGV[5]
-local known, over = standing(key)
+local known, over, doubtful = standing(key)
 if not known or (only ~= '' and known ~= only) then return 1 end
-if not over and only == '' then return 0 end
+if not over and only == '' then return doubtful and -1 or 0 end
 redis.call('DEL', key, events(known))
 return 1
 """
 )
-"""Forgets a turn that is over, or one that was not begun: 1, or 0 where it is running."""
+"""Forgets a turn that is over, or one that was not begun: 1, or 0 where it is running; -1, where its process may be
+gone."""

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from ...stores._server import Connections, encoded, name_prefix
 from . import scripts
+from .pauses import Pauses
 from .records import End, Entry, pack, unpack
 
 __all__ = ["Standing", "TurnServer"]
@@ -110,8 +111,14 @@ class TurnServer:
         await self._do("STOP", [name], [turn_id])
 
     async def forget(self, name: str, turn_id: str = "") -> bool:
-        """Forget a turn that is over: whether it is. Or the one of that id, whether it is over or not."""
-        return bool(await self._do("FORGET", [name], [turn_id]))
+        """Forget a turn that is over: whether it is. Or the one of that id, whether it is over or not.
+
+        Where its process may be gone, this waits until that is known.
+        """
+        pauses = Pauses()
+        while (status := await self._do("FORGET", [name], [turn_id])) < 0:
+            await pauses.sleep()
+        return bool(status)
 
     async def page(self, turn_id: str, had: int, count: int = PAGE) -> list[Entry | End]:
         """The next entries of a turn behind an event."""
