@@ -476,6 +476,22 @@ async def test_a_run_that_the_service_no_longer_knows(platform: Platform, tmp_pa
 
 
 @ANY
+async def test_a_store_that_fails_where_a_conversation_begins_anew(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "You said: hello")
+        refused = world.emulator.faults.add(status=404)
+        await platform.say(platform.ada, "again")
+        while not refused.hits:
+            await asyncio.sleep(0)
+        process.store.down = True
+        await platform.until(lambda: UNKNOWN[True] in "".join(platform.screen(platform.ada)))
+        process.store.down = False
+        assert world.accepted == ["hello"]
+
+
+@ANY
 @pytest.mark.parametrize("message", ["slow", "job"])
 async def test_a_run_that_the_service_loses_while_it_answers(platform: Platform, tmp_path: Path, message: str) -> None:
     async with bots(platform, tmp_path) as (world, start):
