@@ -172,6 +172,40 @@ def test_rows_that_fail_are_listed_and_asked_again(batch):
     assert asked(batch) == ["better", "fail", "fail too", "fail too", "well"]
 
 
+def test_rows_that_were_accepted_are_told_apart_and_not_asked_again(batch):
+    """The service is there again, without the runs that it had: nothing brings the answer of such a row."""
+    write(batch.folder, "rows.jsonl", '"lost"\n"fail"\n')
+    batch.emulator.faults.add(method="POST", cut="rst", cut_after=5)
+    batch.emulator.faults.add(method="GET", status=404, times=None)
+    ask = "'batch retry' lets the next run of this worker ask again."
+    look = (
+        "1 of the {} that failed was accepted, and its answer was not to be had: 'batch retry' has it looked for once "
+        "more, and sends nothing. To send such rows anew, though the worker has had them, run a file of them alone "
+        "with another --name."
+    )
+    done = batch("rows.jsonl", "--concurrency", "1")
+    assert done.returncode == 5
+    assert done.stderr.splitlines()[-2:] == [f"'batch failed' lists the rows that failed; {ask}", look.format(2)]
+    assert batch.cli("batch", "retry", "--name", "rows").stdout.splitlines() == [
+        "1 failed: the next 'batch run' of the worker clerk asks again",
+        "To ask another worker, give the batch another --name.",
+        "1 failed after it was accepted: the next 'batch run' of the worker clerk looks for its answer, sends nothing",
+        "To send such rows anew, though the worker has had them, run a file of them alone with another --name.",
+    ]
+    write(batch.folder, "rows.jsonl", '"lost"\n"well"\n')
+    done = batch("rows.jsonl")
+    assert done.returncode == 5
+    assert done.stderr.splitlines()[-2:] == ["'batch failed' lists the rows that failed.", look.format(1)]
+    assert batch.cli("batch", "retry", "--name", "rows").stdout.splitlines() == [
+        "1 failed after it was accepted: the next 'batch run' of the worker clerk looks for its answer, sends nothing",
+        "To send such rows anew, though the worker has had them, run a file of them alone with another --name.",
+    ]
+    assert asked(batch) == ["fail", "lost", "well"]
+    write(batch.folder, "again.jsonl", '"lost"\n')
+    assert batch("again.jsonl").returncode == 0
+    assert asked(batch) == ["fail", "lost", "lost", "well"]
+
+
 def test_unknown_rows_are_asked_again_where_that_is_wanted(batch):
     write(batch.folder, "rows.jsonl", '"one"\n')
     batch.emulator.faults.add(method="POST", cut="rst")

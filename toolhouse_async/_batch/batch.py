@@ -147,7 +147,8 @@ class Batch:
         """Have all rows that failed done again: by this batch's iteration, if it has not come to them, or by the next.
 
         A row whose message the service has accepted, and whose answer was not to be had, is not asked again: its answer
-        is looked for once more. All others may then have another message. It needs no rows.
+        is looked for once more. To send its message anew, though the worker has had it, give the row another key, or a
+        batch of another name. All others may then have another message. It needs no rows.
 
         Returns:
             How many.
@@ -157,7 +158,7 @@ class Batch:
 
         May be cancelled and repeated at will.
         """
-        return await self._journal.retry_failed()
+        return (await self._journal.retry_failed()).failed
 
     def stop(self) -> None:
         """Begin no more rows; the iteration goes on until those under way are done, and ends then.

@@ -13,6 +13,7 @@ from .._values.results import TurnResult
 from .._wire import outcomes, records
 from .._wire.records import Record, Row
 from ..errors import ConfigurationError, StoreError
+from .steps import Standing, standing_of
 
 if TYPE_CHECKING:
     from ..stores import SessionStore
@@ -33,6 +34,18 @@ class Head(NamedTuple):
     agent_id: str
     total: int | None
     is_keyed: bool
+
+
+class Retried(NamedTuple):
+    """Rows that failed and are to be done again.
+
+    Attributes:
+        failed: How many there are.
+        accepted: How many of them have had their message accepted: their answers are looked for, and nothing is sent.
+    """
+
+    failed: int
+    accepted: int
 
 
 class BatchJournal:
@@ -128,20 +141,22 @@ class BatchJournal:
             status: Any = row.status
             yield BatchItem(name[len(self.prefix) :], None, status, error=error, from_store=True)
 
-    async def retry_failed(self) -> int:
+    async def retry_failed(self) -> Retried:
         """Have all rows that failed done again; see :meth:`Batch.retry_failed`.
 
         Raises:
             StoreError: The store failed, or an entry cannot be read.
         """
-        count = 0
+        count = accepted = 0
         async for name, value, record in self._rows():
             row = record.row
             if row is None or row.status != "failed":
                 continue
-            again = records.dumps(record._replace(row=Row(row.digest, "open", "")))
-            count += await self._store.swap(name, value, again)  # not where another process was quicker
-        return count
+            again = record._replace(row=Row(row.digest, "open", ""))
+            if await self._store.swap(name, value, records.dumps(again)):  # not where another process was quicker
+                count += 1
+                accepted += standing_of(again) is Standing.ACCEPTED
+        return Retried(count, accepted)
 
     async def _rows(self) -> AsyncIterator[tuple[str, bytes, Record]]:
         async for name, value in self._store.entries(self.prefix):

@@ -21,6 +21,7 @@ from ..errors import (
     TLSError,
     ToolhouseError,
     TransportError,
+    WorkerError,
 )
 
 
@@ -104,6 +105,11 @@ def is_away(error: Exception) -> bool:
     if isinstance(error, APIStatusError):
         return isinstance(error, ServerError | RateLimitError) or error.status == 408
     return isinstance(error, TransportError | ContactLostError) and not isinstance(error, TLSError)
+
+
+def was_accepted(error: Exception | None) -> bool:
+    """Whether the message of a row that has failed by this was accepted, so that only its answer is looked for."""
+    return isinstance(error, ToolhouseError) and error.safe_to_retry is False and not isinstance(error, WorkerError)
 
 
 def verdict_on(error: Exception, *, is_accepted: bool) -> Verdict:

@@ -91,7 +91,8 @@ def failed_command(*, store: str, name: str) -> int:
 def retry_command(*, store: str, name: str) -> int:
     """Have all rows that failed asked again by the next 'batch run' of the same worker.
 
-    One whose message was accepted is not asked again: its answer is looked for once more.
+    One whose message was accepted is not asked again: its answer is looked for once more. To send such rows anew, run a
+    file of them alone with another --name.
     """
     from .running import retry
 

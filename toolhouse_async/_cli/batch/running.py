@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from ..._batch.journal import BatchJournal, Head, names
+from ..._batch.steps import was_accepted
 from ...errors import ConfigurationError, ToolhouseError
 from ..invocation import open_client
 from ..jsonlines import document_line
@@ -37,6 +38,7 @@ _MOST_NAMES: Final = 10
 """Batches that are named where another was asked for."""
 _MOST_KINDS: Final = 1000
 """Failures that are told apart to find the most frequent one."""
+_ANEW: Final = "To send such rows anew, though the worker has had them, run a file of them alone with another --name."
 
 
 @attrs.frozen(kw_only=True)
@@ -78,7 +80,7 @@ async def run(request: Request) -> int:
     rows = Rows(request.path, key=request.key, template=request.template)
     client = open_client(request.base_url, request.api_key, allow_insecure=request.allow_insecure)
     async with client as toolhouse, open_store(Named(request.store, None), may_be_new=True) as store:
-        stopping, failures = _Stopping(), Counter[str]()
+        stopping, failures, accepted = _Stopping(), Counter[str](), 0
         with Display() as display:
             async with _batch(request, toolhouse, rows, store, request.concurrency) as batch:
                 stopping.stops(batch.stop, display)
@@ -88,6 +90,7 @@ async def run(request: Request) -> int:
                         display.show(batch.progress)
                         if item.status == "failed":
                             _count(failures, _why(item))
+                            accepted += was_accepted(item.error)
                 except asyncio.CancelledError:
                     if not stopping.is_urgent:
                         raise
@@ -104,7 +107,7 @@ async def run(request: Request) -> int:
         else:
             async with _batch(request, toolhouse, rows, store, 1) as batch:  # one at a time: in the rows' order
                 unread = await _write(batch, request.out, rows.columns, parses=request.parse)
-    for line in _summary(progress, failures, unread):
+    for line in _summary(progress, failures, accepted, unread):
         Display.say(line)
     return Status.PARTLY if progress.failed or progress.unknown or unread else Status.DONE
 
@@ -136,15 +139,24 @@ async def _write(batch: Batch, out: Path, columns: tuple[str, ...], *, parses: b
     return unread
 
 
-def _summary(progress: BatchProgress, failures: Counter[str], unread: int) -> Iterator[str]:
+def _summary(progress: BatchProgress, failures: Counter[str], accepted: int, unread: int) -> Iterator[str]:
     """What is said of rows without the answer that was wanted, and how to ask them again."""
     if unread:
         are = "answer is no JSON, and its row is" if unread == 1 else "answers are no JSON, and their rows are"
         yield f"{unread:,} {are} done: to ask again, run a file of such rows alone with another --name."
     for why, count in failures.most_common(1):
         yield f"{count:,} of the {progress.failed:,} that failed: {why}"
-    if progress.failed:
+    if progress.failed > accepted:
         yield "'batch failed' lists the rows that failed; 'batch retry' lets the next run of this worker ask again."
+    elif progress.failed:
+        yield "'batch failed' lists the rows that failed."
+    if accepted:
+        was = "was accepted, and its answer was" if accepted == 1 else "were accepted, and their answers were"
+        look = "it" if accepted == 1 else "them"
+        yield (
+            f"{accepted:,} of the {progress.failed:,} that failed {was} not to be had: 'batch retry' has {look} looked "
+            f"for once more, and sends nothing. {_ANEW}"
+        )
     if progress.unknown:
         yield "Nobody knows whether the unknown ones were accepted; --retry-unknown asks them again."
 
@@ -243,16 +255,20 @@ async def list_failed(where: str, name: str) -> int:
 
 
 async def retry(where: str, name: str) -> int:
-    """Have the rows that failed asked again by the next run."""
+    """Have the rows that failed done again by the next run."""
     async with open_store(Named(where, None)) as store:
         journal, head = await _known(store, name)
-        count = await journal.retry_failed()
+        count, accepted = await journal.retry_failed()
         unknown = (await journal.progress()).unknown
-    if count:
-        worker = one_line(head.agent_id)
-        sys.stdout.write(f"{count:,} failed: the next 'batch run' of the worker {worker} asks again\n")
+    run = f"the next 'batch run' of the worker {one_line(head.agent_id)}"
+    if count > accepted:
+        sys.stdout.write(f"{count - accepted:,} failed: {run} asks again\n")
         sys.stdout.write("To ask another worker, give the batch another --name.\n")
-    else:
+    if accepted:
+        it, answer = ("it was", "its answer") if accepted == 1 else ("they were", "their answers")
+        sys.stdout.write(f"{accepted:,} failed after {it} accepted: {run} looks for {answer}, sends nothing\n")
+        sys.stdout.write(f"{_ANEW}\n")
+    if not count:
         sys.stdout.write("0 failed: nothing to ask again\n")
     if unknown:
         sys.stdout.write(f"{unknown:,} unknown: 'batch run --retry-unknown' asks again\n")
