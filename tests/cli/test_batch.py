@@ -236,6 +236,31 @@ def test_the_summary_has_the_most_frequent_failure(batch):
     assert "check --base-url and the agent id" in said
 
 
+def test_the_summary_counts_a_reason_once_wherever_it_comes_from(batch):
+    rows = ["fail 1", "fail 2", "fail 3", "fail 4", "refused 1", "refused 2"]
+    options = ("rows.jsonl", "--concurrency", "1")
+    write(batch.folder, "rows.jsonl", "".join(f'"{row}"\n' for row in rows[:2]))
+    batch(*options)
+    write(batch.folder, "rows.jsonl", "".join(f'"{row}"\n' for row in rows))
+    batch.emulator.faults.add(method="POST", status=422, skip=2, times=2)
+    said = [line for line in batch(*options).stderr.splitlines() if " of the 6 that failed: " in line]
+    assert [line.partition(": ")[2].partition(":")[0] for line in said] == ["WorkerError", "UnprocessableEntityError"]
+    assert said[0].startswith("4 of the 6 ")
+    assert said[0].endswith(" (2 from the store: this start has not asked them)")
+    assert said[1].startswith("2 of the 6 ")
+    assert "from the store" not in said[1]
+
+
+def test_the_summary_has_three_reasons_and_the_number_of_others(batch):
+    write(batch.folder, "rows.jsonl", "".join(f'"row {number}"\n' for number in range(6)))
+    for status in (404, 404, 422, 400, 413, 415):
+        batch.emulator.faults.add(method="POST", status=status)
+    said = [line for line in batch("rows.jsonl").stderr.splitlines() if " of the 6 that failed: " in line]
+    assert [line[:2] for line in said] == ["2 ", "1 ", "1 ", "2 "]
+    assert said[0].startswith("2 of the 6 that failed: NotFoundError: ")
+    assert said[3] == "2 of the 6 that failed: for other reasons"
+
+
 def test_it_is_said_why_the_batch_waits(batch):
     write(batch.folder, "rows.jsonl", '"one"\n')
     batch.emulator.faults.add(method="POST", status=503)

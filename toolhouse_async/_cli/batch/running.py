@@ -37,7 +37,9 @@ __all__ = ["Request", "list_failed", "retry", "run", "tell_status"]
 _MOST_NAMES: Final = 10
 """Batches that are named where another was asked for."""
 _MOST_KINDS: Final = 1000
-"""Failures that are told apart to find the most frequent one."""
+"""Reasons of failures that are told apart to find the most frequent ones."""
+_MOST_TOLD: Final = 3
+"""Reasons that the summary has."""
 _ANEW: Final = "To send such rows anew, though the worker has had them, run a file of them alone with another --name."
 
 
@@ -80,7 +82,7 @@ async def run(request: Request) -> int:
     rows = Rows(request.path, key=request.key, template=request.template)
     client = open_client(request.base_url, request.api_key, allow_insecure=request.allow_insecure)
     async with client as toolhouse, open_store(Named(request.store, None), may_be_new=True) as store:
-        stopping, failures, accepted = _Stopping(), Counter[str](), 0
+        stopping, failures = _Stopping(), _Failures()
         with Display() as display:
             async with _batch(request, toolhouse, rows, store, request.concurrency) as batch:
                 stopping.stops(batch.stop, display)
@@ -89,8 +91,7 @@ async def run(request: Request) -> int:
                     async for item in batch:
                         display.show(batch.progress)
                         if item.status == "failed":
-                            _count(failures, _why(item))
-                            accepted += was_accepted(item.error)
+                            failures.add(item)
                 except asyncio.CancelledError:
                     if not stopping.is_urgent:
                         raise
@@ -107,7 +108,7 @@ async def run(request: Request) -> int:
         else:
             async with _batch(request, toolhouse, rows, store, 1) as batch:  # one at a time: in the rows' order
                 unread = await _write(batch, request.out, rows.columns, parses=request.parse)
-    for line in _summary(progress, failures, accepted, unread):
+    for line in _summary(progress, failures, unread):
         Display.say(line)
     return Status.PARTLY if progress.failed or progress.unknown or unread else Status.DONE
 
@@ -139,13 +140,13 @@ async def _write(batch: Batch, out: Path, columns: tuple[str, ...], *, parses: b
     return unread
 
 
-def _summary(progress: BatchProgress, failures: Counter[str], accepted: int, unread: int) -> Iterator[str]:
+def _summary(progress: BatchProgress, failures: _Failures, unread: int) -> Iterator[str]:
     """What is said of rows without the answer that was wanted, and how to ask them again."""
     if unread:
         are = "answer is no JSON, and its row is" if unread == 1 else "answers are no JSON, and their rows are"
         yield f"{unread:,} {are} done: to ask again, run a file of such rows alone with another --name."
-    for why, count in failures.most_common(1):
-        yield f"{count:,} of the {progress.failed:,} that failed: {why}"
+    yield from failures.told()
+    accepted = failures.accepted
     if progress.failed > accepted:
         yield "'batch failed' lists the rows that failed; 'batch retry' lets the next run of this worker ask again."
     elif progress.failed:
@@ -161,10 +162,42 @@ def _summary(progress: BatchProgress, failures: Counter[str], accepted: int, unr
         yield "Nobody knows whether the unknown ones were accepted; --retry-unknown asks them again."
 
 
-def _count(failures: Counter[str], why: str) -> None:
-    """Count a failure, as long as there are not too many kinds to keep."""
-    if why in failures or len(failures) < _MOST_KINDS:
-        failures[why] += 1
+@attrs.define
+class _Failures:
+    """The rows that have failed, by reason.
+
+    Attributes:
+        count: How many there are.
+        accepted: How many of them have had their message accepted.
+    """
+
+    count: int = 0
+    accepted: int = 0
+    _by_reason: Counter[str] = attrs.field(factory=Counter, init=False)
+    _from_store: Counter[str] = attrs.field(factory=Counter, init=False)
+
+    def add(self, item: BatchItem) -> None:
+        """Count a row; its reason as long as there are not too many to keep."""
+        self.count += 1
+        self.accepted += was_accepted(item.error)
+        why = _why(item)
+        if why in self._by_reason or len(self._by_reason) < _MOST_KINDS:
+            self._by_reason[why] += 1
+            self._from_store[why] += item.from_store
+
+    def told(self) -> Iterator[str]:
+        """The most frequent reasons, and how many rows have failed for others."""
+        rest = self.count
+        for why, count in self._by_reason.most_common(_MOST_TOLD):
+            rest -= count
+            stored, origin = self._from_store[why], ""
+            if stored:
+                origin = f" ({stored:,} from the store: this start has not asked them)"
+            if stored == count:
+                origin = " (from the store: this start has not asked)"
+            yield f"{count:,} of the {self.count:,} that failed: {why}{origin}"
+        if rest:
+            yield f"{rest:,} of the {self.count:,} that failed: for other reasons"
 
 
 def _why(item: BatchItem) -> str:
@@ -172,8 +205,7 @@ def _why(item: BatchItem) -> str:
     error = item.error
     said = in_options(str(error))
     run_id = error.run_id if isinstance(error, ToolhouseError) else None
-    why = one_line(f"{type(error).__name__}: {said.replace(run_id, '…') if run_id else said}", 300)
-    return f"{why} (from the store: this start has not asked)" if item.from_store else why
+    return one_line(f"{type(error).__name__}: {said.replace(run_id, '…') if run_id else said}", 300)
 
 
 def _added(item: BatchItem, *, parses: bool) -> dict[str, Any]:
