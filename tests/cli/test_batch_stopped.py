@@ -66,6 +66,7 @@ def test_the_first_signal_finishes_what_is_under_way(slow, tmp_path, number, exp
     status, err = ended(process)
     assert status == expected
     assert f"Finishing what is under way; {again} ends it.\n" in err
+    assert "were under way" not in err
     told = len(slow.told)
     assert f"\n{told} of 30 rows: {told} done\nStopped; the same command goes on.\n" in err
     assert not (tmp_path / "out.jsonl").exists()
@@ -97,4 +98,9 @@ def test_the_second_signal_ends_it_and_it_goes_on_too(slow, tmp_path, number):
     status, err = ended(process)
     assert status == (130 if number == signal.SIGINT else 143)
     assert "Traceback" not in err
+    assert err.endswith(
+        "Stopped; the same command goes on.\n"
+        "3 rows were under way. The same command reads the answers that had begun; a row whose answer had not is "
+        "unknown then, and only --retry-unknown asks it again.\n"
+    )
     check_that_it_goes_on(slow, tmp_path)

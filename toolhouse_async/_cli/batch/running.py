@@ -25,7 +25,7 @@ from .display import Display, counted
 from .tables import Rows, check_out, written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from ... import AsyncToolhouse, Batch, BatchItem
     from ..._values.batches import BatchProgress
@@ -85,7 +85,7 @@ async def run(request: Request) -> int:
         stopping, failures = _Stopping(), _Failures()
         with Display() as display:
             async with _batch(request, toolhouse, rows, store, request.concurrency) as batch:
-                stopping.stops(batch.stop, display)
+                stopping.stops(batch, display)
                 display.show(batch.progress)
                 try:
                     async for item in batch:
@@ -99,6 +99,12 @@ async def run(request: Request) -> int:
         Display.say(counted(progress))
         if stopping.is_asked and progress.done + progress.failed + progress.unknown < len(rows):
             Display.say("Stopped; the same command goes on.")
+            if stopping.left:
+                rows_were = "1 row was" if stopping.left == 1 else f"{stopping.left:,} rows were"
+                Display.say(
+                    f"{rows_were} under way. The same command reads the answers that had begun; a row whose answer had "
+                    "not is unknown then, and only --retry-unknown asks it again."
+                )
             return stopping.status
         unread = 0
         if request.out is None:
@@ -232,27 +238,30 @@ class _Stopping:
     Attributes:
         is_asked: Whether one has come.
         is_urgent: Whether another one has.
+        left: How many rows that has left in mid-way.
         status: The exit status of a command that the last one has ended.
     """
 
     def __init__(self) -> None:
         self.is_asked: bool = False
         self.is_urgent: bool = False
+        self.left: int = 0
         self.status: Status = Status.DONE
 
-    def stops(self, stop: Callable[[], None], display: Display) -> None:
-        """Stop by this from now on."""
+    def stops(self, batch: Batch, display: Display) -> None:
+        """Stop this batch from now on."""
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
 
         def asked(status: Status, again: str) -> None:
             self.status = status
             if self.is_asked:
                 self.is_urgent = True
+                self.left = batch.progress.running or self.left
                 task.cancel()  # type: ignore[union-attr] # it runs in one
                 return
             self.is_asked = True
             display.say(f"Finishing what is under way; {again} ends it.")
-            stop()
+            batch.stop()
 
         with suppress(NotImplementedError):  # an event loop of Windows, where Ctrl-C cancels the task
             loop.add_signal_handler(signal.SIGINT, asked, Status.INTERRUPTED, "Ctrl-C again")
