@@ -343,6 +343,7 @@ def test_a_changed_row_and_another_worker_are_refused(batch):
         ("rows.csv", "a,b\n", (), "--template says what is asked: --template '… {a}'"),
         ("rows.csv", "a,b\n", ("--template", "{a}", "--key", "c"), "'rows.csv' has no column 'c' for --key"),
         ("rows.csv", "a,status\n", ("--template", "{a}"), "'rows.csv' has a column 'status' already"),
+        ("rows.csv", "a,status\n", ("--template", "{a}"), "without the columns status, answer, error of --out"),
         ("rows.csv", 'a,b\n1,"2\n', ("--template", "{a}"), "'rows.csv': line 2 cannot be read"),
         (
             "rows.csv",

@@ -78,7 +78,8 @@ class Rows:
         clash = [name for name in ADDED if name in columns]
         if clash:
             raise ConfigurationError(
-                f"{path.name!r:.200} has a column {clash[0]!r} already, which the answers have too"
+                f"{path.name!r:.200} has a column {clash[0]!r} already, which the answers have too: rename it, or "
+                f"write the rows without the columns {', '.join(ADDED)} of --out"
             )
         self.columns = tuple(columns)
 
