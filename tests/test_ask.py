@@ -135,7 +135,7 @@ async def test_what_cannot_be_asked_for_is_refused_before_anything_is_sent(monke
     async with session_of() as (session, told, (server, _)):
         with pytest.raises(ConfigurationError, match="whole answer"):
             await session.ask("Where?", Point, background="detach")
-        with pytest.raises(ConfigurationError, match="unknown turn options"):
+        with pytest.raises(ConfigurationError, match="unknown options"):
             await session.ask("Where?", Point, speed=5)  # type: ignore[call-arg]
         with pytest.raises(ConfigurationError, match="a message must be"):
             await session.ask(5, Point)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import tracemalloc
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -20,16 +21,19 @@ from toolhouse_async import (
     LineTooLongError,
     NotFoundError,
     ProtocolError,
+    Session,
     SessionBusyError,
     SessionManager,
     StreamInterruptedError,
     TextDelta,
     Timeouts,
     TurnCompleted,
+    TurnOptions,
     TurnStarted,
     TurnTimeoutError,
     errors,
 )
+from toolhouse_async.stores import MemorySessionStore
 
 
 @asynccontextmanager
@@ -414,6 +418,22 @@ async def test_options_that_are_wrong_are_refused_before_any_io(options: Any) ->
         assert server.connections == 0
 
 
+@pytest.mark.parametrize(
+    "method", [AsyncToolhouse.map, AsyncToolhouse.batch, Session.ask], ids=lambda each: each.__name__
+)
+async def test_options_of_a_method_itself_are_among_those_that_are_known(method: Any) -> None:
+    own = [each.name for each in inspect.signature(method).parameters.values() if each.kind is each.KEYWORD_ONLY]
+    async with talk([]) as (server, toolhouse):
+        arguments = {"store": MemorySessionStore(), "name": "b"} if method is AsyncToolhouse.batch else {}
+        of, what = (toolhouse.session("a"), dict) if method is Session.ask else (toolhouse, ["a"])
+        for name in own:
+            with pytest.raises(ConfigurationError) as caught:
+                await method(of, "a", what, **arguments, **{f"{name}x": 5})
+            assert f"unknown options: {name}x (did you mean {name!r}? there are " in str(caught.value)
+            assert {*own, *TurnOptions.__annotations__} == set(str(caught.value).rpartition("are ")[2][:-1].split(", "))
+        assert server.connections == 0
+
+
 async def test_an_unknown_option_is_told_with_those_that_are_known() -> None:
     async with talk([]) as (server, toolhouse):
         wrong: Any = {"temperature": 0.2, "stream": True}
@@ -422,7 +442,13 @@ async def test_an_unknown_option_is_told_with_those_that_are_known() -> None:
         known = (
             "background, extra_body, format, headers, on_conflict, recover, resume_message, settle, timeout, timeouts"
         )
-        assert str(caught.value) == f"unknown turn options: stream, temperature (there are {known})"
+        assert str(caught.value) == f"unknown options: stream, temperature (there are {known})"
+        wrong = {"timeot": 5, "stream": True, "extrabody": {}}
+        with pytest.raises(ConfigurationError) as caught:
+            toolhouse.stream("a", "x", **wrong)
+        assert str(caught.value) == (
+            f"unknown options: extrabody, stream, timeot (did you mean 'extra_body', 'timeout'? there are {known})"
+        )
         wrong = {"vars": {"city": "Graz"}, "bundle": "b"}
         with pytest.raises(ConfigurationError, match=r"bundle, vars .*are a session's: toolhouse\.session\("):
             toolhouse.stream("a", "x", **wrong)
@@ -431,7 +457,7 @@ async def test_an_unknown_option_is_told_with_those_that_are_known() -> None:
             with pytest.raises(ConfigurationError) as caught:
                 make("a", "x", **wrong)
             assert str(caught.value) == (
-                "unknown turn options: toolhouse_id (these are a session's: toolhouse.session(agent_id, toolhouse_id=…)"
+                "unknown options: toolhouse_id (these are a session's: toolhouse.session(agent_id, toolhouse_id=…)"
                 ", or of all keys: SessionManager(toolhouse, agent_id, toolhouse_id=…); of one turn: "
                 "extra_body={'toolhouse_id': …})"
             )

@@ -303,7 +303,7 @@ class AsyncToolhouse:
         """
         self._core.check_open()
         agent_id = self._agent_id(agent_id)
-        make_options(turn_options)
+        make_options(turn_options, ("concurrency", "ordered"))
         concurrency = check_count(concurrency, "concurrency")
         check_items("messages", messages, "strings", "one column, such as frame['question']")
         return MapIterator(

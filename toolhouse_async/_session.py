@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from copy import copy
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar, Unpack
@@ -119,7 +119,7 @@ class Session:
 
         self._conversation.check_open()
         check_message(message)
-        if make_options(turn_options).background == "detach":
+        if make_options(turn_options, ("attempts",)).background == "detach":
             raise ConfigurationError("ask() needs the whole answer: background must be 'resume'")
         attempts = check_count(attempts, "attempts")
         check_type(type)
@@ -382,15 +382,15 @@ async def _drive(driver: Driver) -> TurnResult | None:
     return driver.result
 
 
-def make_options(options: TurnOptions) -> Options:
-    """Check a turn's options.
+def make_options(options: TurnOptions, own: Collection[str] = ()) -> Options:
+    """Check a turn's options; ``own`` are those that the method takes beside them.
 
     Raises:
         ConfigurationError: One is wrong or unknown.
     """
     if not options:
         return _DEFAULT_OPTIONS
-    check_known(options)
+    check_known(options, own)
     return Options(**options)
 
 

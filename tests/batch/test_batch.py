@@ -1102,7 +1102,7 @@ class Columns:
         ({"retry_unknown": None}, "retry_unknown must be True or False"),
         ({"lease": 0}, "lease must be seconds above zero"),
         ({"recover": 5}, "recover must be"),
-        ({"unknown": 5}, "unknown turn options"),
+        ({"unknown": 5}, "unknown options"),
         ({"agent_id": "a/b"}, "agent"),
     ],
 )

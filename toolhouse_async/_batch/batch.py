@@ -8,7 +8,7 @@ import random
 import warnings
 from collections.abc import AsyncIterable, Callable, Iterable, Sized
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from .._keyed.house import House
 from .._session import make_options
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from .._run.conversation import Conversation
     from .._values.options import TurnOptions
     from ..stores import SessionStore
+
+
+OPTIONS: Final = ("store", "name", "key", "template", "concurrency", "rate", "retry_unknown", "lease")
+"""What :meth:`AsyncToolhouse.batch` takes beside the options of a turn."""
 
 
 class Batch:
@@ -79,7 +83,7 @@ class Batch:
         of_table = "frame.to_dicts(), with '' in place of None" if hasattr(rows, "to_dicts") else RECORDS
         check_items("rows", rows, "strings or mappings", of_table)
         check_store(store)
-        make_options(options)
+        make_options(options, OPTIONS)
         conversation = conversations(None)
         self._core = conversation.core
         self._journal = BatchJournal(store, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Hashable, Mapping
-from typing import Any, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict
 
 from attrs import field, frozen
 
@@ -119,23 +119,35 @@ _ALLOWED: Mapping[str, tuple[object, ...]] = {
 }
 
 
-def check_known(options: Collection[str]) -> None:
+_NEAR: Final = 0.75
+"""How like a known name an unknown one is that may be meant for it, from 0 to 1."""
+
+
+def check_known(options: Collection[str], own: Collection[str] = ()) -> None:
     """Refuse what is no option of a turn.
+
+    Args:
+        options: The names that were given.
+        own: Options that the method takes beside those of a turn.
 
     Raises:
         ConfigurationError: It is none; the message says which there are.
     """
-    known = TurnOptions.__annotations__
-    unknown = sorted(set(options).difference(known))
+    unknown = sorted(set(options).difference(TurnOptions.__annotations__))
     if unknown:
-        hint = f"there are {', '.join(sorted(known))}"
+        import difflib  # here, since few programs need it
+
+        known = sorted({*TurnOptions.__annotations__, *own})
+        near = [repr(each) for name in unknown for each in difflib.get_close_matches(name, known, n=1, cutoff=_NEAR)]
+        hint = f"did you mean {', '.join(near)}? " if near else ""
+        hint += f"there are {', '.join(known)}"
         if {"vars", "toolhouse_id", "bundle"}.issuperset(unknown):
             named, sent = ", ".join(f"{name}=…" for name in unknown), ", ".join(f"{name!r}: …" for name in unknown)
             hint = (
                 f"these are a session's: toolhouse.session(agent_id, {named}), "
                 f"or of all keys: SessionManager(toolhouse, agent_id, {named}); of one turn: extra_body={{{sent}}}"
             )
-        raise ConfigurationError(f"unknown turn options: {', '.join(unknown)} ({hint})")
+        raise ConfigurationError(f"unknown options: {', '.join(unknown)} ({hint})")
 
 
 def check_count(value: object, what: str) -> int:
