@@ -7,6 +7,7 @@ import gc
 import os
 import pickle
 import socket
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from fractions import Fraction
 from typing import Any
@@ -25,6 +26,7 @@ from toolhouse_async import (
     ConfigurationError,
     LeaseLostError,
     NotFoundError,
+    OutcomeUnknownError,
     RecoveryPolicy,
     ServerError,
     StoreError,
@@ -395,6 +397,24 @@ async def test_what_was_refused_fails_and_may_be_retried() -> None:
         assert world.told == {"b": 1, "error": 2, "another": 1}
         assert await batch.retry_failed() == 1
         assert (await batch.read_progress()).failed == 0
+
+
+async def test_an_error_from_the_store_says_so_in_a_traceback_and_what_asks_anew() -> None:
+    async with served() as (world, _, client, store):
+        world.emulator.faults.add(method="POST", status=404)
+        world.emulator.faults.add(method="POST", cut="rst", cut_after=5)
+        world.emulator.faults.add(method="POST", cut="rst")
+        world.emulator.faults.add(method="GET", status=404, times=None)
+        batches = [client.batch(AGENT, ["a", "b", "c"], store=store, name="b", concurrency=1) for _ in range(2)]
+        new, stored = [[item.error for item in await all_of(batch)] for batch in batches]
+        assert [type(error) for error in new] == [NotFoundError, StreamInterruptedError, OutcomeUnknownError]
+        assert [str(error) for error in stored] == [str(error) for error in new]
+        assert not any(hasattr(error, "__notes__") for error in new)
+        assert [traceback.format_exception(error)[-1] for error in stored] == [
+            "from the store: this start has not asked; retry_failed() has the row asked again\n",
+            "from the store: this start has not asked; retry_failed() has its answer looked for once more\n",
+            "from the store: this start has not asked; retry_unknown=True asks again\n",
+        ]
 
 
 async def test_retried_a_row_that_was_accepted_is_recovered_and_not_asked_again() -> None:

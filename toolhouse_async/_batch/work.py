@@ -25,7 +25,7 @@ from ..errors import (
 )
 from .gate import Gate, Stopped
 from .speed import Speed
-from .steps import Step, Verdict, is_away, step_for, verdict_on
+from .steps import Step, Verdict, is_away, step_for, verdict_on, was_accepted
 
 if TYPE_CHECKING:
     from .._run.conversation import Conversation
@@ -142,6 +142,13 @@ def _given(shared: Shared, question: Question, checkout: Checkout) -> BatchItem:
         shared.known_run = outcome.run_id or shared.known_run
         return BatchItem(question.key, question.row, "done", outcome, from_store=True)
     status: Literal["unknown", "failed"] = "unknown" if row.status == "unknown" else "failed"
+    if status == "unknown":
+        again = "retry_unknown=True asks again"
+    elif was_accepted(outcome):
+        again = "retry_failed() has its answer looked for once more"
+    else:
+        again = "retry_failed() has the row asked again"
+    outcome.add_note(f"from the store: this start has not asked; {again}")  # the text stays what was stored
     return BatchItem(question.key, question.row, status, error=outcome, from_store=True)
 
 

@@ -24,7 +24,7 @@ class BatchItem:
         status: ``"done"`` with a ``result``; ``"failed"`` with an ``error``; or ``"unknown"`` with an ``error`` where
             nobody knows whether the service has accepted the row's message.
         result: The turn's result.
-        error: Why there is none.
+        error: Why there is none. One from the store has a note that says so, and what asks again; a traceback shows it.
         from_store: Whether it stood in the store, as of an earlier start or another process: nothing was done for it
             here. Two objects that differ in this are equal.
     """
