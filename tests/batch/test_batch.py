@@ -1163,6 +1163,15 @@ async def test_a_worker_that_is_not_there_fails_every_row() -> None:
         assert all(isinstance(item.error, NotFoundError) for item in items)
 
 
+async def test_progress_in_the_store_counts_rows_that_the_input_has_no_longer() -> None:
+    async with served() as (_, _, client, store):
+        for rows in (["a", "b", "c", "d"], ["a", "b"]):
+            batch = client.batch(AGENT, rows, store=store, name="b", key=lambda row, _: row)
+            await all_of(batch)
+        assert (await batch.read_progress()) == BatchProgress(2, 4, 0, 0, 0)
+        assert batch.progress == BatchProgress(2, 2, 0, 0, 0)
+
+
 async def test_progress_has_the_rate_of_this_process_and_the_time_left() -> None:
     async with served() as (_, _, client, store):
         rows = [f"row {number}" for number in range(100)]

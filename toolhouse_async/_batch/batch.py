@@ -140,6 +140,9 @@ class Batch:
     async def read_progress(self) -> BatchProgress:
         """Read from the store how far the batch has come in all processes and starts together; it needs no rows.
 
+        It counts every row that was ever asked, while ``total`` is the number of rows in the latest start that has read
+        them all: once rows were taken out of the input, the counts may be more than the total.
+
         Raises:
             StoreError: The store failed, or an entry cannot be read.
 

@@ -42,7 +42,8 @@ class BatchProgress:
     """How far a batch has come.
 
     Attributes:
-        total: Its rows; ``None`` while that is not known, since rows are read lazily.
+        total: Its rows; ``None`` while that is not known, since rows are read lazily. From the store it is that of the
+            latest start, and the counts may be more: they have the rows that were taken out of the input since, too.
         done: Rows that were answered.
         failed: Rows that failed.
         unknown: Rows of which nobody knows whether they were accepted.
