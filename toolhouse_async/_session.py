@@ -186,9 +186,10 @@ class Session:
 
         Returns:
             The answer, all rounds of it, if the message had arrived; ``None`` if it had not (then sending it again is
-            right), or if nothing was ever sent. The proof that it had not is a history that holds all that was said and
-            heard before and nothing else, for ``RecoveryPolicy.absence`` seconds, or for ``RecoveryPolicy.quiet`` where
-            the service was seen to show messages before they were answered.
+            right), or if there is nothing to find out: nothing was ever sent, or whoever had the key of a
+            :class:`~toolhouse_async.SessionManager` before has got the answer or the proof. The proof is a history that
+            holds all that was said and heard before and nothing else, for ``RecoveryPolicy.absence`` seconds, or for
+            ``RecoveryPolicy.quiet`` where the service was seen to show messages before they were answered.
 
         Raises:
             OutcomeUnknownError: Nobody can know, now or at all (the message was to start the conversation).

@@ -244,10 +244,13 @@ class SessionManager:
             others.
 
         Raises:
+            ConfigurationError: ``deliver`` is no function.
             StoreError: The store's entries cannot be read.
 
         A cancelled call, or a manager that is closed, leaves the jobs open that were not finished.
         """
+        if deliver is not None and not callable(deliver):
+            raise ConfigurationError(f"deliver must be a function of a key and its answer, not {deliver!r:.80}")
         keys = [info.key async for info in self.sessions() if info.pending]
         slots = asyncio.Semaphore(JOBS)
         taken: list[Resumed] = []

@@ -531,6 +531,19 @@ async def test_a_row_that_is_wrong_ends_it_once_all_before_is_done(rows: Any, op
         assert world.told["changed"] == 0
 
 
+async def test_a_table_that_has_shifted_ends_it_before_anything_is_sent() -> None:
+    """Rows are known by their numbers: behind one that is gone, all have other messages, those not asked yet too."""
+    async with served() as (world, _, client, store):
+        rows = [f"row {number}" for number in range(40)]
+        await all_of(client.batch(AGENT, rows[:3], store=store, name="b"))
+        for concurrency in (1, 10, 100):
+            with pytest.raises(ConfigurationError, match=r"row 1 .* has another message"):
+                await all_of(client.batch(AGENT, rows[:1] + rows[2:], store=store, name="b", concurrency=concurrency))
+        assert sum(world.told.values()) == 3
+        assert len(await all_of(client.batch(AGENT, rows, store=store, name="b"))) == 40
+        assert set(world.told.values()) == {1}
+
+
 async def test_rows_that_raise_end_it_once_all_before_is_done() -> None:
     def rows() -> Iterator[str]:
         yield from ("a", "b")

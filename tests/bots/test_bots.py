@@ -20,6 +20,7 @@ from conversations import (
     LATE,
     NOT_BEGUN,
     QUEUED,
+    SEEKING,
     TAKEN_OVER,
     UNKNOWABLE,
     UNKNOWN,
@@ -31,6 +32,7 @@ from splitting import utf16
 
 from toolhouse_async import (
     JobWaitTimeoutError,
+    OutcomeUnknownError,
     PollingPolicy,
     SessionManager,
     WorkerError,
@@ -290,6 +292,25 @@ async def test_a_message_whose_fate_is_unknown_is_looked_for(platform: Platform,
         await platform.say(platform.ada, "book")
         await platform.sees(platform.ada, "You said: hello", "You said: book")
         assert world.accepted == ["hello", "book"]
+
+
+@pytest.mark.parametrize("fault", [{"cut": "rst"}, {"status": 503}], ids=["reset", "status"])
+async def test_people_are_told_while_it_is_found_out_what_became_of_a_message(
+    platform: Platform, tmp_path: Path, fault: dict[str, Any]
+) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "You said: hello")
+        world.emulator.faults.add(method="PUT", **fault)
+        world.emulator.faults.add(method="GET", times=None, status=503)
+        await platform.say(platform.ada, "book")
+        await platform.sees(platform.ada, "You said: hello", SEEKING)
+        await platform.sees(platform.ada, "You said: hello", WORDS[OutcomeUnknownError])
+        world.emulator.faults.clear()
+        await platform.say(platform.ada, "again")
+        await platform.sees(platform.ada, "You said: hello", WORDS[OutcomeUnknownError], "You said: again")
+        assert world.accepted == ["hello", "again"]
 
 
 @pytest.mark.parametrize("fault", [{"cut": "rst"}, {"status": 503}], ids=["reset", "status"])

@@ -9,6 +9,7 @@ import json
 import re
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 
@@ -612,9 +613,25 @@ def test_a_message_of_unknown_fate_is_checked(browser: Browser, site: Site) -> N
     assert browser.turn()[-1].data["error"] == "OutcomeUnknownError"
     assert browser.ask("POST", "/api/check")[0] == 503
     site.emulator.faults.clear()
-    status, told = browser.ask("POST", "/api/check")
-    assert (status, told) == (200, {"arrived": True})
+    for _ in range(2):  # as from two tabs
+        status, told = browser.ask("POST", "/api/check", {"text": "two"})
+        assert (status, told) == (200, {"arrived": True})
     assert browser.conversation()["messages"][-1] == {"role": "assistant", "text": "You said: two"}
+    assert site.accepted == ["one", "two"]
+
+
+def test_two_tabs_check_at_once(browser: Browser, site: Site) -> None:
+    browser.say("one")
+    browser.turn()
+    for text, accept in (("two", True), ("three", False)):
+        site.emulator.faults.add(method="PUT", cut="rst", accept=accept)
+        site.emulator.faults.add(method="GET", times=None, status=503)
+        browser.say(text)
+        assert browser.turn()[-1].data["error"] == "OutcomeUnknownError"
+        site.emulator.faults.clear()
+        with ThreadPoolExecutor() as tabs:
+            asked = [tabs.submit(browser.ask, "POST", "/api/check", {"text": text}) for _ in range(2)]
+            assert [each.result() for each in asked] == [(200, {"arrived": accept})] * 2
     assert site.accepted == ["one", "two"]
 
 

@@ -27,7 +27,7 @@ from tests.web.support import read_sse, words
 from toolhouse_async import AsyncToolhouse, ErrorEvent, TurnStarted
 from toolhouse_async.testing import RunningEmulator, WorkersEmulator
 from toolhouse_async.testing.workers import echo
-from toolhouse_async.web import EVENT_STREAM_HEADERS, sse
+from toolhouse_async.web import EVENT_STREAM_HEADERS, TurnHub, sse
 
 from .blocks import ROOT, marked
 from .setups import AGENT_ID
@@ -513,7 +513,7 @@ async def test_what_went_wrong_is_in_the_log_alone(
     assert "check base_url and the agent id" in caplog.text
 
 
-@pytest.mark.parametrize("what", ["event", "run", "stream"])
+@pytest.mark.parametrize("what", ["event", "run", "stream", "start"])
 async def test_what_an_endpoint_cannot_return_is_refused_in_the_words_of_the_other_page(what: str) -> None:
     heading = "## FastAPI: “vars() argument must have __dict__ attribute”"
     section = (ROOT / "docs/how-to/troubleshooting.md").read_text("utf-8").partition(f"{heading}\n")[2]
@@ -523,6 +523,10 @@ async def test_what_an_endpoint_cannot_return_is_refused_in_the_words_of_the_oth
                 returned: Any = TurnStarted("a", "r")
             case "run":
                 returned = toolhouse.run(AGENT_ID, "one")
+            case "start":
+                hub = TurnHub()
+                returned = hub.start("ada", toolhouse.stream(AGENT_ID, "one"))
+                await hub.aclose()
             case _:
                 returned = toolhouse.stream(AGENT_ID, "one")
         with pytest.raises(ValueError, match=re.escape(heading.partition("“")[2].rstrip("”"))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,6 +35,25 @@ def url() -> Iterator[str]:
         assert process.stdout is not None
         yield process.stdout.readline().split(" on ")[1].split()[0]
         process.terminate()
+
+
+def test_ctrl_c_ends_the_program_that_waits_for_words(url: str, tmp_path: Path) -> None:
+    (block,) = [block for block in marked("file") if block.argument == "chat.py"]
+    program = tmp_path / "chat.py"
+    program.write_text(block.code.replace(WRITTEN_URL, url), "utf-8")
+    process = subprocess.Popen(
+        [sys.executable, "-u", str(program)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.read(6) == b"\nyou: "
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=50)
+    assert (process.returncode, told) == (-signal.SIGINT, b"")
 
 
 @pytest.mark.parametrize("block", marked("file"), ids=lambda block: block.argument)

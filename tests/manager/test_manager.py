@@ -783,6 +783,13 @@ async def test_a_delivery_that_fails_is_logged_without_words(caplog: pytest.LogC
             assert "computed" not in line
 
 
+async def test_what_cannot_deliver_is_refused_though_nothing_is_open() -> None:
+    async with processes(1) as (_, _, one):
+        deliver: Any = "not a function"
+        with pytest.raises(ConfigurationError, match="deliver must be a function of a key and its answer, not 'not a"):
+            await one.manager.resume_pending(deliver)
+
+
 async def test_an_answer_is_delivered_until_it_has_arrived() -> None:
     async with processes(2) as (world, _, one, two):
         await with_a_job(one)

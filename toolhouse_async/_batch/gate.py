@@ -41,6 +41,9 @@ class Gate:
         self._chance = chance
         self._trial: asyncio.Task[object] | None = None
         self._waiting: set[asyncio.Future[None]] = set()
+        self._compared = 0  # rows, from the first on without a gap
+        self._compared_behind: set[int] = set()
+        self._in_order: dict[int, asyncio.Future[None]] = {}
         self.is_stopped: bool = False
 
     async def enter(self, *, paced: bool) -> None:
@@ -63,6 +66,28 @@ class Gate:
             self.check()
             if not self._outage.is_on or self._trial is asyncio.current_task():
                 return
+
+    def compared(self, number: int) -> None:
+        """Note that the row of this number has the message with which the store knows it, if it does."""
+        if number >= self._compared:
+            self._compared_behind.add(number)
+        while self._compared in self._compared_behind:
+            self._compared_behind.discard(self._compared)
+            self._compared += 1
+            if (waiter := self._in_order.pop(self._compared, None)) is not None:
+                _set(waiter)
+
+    async def wait_for_those_before(self, number: int) -> None:
+        """Wait until all rows before one have been compared: where one has another message, the table has shifted.
+
+        Raises:
+            Stopped: The batch was stopped.
+        """
+        self.check()
+        if number > self._compared:
+            waiter = self._in_order[number] = asyncio.get_running_loop().create_future()
+            await waiter
+            self.check()
 
     async def _wait_for_service(self) -> None:
         """Wait until the service is there, or this row is the one to try it."""
@@ -153,6 +178,8 @@ class Gate:
         """Let nothing through any more."""
         self.is_stopped = True
         self._wake()
+        for waiter in self._in_order.values():
+            _set(waiter)
 
     def _wake(self) -> None:
         for change in self._waiting:

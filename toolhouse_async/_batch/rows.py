@@ -19,6 +19,7 @@ class Question(NamedTuple):
     """A row, and what is asked for it.
 
     Attributes:
+        number: Its place among the rows, from 0.
         key: Its key.
         row: The row itself.
         message: What is sent.
@@ -26,6 +27,7 @@ class Question(NamedTuple):
         name: What messages to the user call the row.
     """
 
+    number: int
     key: str
     row: Any
     message: str
@@ -81,7 +83,7 @@ class Questions:
         except ConfigurationError as error:
             raise ConfigurationError(f"{name}: {error}") from None
         self.count += 1
-        return Question(key, row, message, key_of(message), name)
+        return Question(self.count - 1, key, row, message, key_of(message), name)
 
     def check_columns(self, columns: Sequence[str]) -> None:
         """Refuse a template that names a column which no row has.

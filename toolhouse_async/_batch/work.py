@@ -113,10 +113,12 @@ async def follow(shared: Shared, question: Question) -> BatchItem | Aside | None
             checkout = Checkout(shared.house, question.key, shared.conversations(None))
             await checkout.look()
             step = shared.step_for(question, checkout)
+            shared.gate.compared(question.number)
             if step is Step.GIVE:
                 return _given(shared, question, checkout)
             if step is Step.LEAVE:
                 return Aside(question, checkout)
+            await shared.gate.wait_for_those_before(question.number)
             shared.speed.began()
             if step is not Step.NOTE_UNKNOWN:
                 await shared.gate.enter(paced=step is Step.ASK)

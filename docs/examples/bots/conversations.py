@@ -47,6 +47,7 @@ log = logging.getLogger("bot")
 
 QUEUED = "⏳ I am still busy with what you said before. This one is next."
 NOT_BEGUN = "⏳ This takes longer than usual: I have not begun with it yet."
+SEEKING = "⏳ I did not hear whether this got through, and am finding out. That may take two minutes."
 COMPUTING = "⏳ I am still computing. This may take some minutes; the answer will come here."
 WHOLE = "My answer was cut off on its way. Here is all of it:"
 LATE = "I was interrupted before. This is the answer to what you had said then:"
@@ -349,6 +350,7 @@ class Conversations:
         except (OutcomeUnknownError, ServerError) as error:
             if error.safe_to_retry is not None:
                 raise
+            answer.notice(SEEKING)
             found = await session.reconcile()
             if found is None:  # it did not arrive: to send it again is right
                 await self._stream(key, session, message, answer)

@@ -284,16 +284,21 @@ class Chat:
         except NotFoundError:
             return []  # the next message begins anew
 
-    async def check(self, key: str) -> bool | None:
-        """Find out what became of a message of unknown fate, or of the rest of its answer.
+    async def check(self, key: str, text: str = "") -> bool | None:
+        """Find out what became of a message of unknown fate, ``text``, or of the rest of its answer.
 
         Returns:
             Whether the message arrived, and the history has its answer; ``None`` if nobody can ever know, since it was
             to begin the conversation: a new one begins then.
         """
+        turn = await self.turn(key)
+        number, text = ("", text) if turn is None else _noted(turn)
         async with self._manager.checkout(key) as session:
             try:
                 arrived = await session.reconcile() is not None
+                if not arrived and text:  # another tab may have had the answer before, and it is brought once
+                    history = await session.history()
+                    arrived = _before(history, number, text) is not history
             except OutcomeUnknownError:
                 if session.run_id is not None:
                     raise  # it can be known later
@@ -494,9 +499,11 @@ async def _stop(request: Request) -> Response:
 
 
 async def _check(request: Request) -> Response:
-    chat = await _named(request, (await _body(request)).get("chat"))
+    body = await _body(request)
+    chat, text = await _named(request, body.get("chat")), body.get("text")
     await _chat(request).find(_visitor(request), chat)
-    return _json({"arrived": await _chat(request).check(f"{_visitor(request)}/{chat}")})
+    said = text if isinstance(text, str) else ""
+    return _json({"arrived": await _chat(request).check(f"{_visitor(request)}/{chat}", said)})
 
 
 async def _new(request: Request) -> Response:
