@@ -443,11 +443,11 @@ async def test_an_unknown_option_is_told_with_those_that_are_known() -> None:
             "background, extra_body, format, headers, on_conflict, recover, resume_message, settle, timeout, timeouts"
         )
         assert str(caught.value) == f"unknown options: stream, temperature (there are {known})"
-        wrong = {"tiemout": 5, "stream": True, "extrabody": {}}
+        wrong = {"timeout_": 5, "stream": True, "extrabody": {}}
         with pytest.raises(ConfigurationError) as caught:
             toolhouse.stream("a", "x", **wrong)
         assert str(caught.value) == (
-            f"unknown options: extrabody, stream, tiemout (did you mean 'extra_body', 'timeout'? there are {known})"
+            f"unknown options: extrabody, stream, timeout_ (did you mean 'extra_body', 'timeout'? there are {known})"
         )
         wrong = {"vars": {"city": "Graz"}, "bundle": "b"}
         with pytest.raises(ConfigurationError, match=r"bundle, vars .*are a session's: toolhouse\.session\("):

@@ -131,8 +131,7 @@ class SessionManager:
         Raises:
             ConfigurationError: ``key`` is no string.
             SessionBusyError: On entering: this task has the key already.
-            StoreError: On entering or leaving: the store failed. What is to be done in the block is not known on
-                entering, so ``safe_to_retry`` is ``None``; nothing was sent.
+            StoreError: On entering or leaving: the store failed.
             LeaseLostError: On leaving: another process took the key before all was saved.
             ClosedError: On entering: the manager is closed, or was while this waited.
 
@@ -213,7 +212,7 @@ class SessionManager:
         except StoreError:
             await store.swap(name, standing, None)
         else:
-            raise StoreError("the store failed; try again")
+            raise StoreError("the store failed; try again", safe_to_retry=True)
 
     async def resume_pending(
         self,

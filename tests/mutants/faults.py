@@ -217,14 +217,6 @@ FATE: Final = (
         "manager/test_manager.py::test_who_gave_a_message_up_is_not_asked",
     ),
     Fault(
-        "who only looks is told that their message was not sent",
-        "toolhouse_async/_keyed/checkout.py",
-        "            is_ours = await acquire()\n        finally:\n",
-        "            is_ours = await acquire()\n        except StoreError as error:\n"
-        "            error.safe_to_retry = True\n            raise\n        finally:\n",
-        "manager/test_manager.py::test_a_store_that_is_down_where_nothing_is_sent",
-    ),
-    Fault(
         "a turn that is closed before its message was sent does not say so",
         "toolhouse_async/_turn/ending.py",
         "        error.safe_to_retry = True\n",

@@ -221,7 +221,7 @@ async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     store = SQLiteSessionStore(tmp_path / "none" / "sessions.db")
     with pytest.raises(StoreError, match="No such file") as caught:
         await store.read("k")
-    assert caught.value.safe_to_retry is None  # a store knows of no message
+    assert caught.value.safe_to_retry is True
     (tmp_path / "none").mkdir()
     assert (await store.read("k")).value is None  # the next use tries again
     await store.aclose()

@@ -95,7 +95,7 @@ async def test_neither_does_a_read_that_is_refused() -> None:
 def test_what_a_store_has_failed_at() -> None:
     answer = TurnResult("agent", "run", "words", (), (), "completed", None)
     told = {
-        "was not sent": er.StoreError(INSIDE, safe_to_retry=True),
+        "Nothing was sent": er.StoreError(INSIDE, safe_to_retry=True),
         "could not be saved": er.StoreError(INSIDE, safe_to_retry=False, partial=answer),
         "look again later": er.StoreError(
             INSIDE, safe_to_retry=False, partial=answer, token=JobToken("agent", "run", "job", 0.0)

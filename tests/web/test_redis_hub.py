@@ -491,7 +491,7 @@ async def test_without_a_server_nothing_is_sent(monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(StoreError) as caught:
             await hub.start("k", client.stream(AGENT, "x"))
         assert caught.value.safe_to_retry
-        assert "was not sent" in failure(caught.value)["message"]
+        assert "Nothing was sent" in failure(caught.value)["message"]
         for call in (hub.get, hub.forget):
             with pytest.raises(StoreError) as caught:
                 await call("k")

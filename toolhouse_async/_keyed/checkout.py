@@ -126,6 +126,9 @@ class Checkout:
         is_ours = False
         try:
             is_ours = await acquire()
+        except StoreError as error:
+            error.safe_to_retry = True
+            raise
         finally:
             if not is_ours:
                 house.live.discard(self)

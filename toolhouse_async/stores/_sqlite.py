@@ -293,7 +293,7 @@ async def _translated(call: Callable[[], Awaitable[T]], path: Path) -> T:
 
 def _failure(why: str, *, lasts: bool) -> StoreError:
     """What it is that the file cannot be used."""
-    failure = StoreError(why)
+    failure = StoreError(why, safe_to_retry=True)
     failure.is_lasting = lasts
     return failure
 

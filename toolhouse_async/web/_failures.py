@@ -51,7 +51,7 @@ _OF_READS: Final = (er.OutcomeUnknownError, er.ResponseTimeoutError, er.StreamIn
 _VANISHED: Final = (
     "What was remembered of this conversation is gone, and this answer is all that came. Please begin a new one."
 )
-_NOT_SENT: Final = "Your message was not sent, since this conversation cannot be kept at the moment. Please try again."
+_NOT_SENT: Final = "Nothing was sent, since this conversation cannot be reached at the moment. Please try again."
 _NOT_REACHED: Final = "This conversation cannot be reached at the moment. Please load it again in a while."
 _LARGEST: Final = 1 << 53
 """Beyond it a browser's numbers are not exact, and JSON libraries refuse some."""

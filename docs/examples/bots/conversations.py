@@ -259,7 +259,7 @@ class Conversations:
         except ToolhouseError as error:
             log.warning("%s: %s: %s", key, type(error).__name__, error)
             if isinstance(error, StoreError) and answer.stage == "waiting" and error.safe_to_retry is None:
-                error.safe_to_retry = True  # a checkout does not know that it is for a message
+                error.safe_to_retry = True  # it failed before the message was sent
             if error.safe_to_retry is not True:
                 self._stopped.discard(key)  # what became of this one matters
             if isinstance(error, OutcomeUnknownError) or is_gone(error):

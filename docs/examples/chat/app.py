@@ -113,7 +113,7 @@ class Visitors:
             change(entry)
             if await self._store.swap(self._prefix + visitor, standing, json.dumps(entry).encode()):
                 return
-        raise StoreError("too many requests of one visitor change the list of conversations")
+        raise StoreError("too many requests of one visitor change the list of conversations", safe_to_retry=True)
 
     async def forget_idle(self, seconds: float) -> None:
         """Forget conversations in which nothing was said for so long, and who has no others."""
