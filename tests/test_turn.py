@@ -216,6 +216,36 @@ async def test_an_abandoned_turn_is_named_and_closed() -> None:
         assert server.open_connections == 0
 
 
+async def test_a_turn_abandoned_in_another_thread_is_closed_on_its_own_loop() -> None:
+    asyncio.get_running_loop().set_debug(True)  # refuses what another thread must not do
+    async with talk(never_ends("x")) as (server, toolhouse):
+        held = [toolhouse.stream("a", "x")]
+        await anext(held[0])
+        with pytest.warns(ResourceWarning, match="was abandoned"):
+            await asyncio.to_thread(held.clear)
+        await asyncio.sleep(1)
+        assert server.open_connections == 0
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+async def test_a_step_that_is_collected_closes_its_turn(in_thread: bool) -> None:
+    asyncio.get_running_loop().set_debug(True)
+    async with talk(never_ends("x")) as (server, toolhouse):
+        held = [toolhouse.stream("a", "x")]
+        await anext(held[0])
+        await anext(held[0])
+        step = held[0].__anext__()
+        step.send(None)  # until it waits; nobody goes on with it
+
+        def collect() -> None:
+            step.close()
+            held.clear()  # which does not count as abandoned any more
+
+        await (asyncio.to_thread(collect) if in_thread else asyncio.sleep(0, collect()))
+        await asyncio.sleep(1)
+        assert server.open_connections == 0
+
+
 async def test_a_text_stream_alone_keeps_its_turn() -> None:
     async with talk([said("x", "y")]) as (_, toolhouse):
         words = toolhouse.stream("a", "x").text_stream
