@@ -137,8 +137,8 @@ async def test_a_history_that_cannot_be_read(caplog: pytest.LogCaptureFixture) -
 
     async with emulator.serve() as server, AsyncToolhouse(KEY, base_url=server.url) as toolhouse:
         emulator.faults.add(method="GET", status=503, body="hunter2")
-        await toolhouse.run("worker", "Swordfish", settle=True)
-    check(caplog, r"run .* could not be read: ServerError", r"turn .*: GET .* was answered with 200 .*")
+        result = await toolhouse.run("worker", "Swordfish", settle=True)
+    check(caplog, rf"run {result.run_id} could not be read: ServerError", r"turn .*: GET .* was answered with 200 .*")
 
 
 async def told(caplog: pytest.LogCaptureFixture, **options: Any) -> list[dict[str, Any]]:

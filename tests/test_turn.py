@@ -5,7 +5,7 @@ import gc
 import inspect
 import tracemalloc
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -189,6 +189,21 @@ async def test_a_timeout_of_the_users_own_key_function_passes_through() -> None:
             await anext(turn)
         with pytest.raises(ClosedError):
             await turn.result()
+
+
+async def test_closing_is_told_whatever_a_key_function_makes_of_its_cancellation() -> None:
+    async def slow_vault() -> str:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        return "no\nkey"
+
+    async with talk([], api_key=slow_vault) as (_, toolhouse):
+        turn = toolhouse.stream("a", "x")
+        reading = asyncio.ensure_future(anext(turn))
+        await asyncio.sleep(1)
+        await turn.aclose()
+        with pytest.raises(ClosedError):
+            await reading
 
 
 async def test_a_deadline_of_the_users_own_is_theirs() -> None:
@@ -427,6 +442,14 @@ async def test_the_turns_own_timeout_has_what_was_received() -> None:
         assert TextDelta("x") in taken  # received means delivered
         await asyncio.sleep(1)
         assert server.open_connections == 0
+
+
+async def test_a_turn_that_is_over_does_not_come_to_its_timeout() -> None:
+    async with talk([said("x")]) as (_, toolhouse):
+        turn = toolhouse.stream("a", "x", timeout=20)
+        result = await turn.result()
+        await asyncio.sleep(100)
+        assert await turn.result() is result
 
 
 async def test_a_timeout_of_nothing() -> None:

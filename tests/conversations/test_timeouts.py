@@ -33,6 +33,7 @@ from toolhouse_async import (
     OutcomeUnknownError,
     RateLimitError,
     ResponseTimeoutError,
+    ServerError,
     StreamInterruptedError,
     TextDelta,
     Timeouts,
@@ -261,6 +262,16 @@ async def test_a_429_that_asks_beyond_the_turns_timeout_is_raised_at_once() -> N
         started = now()
         with pytest.raises(RateLimitError):
             await toolhouse.run(AGENT, "hi", timeout=20)
+        assert now() - started < 1
+    assert_accepted(server)
+
+
+async def test_a_look_behind_a_409_that_is_refused_beyond_the_turns_timeout_is_raised_at_once() -> None:
+    busy = [refused(503, Retry_After="30")]
+    async with Scripted(put=[refused(409)], get=busy) as server, connect(server) as toolhouse:
+        started = now()
+        with pytest.raises(ServerError):
+            await toolhouse.session(AGENT, run_id=RUN).send("hi", timeout=20)
         assert now() - started < 1
     assert_accepted(server)
 

@@ -27,6 +27,7 @@ from tests.conversations.support import (
     streamed,
     user,
 )
+from tests.support.raw_server import Request
 from toolhouse_async import (
     AsyncToolhouse,
     BackgroundJobWaiter,
@@ -136,6 +137,17 @@ async def test_past_its_timeout_it_raises_with_a_token() -> None:
     assert caught.value.token is not None
     assert caught.value.token.job_id == JOB
     assert_accepted(server)
+
+
+async def test_a_last_poll_at_its_timeout_may_take_a_moment() -> None:
+    async def late(_: object, writer: asyncio.StreamWriter, request: Request) -> None:
+        await asyncio.sleep(2)
+        writer.write(OVER)
+
+    polling = PollingPolicy(min_interval=50, max_interval=50)
+    async with Scripted(get=[late]) as server, connect(server) as toolhouse:
+        waiter = toolhouse.session(AGENT, run_id=RUN).wait_for_job(polling=polling, timeout=30)
+        assert not (await waiter.wait()).running
 
 
 async def test_aclose_from_another_task_ends_the_wait_with_closed_error() -> None:
