@@ -155,7 +155,7 @@ class Driver:
         return False
 
     def _end_stopped(self, task: asyncio.Task[object]) -> None:
-        self._stopping = False
+        """Take back our own cancellation of a step, which is the turn's last."""
         task.uncancel()
         if self._interruption is not None and not self.is_over:
             self._fail(self._interruption())
@@ -196,7 +196,7 @@ class Driver:
             self._deadline = self._core.time() + self._timeout
         if state is not State.SENDING:
             turn.drift = self._core.drift()  # for the token of a job that was left
-            left = turn.token if state is State.WAITING else None
+            left = turn.left
             elapsed = 0.0 if left is None else max(0.0, time.time() - left.started)
             self.machine.begin(self._core.time(), elapsed=elapsed, until=self._deadline)
         self._core.live.add(self)
