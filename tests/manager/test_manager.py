@@ -1301,6 +1301,32 @@ async def test_a_turn_whose_lease_is_lost_ends() -> None:
         assert asyncio.get_running_loop().time() - started <= 15
 
 
+@pytest.mark.parametrize(
+    ("what", "brought"), [("nothing", None), ("words", ("x", 0, 0)), ("call", ("", 1, 0)), ("job", ("", 0, 1))]
+)
+async def test_a_lost_lease_tells_what_the_turn_had_brought(what: str, brought: Any) -> None:
+    async def worker(ctx: Any) -> Any:
+        if what == "words":
+            yield ctx.text("x")
+        elif what == "call":
+            yield ctx.tool_call("hunt")
+        elif what == "job" and ctx.message:
+            yield ctx.background(asyncio.sleep, 1)
+            return
+        await world.go_on.wait()
+
+    async with processes(lease=30) as (world, _, one):
+        world.emulator.worker(AGENT)(worker)
+        sending = asyncio.ensure_future(one.manager.send("k", "slow"))
+        await asyncio.sleep(5)
+        await one.manager.unlock("k")
+        with pytest.raises(LeaseLostError) as caught:
+            await sending
+        partial = caught.value.partial
+        found = None if partial is None else (partial.text, len(partial.tool_calls), len(partial.jobs))
+        assert found == brought
+
+
 @pytest.mark.parametrize("how", ["used", "held", "forgotten and used", "unlocked"])
 async def test_a_lost_lease_says_what_is_known_of_it(how: str) -> None:
     async with processes(2, lease=9) as (world, _, one, two):
