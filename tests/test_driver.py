@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.answers import client_of, history, said
+from tests.support.answers import ONCE, client_of, history, said
 from tests.support.raw_server import RawServer, Request, response, rst
-from toolhouse_async import AsyncToolhouse, OutcomeUnknownError, ProtocolError
+from toolhouse_async import AsyncToolhouse, ClosedError, OutcomeUnknownError, ProtocolError
 
 
 @asynccontextmanager
@@ -81,3 +81,23 @@ async def test_two_who_reconcile_at_once_both_learn_it() -> None:
         assert again is not None
         assert again.text == "y"
         assert sum(request.method == "PUT" for request in server.requests) == 1
+
+
+async def test_a_turn_that_is_closed_before_its_refused_resume_is_sent_again_goes_on_with_that() -> None:
+    over = history(("user", "x"), ("assistant", "a"))
+    busy = response(429, headers={"Retry-After": "60"}, chunked=False)
+    script = Script(POST=[said("a", job="j1")], GET=[over], PUT=[busy, said("b")])
+    async with talk(script, retries=ONCE) as (server, toolhouse):
+        session = toolhouse.session("a")
+        turn = session.stream("x")
+        reading = asyncio.ensure_future(turn.result())
+        while not server.requests or server.requests[-1].method != "PUT":
+            await asyncio.sleep(1)
+        await asyncio.sleep(5)
+        await turn.aclose()
+        with pytest.raises(ClosedError):
+            await reading
+        result = await session.reconcile()
+        assert result is not None
+        assert result.text == "ab"
+        assert [request.method for request in server.requests][-2:] == ["PUT", "PUT"]  # nothing is looked up before
