@@ -83,6 +83,8 @@ def test_a_turn(two: Two) -> None:
     two.here(lambda: anext(turn))
     two.fails_there(lambda: anext(turn))
     two.fails_there(lambda: anext(turn.text_stream))
+    two.here(lambda: anext(turn))
+    two.fails_there(lambda: anext(turn))  # where nothing is left that was received
     two.here(turn.aclose)
 
 
