@@ -10,6 +10,7 @@ import pytest
 from tests.support.answers import ONCE, client_of, history, said
 from tests.support.raw_server import RawServer, Request, response, rst
 from toolhouse_async import AsyncToolhouse, ClosedError, OutcomeUnknownError, ProtocolError
+from toolhouse_async.web import sse
 
 
 @asynccontextmanager
@@ -101,3 +102,13 @@ async def test_a_turn_that_is_closed_before_its_refused_resume_is_sent_again_goe
         assert result is not None
         assert result.text == "ab"
         assert [request.method for request in server.requests][-2:] == ["PUT", "PUT"]  # nothing is looked up before
+
+
+async def test_a_stream_that_nobody_has_read_changes_nothing() -> None:
+    async with talk([said("b")]) as (server, toolhouse):
+        session = toolhouse.session("a")
+        result = await session.send("a")
+        unread = sse(session.stream("x"))
+        del unread
+        assert await session.reconcile() is result
+        assert len(server.requests) == 1

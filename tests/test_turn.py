@@ -231,6 +231,24 @@ async def test_an_abandoned_turn_is_named_and_closed() -> None:
         assert server.open_connections == 0
 
 
+async def test_an_abandoned_answer_is_found_later() -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> None:
+        if request.method == "GET":
+            writer.write(history(("user", "x"), ("assistant", "xy")))
+        else:
+            await never_ends("x")(reader, writer, request)
+
+    async with talk(script) as (_, toolhouse):
+        session = toolhouse.session("a")
+        held = [session.stream("x")]
+        await anext(held[0])
+        with pytest.warns(ResourceWarning, match="was abandoned"):
+            held.clear()
+        result = await session.reconcile()
+        assert result is not None
+        assert result.text == "xy"
+
+
 async def test_a_turn_abandoned_in_another_thread_is_closed_on_its_own_loop() -> None:
     asyncio.get_running_loop().set_debug(True)  # refuses what another thread must not do
     async with talk(never_ends("x")) as (server, toolhouse):

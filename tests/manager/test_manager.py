@@ -33,7 +33,7 @@ from toolhouse_async import (
 )
 from toolhouse_async._keyed.house import House
 from toolhouse_async.stores import MemorySessionStore, SQLiteSessionStore
-from toolhouse_async.web import failure
+from toolhouse_async.web import failure, sse
 
 from .support import AGENT, World, client_of, processes
 
@@ -1349,6 +1349,21 @@ async def test_a_lost_lease_says_what_is_known_of_it(how: str) -> None:
         assert ("unlocked" in str(caught.value)) == (how == "unlocked")
         assert ("has it now; " in str(caught.value)) == (how == "held")
         assert ("used it since; " in str(caught.value)) == (how in ("used", "forgotten and used"))
+
+
+async def test_a_stream_to_a_reader_that_fails_lets_its_key_go_once() -> None:
+    async with processes() as (world, _, one):
+        fault = world.emulator.faults.add(method="POST", status=401)
+        failing = sse(one.manager.stream("k", "x"))
+        written = asyncio.ensure_future(anext(failing))
+        while not fault.hits:
+            await asyncio.sleep(0)
+        others = [asyncio.ensure_future(one.manager.send("k", message)) for message in ("slow", "y")]
+        assert b"TurnFailed" in await written
+        await asyncio.sleep(5)
+        assert world.accepted == ["slow"]
+        world.go_on.set()
+        assert [(await other).text for other in others] == ["1:slow", "2:y"]
 
 
 async def test_a_lost_lease_sends_nothing_more() -> None:
