@@ -206,6 +206,24 @@ async def test_closing_is_told_whatever_a_key_function_makes_of_its_cancellation
             await reading
 
 
+async def test_closing_is_told_to_a_reader_who_was_cancelled_before_and_went_on() -> None:
+    async with talk(never_ends("x")) as (_, toolhouse):
+        turn = toolhouse.stream("a", "x")
+
+        async def read() -> None:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+            with pytest.raises(ClosedError):
+                await turn.result()
+
+        reading = asyncio.ensure_future(read())
+        await asyncio.sleep(1)
+        reading.cancel()
+        await asyncio.sleep(1)
+        await turn.aclose()
+        await reading
+
+
 async def test_a_deadline_of_the_users_own_is_theirs() -> None:
     async with talk(never_ends("x")) as (server, toolhouse):
         with pytest.raises(TimeoutError) as caught:

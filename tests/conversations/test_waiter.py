@@ -33,6 +33,7 @@ from toolhouse_async import (
     BackgroundJobWaiter,
     ClosedError,
     ConfigurationError,
+    JobProgress,
     JobStarted,
     JobToken,
     JobWaitTimeoutError,
@@ -291,6 +292,19 @@ async def test_a_token_keeps_the_start_for_the_deadline() -> None:
         with pytest.raises(JobWaitTimeoutError):
             await toolhouse.wait_for_job(token)
         assert 9 <= now() - started <= 11
+
+
+@pytest.mark.parametrize("ahead", [None, 3600])
+async def test_a_job_whose_start_is_not_known_counts_from_now(ahead: float | None) -> None:
+    async with a_job() as server, connect(server) as toolhouse:
+        if ahead is None:
+            waiter = toolhouse.session(AGENT, run_id=RUN).wait_for_job()
+        else:
+            waiter = toolhouse.wait_for_job(JobToken(AGENT, RUN, JOB, time.time() + ahead))
+        began = now()
+        async for event in waiter:
+            if isinstance(event, JobProgress):
+                assert event.elapsed == pytest.approx(now() - began, abs=0.5)
 
 
 async def test_a_token_past_its_deadline_polls_once_more() -> None:
