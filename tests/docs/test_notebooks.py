@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import signal
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 
 from toolhouse_async import BatchItem, TurnResult, WorkerError
 
 from .blocks import marked
+from .setups import SETUPS
 
 (LINES,) = [block.code for block in marked("fragment") if "import pandas" in block.code]
 
@@ -57,3 +62,21 @@ def test_answers_without_a_json_object_and_rows_without_an_answer_stand_apart() 
     assert names["failed"]["1"] is error
     names = names_after('{"words": "of west"}', "no JSON")
     assert [*names["frame"]["answer_words"]][2:] == ["of west"]
+
+
+async def test_the_cell_of_a_batch_leaves_interrupts_to_whoever_had_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel has a handler of its own: with Python's in its place, what is awaited next ends the kernel."""
+    (cell,) = [block.code for block in marked("example") if "batch.stop" in block.code and "answers.db" in block.code]
+    heard: list[int] = []
+    monkeypatch.chdir(tmp_path)
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    try:
+        async with SETUPS["analyst"]() as names:
+            await eval(compile(cell, "page", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True), names)
+        assert len(names["items"]) == 2
+        signal.raise_signal(signal.SIGINT)
+        assert heard == [signal.SIGINT]
+    finally:
+        signal.signal(signal.SIGINT, before)
