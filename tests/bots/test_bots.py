@@ -12,6 +12,7 @@ import pytest
 from answers import NOTHING
 from commands import FRESH
 from conversations import (
+    ARRIVED,
     BROKEN,
     CLOSING,
     COMPUTING,
@@ -35,6 +36,7 @@ from toolhouse_async import (
     OutcomeUnknownError,
     PollingPolicy,
     SessionManager,
+    StreamInterruptedError,
     WorkerError,
 )
 from toolhouse_async.stores import SQLiteSessionStore
@@ -311,6 +313,27 @@ async def test_people_are_told_while_it_is_found_out_what_became_of_a_message(
         await platform.say(platform.ada, "again")
         await platform.sees(platform.ada, "You said: hello", WORDS[OutcomeUnknownError], "You said: again")
         assert world.accepted == ["hello", "again"]
+
+
+async def test_a_message_without_an_answer_keeps_the_next_one_waiting_for_a_moment(
+    platform: Platform, tmp_path: Path
+) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "You said: hello")
+        await platform.say(platform.ada, "never")
+        seen = ["You said: hello", WORDS[StreamInterruptedError]]
+        await platform.sees(platform.ada, *seen)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await platform.say(platform.ada, "again")
+        await platform.sees(platform.ada, *seen, ARRIVED, "You said: again")
+        assert loop.time() - began < 30  # of a clock that stands still meanwhile
+        await platform.say(platform.ada, "more")
+        await platform.sees(platform.ada, *seen, ARRIVED, "You said: again", "You said: more")
+        assert loop.time() - began < 60
+        assert world.accepted == ["hello", "never", "again", "more"]
 
 
 @pytest.mark.parametrize("fault", [{"cut": "rst"}, {"status": 503}], ids=["reset", "status"])

@@ -83,7 +83,7 @@ WORDS: dict[type[ToolhouseError], str] = {
     NotFoundError: BROKEN,
     WorkerError: "Something went wrong while I was working on this. You can say it again, or in other words.",
     OutcomeUnknownError: "I cannot find out yet whether this got through. Please wait a minute before you repeat it.",
-    StreamInterruptedError: "My answer broke off. What you said did get through; the rest comes when we talk next.",
+    StreamInterruptedError: "My answer broke off. What you said got through; I look for the rest when we talk next.",
     JobWaitTimeoutError: "I am still computing. This takes longer than most; the answer will come here.",
     ContactLostError: "I have lost sight of the computation. If it goes on, its answer will come here.",
     JobError: "I have lost sight of the computation. It may still be running: ask me about it later.",
@@ -100,6 +100,9 @@ SPEAKING = ("beginning", "sending", "answering")
 
 SOON = 5.0
 """Seconds that a message may wait before people are told."""
+BRIEF = 15.0
+"""Seconds in which an answer is looked for once more that did not come in `RecoveryPolicy.deadline`; to see that it is
+whole takes ten (`RecoveryPolicy.quiet`)."""
 LOOK_AGAIN = 60.0
 """Seconds between looks for what stopped processes have left, unless a lease ends before."""
 LAST_WORDS = 5.0
@@ -149,6 +152,7 @@ class Conversations:
         self._sought: set[str] = set()  # keys with a message of which a stopped process did not know what became
         self._aside: set[str] = set()  # keys of them whose chat is gone
         self._told: set[str] = set()  # keys of which it was said that an answer is missing, or that nobody knows
+        self._missing: set[str] = set()  # keys with an answer that was looked for in vain
         self._stopped: set[str] = set()  # keys whose last message arrived, and nobody wants its answer
         self._seeking: set[asyncio.Task[None]] = set()
         self.paces: WeakValueDictionary[str, Pace] = beside.paces if beside else WeakValueDictionary()
@@ -243,7 +247,7 @@ class Conversations:
             log.warning("%s: the conversation goes on: %s", key, error)
             answer.say(NOT_FRESH)
             return
-        for keys in (self._left, self._told, self._stopped):
+        for keys in (self._left, self._told, self._missing, self._stopped):
             keys.discard(key)
         answer.say(FRESH)
         if message:
@@ -264,6 +268,8 @@ class Conversations:
                 self._stopped.discard(key)  # what became of this one matters
             if isinstance(error, OutcomeUnknownError) or is_gone(error):
                 self._told.add(key)
+            elif isinstance(error, StreamInterruptedError):
+                self._missing.add(key)
             is_unknowable = answer.stage == "beginning" and error.safe_to_retry is None
             answer.say(UNKNOWABLE if is_unknowable else words_for(error))
         except Exception:
@@ -313,7 +319,7 @@ class Conversations:
     async def _settle(self, key: str, session: Session, answer: Answer) -> bool:
         """Say what became of an earlier message whose answer nobody has seen; return whether that can be known."""
         try:
-            late = await session.reconcile()
+            late = await self._find_late(key, session)
         except ClosedError:
             raise
         except OutcomeUnknownError:
@@ -337,6 +343,21 @@ class Conversations:
             answer.say(LATE)
             answer.say(late.text)
         return True
+
+    async def _find_late(self, key: str, session: Session) -> TurnResult | None:
+        """The answer to an earlier message, if it arrived; one that was looked for in vain is not waited for again."""
+        try:
+            async with asyncio.timeout(BRIEF if key in self._missing else None) as looking:
+                late = await session.reconcile()
+        except StreamInterruptedError:
+            self._missing.add(key)
+            raise
+        except TimeoutError:
+            if not looking.expired():
+                raise
+            raise StreamInterruptedError("there is no more of the answer", safe_to_retry=False) from None
+        self._missing.discard(key)
+        return late
 
     async def _speak(self, key: str, session: Session, message: str, answer: Answer) -> None:
         try:
