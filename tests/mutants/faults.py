@@ -701,6 +701,34 @@ SURROUNDINGS: Final = (
         "return gate is not None",
         "manager/test_manager.py::test_a_job_whose_key_is_just_being_let_go_is_taken",
     ),
+    Fault(
+        "rows of a table that has shifted are asked under the numbers of others",
+        "toolhouse_async/_batch/work.py",
+        "            await shared.gate.wait_for_those_before(question.number)\n",
+        "",
+        "batch/test_batch.py::test_a_table_that_has_shifted_ends_it_before_anything_is_sent",
+    ),
+    Fault(
+        "a turn whose process may be gone counts as running where it is forgotten",
+        "toolhouse_async/web/_redis/scripts.py",
+        "return doubtful and -1 or 0",
+        "return 0",
+        "web/test_redis_hub.py::test_who_forgets_a_turn_waits_until_its_process_is_known_to_be_gone",
+    ),
+    Fault(
+        "a tab is told that a message did not arrive whose answer another tab has got",
+        "docs/examples/chat/app.py",
+        "                if not arrived and text:",
+        "                if False:",
+        "chat/test_app.py::test_two_tabs_check_at_once",
+    ),
+    Fault(
+        "a bot waits as long again for an answer that it has looked for in vain",
+        "docs/examples/bots/conversations.py",
+        "asyncio.timeout(BRIEF if key in self._missing else None)",
+        "asyncio.timeout(None)",
+        "bots/test_bots.py::test_a_message_without_an_answer_keeps_the_next_one_waiting_for_a_moment",
+    ),
 )
 """What stands around."""
 
