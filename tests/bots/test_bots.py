@@ -459,6 +459,15 @@ async def test_a_store_that_does_not_answer(platform: Platform, tmp_path: Path, 
         await platform.sees(platform.ada, answer)
 
 
+async def test_messages_that_were_waiting_are_answered_in_their_order(platform: Platform, tmp_path: Path) -> None:
+    """As after a time in which the bot did not run: the second one's notice changes before the first is answered."""
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        await asyncio.gather(*(platform.say(platform.ada, words) for words in ("hello", "job", "again")))
+        await platform.sees(platform.ada, "You said: hello", "Let me see.", "Computed: 42.", "You said: again")
+        assert world.accepted == ["hello", "job", "again"]
+
+
 @ANY
 async def test_a_store_that_fails_behind_an_answer(platform: Platform, tmp_path: Path) -> None:
     async with bots(platform, tmp_path) as (world, start):

@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from .statuses import Status
+from .stopping import without_repeats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -150,6 +151,9 @@ def complete(work: Coroutine[Any, Any, int]) -> int:
             interrupted = True
             task.cancel()
 
+        def terminate() -> None:
+            task.cancel()
+
         # Not as `asyncio.run` does it, which cancels between any two instructions, of aiohttp's too.
         def interrupt_soon(*_: object) -> None:
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -157,7 +161,7 @@ def complete(work: Coroutine[Any, Any, int]) -> int:
 
         before = signal.getsignal(signal.SIGINT)
         with suppress(NotImplementedError):  # an event loop of Windows
-            loop.add_signal_handler(signal.SIGTERM, task.cancel)
+            loop.add_signal_handler(signal.SIGTERM, without_repeats(terminate))
         try:
             if before != signal.SIG_IGN:
                 signal.signal(signal.SIGINT, interrupt_soon)

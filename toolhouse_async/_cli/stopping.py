@@ -1,11 +1,36 @@
-"""The end of a command that serves until it is told to stop."""
+"""The end of a command that is told to stop by a signal."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
+from collections.abc import Callable
+from typing import Final, ParamSpec
 
-__all__ = ["stopped_by_signal"]
+__all__ = ["stopped_by_signal", "without_repeats"]
+
+P = ParamSpec("P")
+
+_AT_ONCE: Final = 1.0
+"""Seconds within which a signal is the same as the one before."""
+
+
+def without_repeats(act: Callable[P, object]) -> Callable[P, None]:
+    """Handle a signal on the event loop, but not the same one that comes at once behind it.
+
+    ``timeout`` of GNU sends its signal twice: to the command, and to all processes of the command's group.
+    """
+    last = -math.inf
+
+    def handle(*args: P.args, **kwargs: P.kwargs) -> None:
+        nonlocal last
+        now = asyncio.get_running_loop().time()
+        if now >= last + _AT_ONCE:
+            last = now
+            act(*args, **kwargs)
+
+    return handle
 
 
 def stopped_by_signal() -> asyncio.Event:

@@ -22,9 +22,11 @@ class SessionInfo:
             ``UncertainSessionError``, does not count.
         waiting: Processes that wait for the key.
         pending: Whether a background job is open, for ``resume_pending()``.
-        unknown: Whether nobody knows if its last message was accepted.
+        unknown: Whether nobody knows if its last message was accepted. It is said of a key that nobody has: not in a
+            ``checkout`` of it, nor until the lease of a process ends that was killed.
         unseen: Whether nobody has seen the answer to its last message: its turn was ended before that was whole, and
-            :meth:`Session.reconcile` brings it. Of a message of unknown fate, or behind an open job, it is not said.
+            :meth:`Session.reconcile` brings it. Of a message of unknown fate, or behind an open job, it is not said,
+            and only where ``unknown`` would be.
     """
 
     key: str

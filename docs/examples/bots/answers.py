@@ -134,7 +134,7 @@ class Answer:
         self._texts = [""]  # each begins a message
         self._split: list[tuple[str, list[str]]] = []  # each as it was last cut
         self._last = "notice"  # what the last of them is: notice, words, or said
-        self._notice = ""  # the last one
+        self._notices = [""]  # all that it had
         self._shown: list[tuple[Any, str]] = []  # messages and what they say
         self._changed = asyncio.Event()
         self._is_over = False
@@ -162,7 +162,7 @@ class Answer:
 
     def notice(self, text: str) -> None:
         """Add a message whose place the next one takes."""
-        self._notice = text
+        self._notices.append(text)
         self._put(text, "notice")
 
     def begin(self) -> None:
@@ -183,7 +183,7 @@ class Answer:
 
     def give_place(self) -> tuple[Any, str] | None:
         """Give up the message that shows a notice, if there is one; it is posted again further down."""
-        if not self._shown or self._shown[-1][1] != self._notice:
+        if not self._shown or self._shown[-1][1] not in self._notices:
             return None
         self._changed.set()
         return self._shown.pop()
@@ -218,7 +218,7 @@ class Answer:
 
     def _change(self) -> tuple[int, str] | None:
         """The first message that does not say yet what it should, and may."""
-        if not self._is_first and self._texts != [self._notice]:
+        if not self._is_first and self._texts != self._notices[-1:]:
             return None
         for number, text in enumerate(self._texts):
             if number == len(self._split) or self._split[number][0] != text:

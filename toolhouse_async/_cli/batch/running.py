@@ -20,6 +20,7 @@ from ..invocation import open_client
 from ..jsonlines import document_line
 from ..sessions.opening import Named, open_store
 from ..statuses import Status
+from ..stopping import without_repeats
 from ..terminal import in_options, one_line
 from .display import Display, counted
 from .tables import Rows, check_out, written
@@ -233,7 +234,7 @@ def _added(item: BatchItem, *, parses: bool) -> dict[str, Any]:
 
 
 class _Stopping:
-    """Ctrl-C and SIGTERM: the first finishes what is under way, the second ends it.
+    """Ctrl-C and SIGTERM: the first finishes what is under way, the second ends it, a second later at the soonest.
 
     Attributes:
         is_asked: Whether one has come.
@@ -264,8 +265,8 @@ class _Stopping:
             batch.stop()
 
         with suppress(NotImplementedError):  # an event loop of Windows, where Ctrl-C cancels the task
-            loop.add_signal_handler(signal.SIGINT, asked, Status.INTERRUPTED, "Ctrl-C again")
-            loop.add_signal_handler(signal.SIGTERM, asked, Status.TERMINATED, "another SIGTERM")
+            loop.add_signal_handler(signal.SIGINT, without_repeats(asked), Status.INTERRUPTED, "Ctrl-C again")
+            loop.add_signal_handler(signal.SIGTERM, without_repeats(asked), Status.TERMINATED, "another SIGTERM")
 
 
 async def tell_status(where: str, name: str) -> int:
