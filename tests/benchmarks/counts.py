@@ -22,6 +22,8 @@ class Counts:
     Attributes:
         calls: Calls of functions written in Python, this package's included.
         instructions: Bytecode instructions; they are counted only where asked for.
+        passes: Passes of the event loop, as calls and instructions are counted: how many there are is luck, and each is
+            some calls and instructions.
         callbacks: Callbacks run by the event loop, a task's steps being such.
         tasks: Tasks made.
         timers: Timers made.
@@ -29,9 +31,13 @@ class Counts:
 
     calls: int = 0
     instructions: int = 0
+    passes: int = 0
     callbacks: int = 0
     tasks: int = 0
     timers: int = 0
+
+
+_PASS = asyncio.BaseEventLoop._run_once.__code__  # type: ignore[attr-defined] # what a pass of the event loop calls
 
 
 @contextmanager
@@ -41,6 +47,7 @@ def counted_calls(counts: Counts) -> Iterator[None]:
     def count(frame: FrameType, event: str, argument: object) -> None:
         if event == "call":
             counts.calls += 1
+            counts.passes += frame.f_code is _PASS
 
     before = sys.getprofile()
     sys.setprofile(count)
@@ -66,6 +73,7 @@ def _traced_instructions(counts: Counts) -> Iterator[None]:
         if event == "opcode":
             counts.instructions += 1
         else:
+            counts.passes += event == "call" and frame.f_code is _PASS
             frame.f_trace_opcodes, frame.f_trace_lines = True, False
         return count
 
@@ -84,11 +92,15 @@ def _monitored_instructions(counts: Counts) -> Iterator[None]:
     def count(code: object, offset: int) -> None:
         counts.instructions += 1
 
+    def begin(code: object, offset: int) -> None:
+        counts.passes += code is _PASS
+
     monitoring: Any = vars(sys)["monitoring"]
     monitoring.use_tool_id(_TOOL, __name__)
     try:
         monitoring.register_callback(_TOOL, monitoring.events.INSTRUCTION, count)
-        monitoring.set_events(_TOOL, monitoring.events.INSTRUCTION)
+        monitoring.register_callback(_TOOL, monitoring.events.PY_START, begin)
+        monitoring.set_events(_TOOL, monitoring.events.INSTRUCTION | monitoring.events.PY_START)
         yield
     finally:
         monitoring.set_events(_TOOL, 0)
