@@ -531,6 +531,24 @@ async def test_a_row_that_is_wrong_ends_it_once_all_before_is_done(rows: Any, op
         assert world.told["changed"] == 0
 
 
+async def test_a_failed_row_that_another_process_has_taken_meanwhile_is_not_counted_as_to_be_done_again() -> None:
+    class Overtaken(MemorySessionStore):
+        is_quicker = False
+
+        async def swap(self, key: str, old: bytes | None, new: bytes | None) -> bool:
+            return not self.is_quicker and await super().swap(key, old, new)
+
+    async with served() as (world, _, client, _):
+        store = Overtaken()
+        world.emulator.faults.add(status=422)
+        assert [item.status for item in await all_of(client.batch(AGENT, ["a"], store=store, name="b"))] == ["failed"]
+        batch = client.batch(AGENT, ["a"], store=store, name="b")
+        store.is_quicker = True
+        assert await batch.retry_failed() == 0
+        store.is_quicker = False
+        assert await batch.retry_failed() == 1
+
+
 async def test_a_table_that_has_shifted_ends_it_before_anything_is_sent() -> None:
     """Rows are known by their numbers: behind one that is gone, all have other messages, those not asked yet too."""
     async with served() as (world, _, client, store):
