@@ -763,7 +763,9 @@ async def test_what_is_left_early_goes_on_later(how: str) -> None:
             assert item.status == "unknown" or text.startswith(f"you said {item.row}"), item
 
 
-async def test_a_row_that_its_own_process_has_interrupted_says_so() -> None:
+@pytest.mark.parametrize("is_stopped", [False, True])
+async def test_a_row_that_its_own_process_has_interrupted_says_so(is_stopped: bool) -> None:
+    """To say so sends nothing: a batch that was stopped before it began says it as well."""
     async with served() as (world, _, client, store):
         asked = asyncio.Event()
 
@@ -777,7 +779,10 @@ async def test_a_row_that_its_own_process_has_interrupted_says_so() -> None:
         await asked.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        (item,) = await all_of(client.batch(AGENT, ["a"], store=store, name="b"))
+        batch = client.batch(AGENT, ["a"], store=store, name="b")
+        if is_stopped:
+            batch.stop()
+        (item,) = await all_of(batch)
         assert item.status == "unknown"
         said = "sending this message was interrupted before its answer began; nobody knows whether it was accepted"
         assert str(item.error) == said

@@ -4,7 +4,6 @@ import asyncio
 import json
 import signal
 import subprocess
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -88,17 +87,17 @@ def test_it_is_said_that_other_processes_have_rows(slow, tmp_path):
     assert line.endswith(f":{first.pid}): until they are done, or at most 30 s where a process has stopped\n")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_second_signal_ends_it_and_it_goes_on_too(slow, tmp_path, number):
+@pytest.mark.parametrize(("number", "another"), [(signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)])
+def test_the_second_signal_ends_it_and_it_goes_on_too(slow, tmp_path, number, another):
+    """Another one at once: the same one would count as the first (``test_stopping.py``)."""
     slow.seconds = 3600
     process = start(slow, tmp_path)
     wait_until(lambda: len(slow.told) >= 3)
     process.send_signal(number)
     assert b"Finishing what is under way" in process.stderr.readline()
-    time.sleep(1.1)  # at once it would count as the first one
-    process.send_signal(number)
+    process.send_signal(another)
     status, err = ended(process)
-    assert status == (130 if number == signal.SIGINT else 143)
+    assert status == (130 if another == signal.SIGINT else 143)
     assert "Traceback" not in err
     assert err.endswith(
         "Stopped; the same command goes on.\n"

@@ -704,7 +704,7 @@ SURROUNDINGS: Final = (
     Fault(
         "rows of a table that has shifted are asked under the numbers of others",
         "toolhouse_async/_batch/work.py",
-        "            await shared.gate.wait_for_those_before(question.number)\n",
+        "                await shared.gate.wait_for_those_before(question.number)\n",
         "",
         "batch/test_batch.py::test_a_table_that_has_shifted_ends_it_before_anything_is_sent",
     ),

@@ -118,9 +118,9 @@ async def follow(shared: Shared, question: Question) -> BatchItem | Aside | None
                 return _given(shared, question, checkout)
             if step is Step.LEAVE:
                 return Aside(question, checkout)
-            await shared.gate.wait_for_those_before(question.number)
             shared.speed.began()
             if step is not Step.NOTE_UNKNOWN:
+                await shared.gate.wait_for_those_before(question.number)
                 await shared.gate.enter(paced=step is Step.ASK)
             # The note before a message, and that of an unknown outcome, write down who has the row by themselves.
             if await checkout.take(lambda: task, writes=step is Step.RECOVER):
