@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ._interruption import Interruption
 from ._log import log
 from ._reader import Reader
 from ._run.conversation import Access, Conversation
@@ -63,9 +64,7 @@ class Driver:
     _is_inside: bool = False
     """Whether it has what it must have."""
     _busy: bool = False
-    _stopping: bool = False
-    """Whether the step under way is being cancelled by ourselves."""
-    _interruption: Callable[[], ToolhouseError] | None = None
+    _interruption: Interruption | None = None
     _observed: ObservedTurn | None = None
 
     def __init__(
@@ -132,8 +131,8 @@ class Driver:
                 raise
         finally:
             self._busy = False
-            if self._stopping:
-                self._end_stopped(task)
+            if self._interruption is not None:
+                self._end_interrupted(self._interruption)
         if self._access is not None and self.is_over:
             await self.left()
 
@@ -141,10 +140,10 @@ class Driver:
         """End by what a step has raised, its task being ``cancelled`` so often; whether nothing of it goes on."""
         match error:
             case ToolhouseError():
-                self._fail(error if self._interruption is None else self._interruption())
+                self._fail(error if self._interruption is None else self._interruption.make_error())
                 return True
             case asyncio.CancelledError():
-                if self._stopping and cancelled <= 1:
+                if self._interruption is not None and self._interruption.is_cancelling and cancelled <= 1:
                     return True
                 self._fail(ClosedError("closed before its end: its reader was cancelled"))
             case GeneratorExit():
@@ -154,11 +153,11 @@ class Driver:
                 self._fail(ClosedError(f"closed before its end by {type(error).__name__}"))
         return False
 
-    def _end_stopped(self, task: asyncio.Task[object]) -> None:
-        """Take back our own cancellation of a step, which is the turn's last."""
-        task.uncancel()
-        if self._interruption is not None and not self.is_over:
-            self._fail(self._interruption())
+    def _end_interrupted(self, interruption: Interruption) -> None:
+        """End with the step that was interrupted."""
+        interruption.end()
+        if not self.is_over:
+            self._fail(interruption.make_error())
 
     def _enter_step(self) -> asyncio.Task[object]:
         """Begin a step, and before the first one everything."""
@@ -367,10 +366,11 @@ class Driver:
             self._fail(make_error())
             return
         task = self._participant.stepped_by
-        if self._interruption is None and task is not None:
-            self._stopping = True
-            task.cancel()
-        self._interruption = make_error
+        assert task is not None  # noqa: S101 - it is in the middle of a step
+        if self._interruption is None:
+            self._interruption = Interruption(task, make_error)
+        else:
+            self._interruption.make_error = make_error
 
     def _fail(self, error: ToolhouseError) -> None:
         partial = self.turn.partial

@@ -249,6 +249,13 @@ LOOPS: Final = (
         "http/test_watch.py::test_the_loop_reads_once_more_before_a_limit_counts",
     ),
     Fault(
+        "a task is cancelled behind the step in which it has closed its own session",
+        "toolhouse_async/_interruption.py",
+        "        if asyncio.current_task(loop) is task:\n",
+        "        if False:\n",
+        "test_interruption.py::test_whoever_has_let_go_of_the_task_does_not_cancel_it_later",
+    ),
+    Fault(
         "a turn may be read on another event loop",
         "toolhouse_async/_driver.py",
         "        self._core.check_loop()\n        return self._core.loop\n",
