@@ -21,7 +21,7 @@ from .test_kills import run
 
 REAL_TIME = True
 
-KILLS = int(os.environ.get("TOOLHOUSE_CRASH_KILLS", "60"))
+KILLS = int(os.environ.get("TOOLHOUSE_CRASH_KILLS", "40"))
 """Processes killed for each store."""
 PROCESSES = 4
 ROWS = max(200, min(1_000, 5 * KILLS))

@@ -20,7 +20,7 @@ from .victim import AGENT, LEASE
 
 REAL_TIME = True
 
-KILLS = int(os.environ.get("TOOLHOUSE_CRASH_KILLS", "60"))
+KILLS = int(os.environ.get("TOOLHOUSE_CRASH_KILLS", "40"))
 """Processes killed for each store."""
 PROCESSES = 4
 SLACK = 1.0
