@@ -41,11 +41,14 @@ AROUND = (
     "cli/conversation/test_chat.py",
     "cli/conversation/test_lines.py",
     "cli/sessions/test_asking.py",
+    "support/test_guards.py",
     "test_map_tables.py",
     *(
         f"cli/test_{name}.py"
-        for name in ("batch_stopped", "completion", "demo", "demo_web", "emulator", "run", "serve_openai", "streams")
+        for name in ("batch_stopped", "completion", "csv_analyst", "demo", "demo_web", "emulator", "run")
     ),
+    "cli/test_serve_openai.py",
+    "cli/test_streams.py",
 )
 """Tests of what stands around the library, each in processes, in a browser or on a platform."""
 
