@@ -39,17 +39,26 @@ SETTINGS = {
 }
 
 
+BYTECODE = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+"""Where bytecode is kept: environments that follow each other at one place share it, and half of the work."""
+
+
 class FailedError(Exception):
     """Something that a page says does not work."""
 
 
+def surroundings() -> dict[str, str]:
+    """The environment variables of what is run."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    return {**kept, **SETTINGS, "PYTHONPYCACHEPREFIX": BYTECODE.name}
+
+
 def run(*command: str, folder: Path, **variables: str) -> str:
     """Run a command to its end; return what it wrote."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
     done = subprocess.run(
         command,
         cwd=folder,
-        env={**kept, **SETTINGS, **variables},
+        env={**surroundings(), **variables},
         input="Hello\n",  # what a page puts into a pipe
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -65,11 +74,10 @@ def run(*command: str, folder: Path, **variables: str) -> str:
 @contextmanager
 def serving(*command: str, folder: Path) -> Iterator[str]:
     """Run a server for the length of a block, and give the last address that it has printed."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
     with subprocess.Popen(
         command,
         cwd=folder,
-        env={**kept, **SETTINGS},
+        env=surroundings(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -134,7 +142,8 @@ class Environment:
         with tempfile.TemporaryDirectory() as made:
             folder = Path(made)
             if step.imports:
-                run(self.program("python"), "-I", "-c", "\n".join(step.imports), folder=folder)
+                isolated = ("-I", "-X", f"pycache_prefix={BYTECODE.name}")
+                run(self.program("python"), *isolated, "-c", "\n".join(step.imports), folder=folder)
             if step.command:
                 if step.folder is not None:
                     shutil.copytree(step.folder, folder, dirs_exist_ok=True)
@@ -240,12 +249,14 @@ def main(wheel: str, pages: Iterable[Path] = EVERY_PAGE) -> int:
     steps = all_steps(pages)
     failures = 0
     with tempfile.TemporaryDirectory() as made:
-        for number, install in enumerate(dict.fromkeys(step.install for step in steps)):
+        for install in dict.fromkeys(step.install for step in steps):
             began = time.monotonic()
             mine = [step for step in steps if step.install == install]
             print(f"pip install {install}", flush=True)
+            place = Path(made, "environment")
+            shutil.rmtree(place, ignore_errors=True)
             try:
-                environment = Environment(install, Path(made, str(number)), wheel)
+                environment = Environment(install, place, wheel)
             except (FailedError, subprocess.TimeoutExpired) as error:
                 failures += 1
                 print(f"  FAILED {mine[0].place}: {error}", flush=True)
