@@ -174,10 +174,10 @@ def _behind_links(path: Path) -> Path:
 def _csv_rows(file: TextIO, name: str, begin: Callable[[list[str]], None]) -> Iterator[tuple[int, Row]]:
     """The rows of a table, each behind the number of the line in which it begins."""
     csv.field_size_limit(LONGEST_CELL)  # Python's own is 128 KiB
-    reader = csv.DictReader(file, restval="", strict=True)
+    reader = csv.reader(file, strict=True)
     line = 1
     try:
-        header = [*(reader.fieldnames or ())]
+        header = next(reader, [])
         if not header:
             raise ConfigurationError(f"{name!r:.200} has no header: its first line must name the columns")
         if twice := next((column for column, times in Counter(header).items() if times > 1), None):
@@ -188,10 +188,10 @@ def _csv_rows(file: TextIO, name: str, begin: Callable[[list[str]], None]) -> It
             )
         begin(header)
         line = reader.line_num + 1
-        for row in reader:
-            if None in row:
-                raise ConfigurationError(f"{name!r:.200}: line {line} has more cells than the header")
-            yield line, row
+        for cells in reader:
+            if cells:  # a line with nothing in it is no row
+                _check_cells(f"{name!r:.200}: line {line}", len(cells), len(header))
+                yield line, dict(zip(header, cells, strict=True))
             line = reader.line_num + 1
     except csv.Error as error:
         why = str(error)
@@ -200,6 +200,18 @@ def _csv_rows(file: TextIO, name: str, begin: Callable[[list[str]], None]) -> It
     else:
         return
     raise ConfigurationError(f"{name!r:.200}: line {line} cannot be read: {why:.200}")
+
+
+def _check_cells(place: str, count: int, wanted: int) -> None:
+    """Refuse a row that is not as long as the header: what it lacks or has too much would be asked amiss.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    if count != wanted:
+        cells = "1 cell" if count == 1 else f"{count:,} cells"
+        hint = "write the commas of empty cells, too" if count < wanted else "write a cell that has commas in quotes"
+        raise ConfigurationError(f"{place} has {cells}, the header has {wanted:,}: {hint}")
 
 
 def _undecodable(file: IO[bytes]) -> tuple[int, str]:
