@@ -65,7 +65,10 @@ def test_the_first_signal_finishes_what_is_under_way(slow, tmp_path, number, exp
     process.send_signal(number)
     status, err = ended(process)
     assert status == expected
-    assert f"Finishing what is under way; {again} ends it.\n" in err
+    assert (
+        f"Finishing what is under way; {again} ends it: the same command then reads the answers that have begun, and a "
+        "row whose answer has not is unknown.\n"
+    ) in err
     assert "were under way" not in err
     told = len(slow.told)
     assert f"\n{told} of 30 rows: {told} done\nStopped; the same command goes on.\n" in err

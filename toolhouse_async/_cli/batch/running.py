@@ -261,7 +261,10 @@ class _Stopping:
                 task.cancel()  # type: ignore[union-attr] # it runs in one
                 return
             self.is_asked = True
-            display.say(f"Finishing what is under way; {again} ends it.")
+            display.say(
+                f"Finishing what is under way; {again} ends it: the same command then reads the answers that have "
+                "begun, and a row whose answer has not is unknown."
+            )
             batch.stop()
 
         with suppress(NotImplementedError):  # an event loop of Windows, where Ctrl-C cancels the task
