@@ -28,7 +28,7 @@ from .tables import Rows, check_out, written
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ... import AsyncToolhouse, Batch, BatchItem
+    from ... import AsyncToolhouse, Batch, BatchItem, TurnResult
     from ..._values.batches import BatchProgress
     from ..._values.options import TurnOptions
     from ...stores import SessionStore
@@ -226,11 +226,25 @@ def _added(item: BatchItem, *, parses: bool) -> dict[str, Any]:
     if not parses:
         return {"status": item.status, "answer": item.result.text, "error": None}
     try:
-        answer = item.result.json()
-        json.dumps(answer, allow_nan=False)  # Python reads numbers that JSON does not have
+        answer = _strict_json(item.result)
     except ValueError as error:
         return {"status": item.status, "answer": None, "error": str(error)}
     return {"status": item.status, "answer": answer, "error": None}
+
+
+def _strict_json(result: TurnResult) -> Any:
+    """The JSON that an answer holds.
+
+    Raises:
+        ValueError: There is none, or one that a file of JSON cannot have.
+    """
+    answer = result.json()
+    try:
+        json.dumps(answer, allow_nan=False)  # Python reads numbers that JSON does not have
+    except ValueError:
+        why = "the worker's answer has a number that is none in JSON, such as NaN or Infinity: have it write null"
+        raise ValueError(f"{why} in that place, or leave out --parse") from None
+    return answer
 
 
 class _Stopping:
