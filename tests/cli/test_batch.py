@@ -382,10 +382,14 @@ def test_what_is_wrong_is_said_and_ends_with_2(batch, name, text, arguments, why
 
 def test_pipes_and_folders_are_no_files(batch):
     write(batch.folder, "rows.jsonl", '"a"\n')
+    (batch.folder / "out.csv").mkdir()
+    (batch.folder / "link.csv").symlink_to("out.csv")
     for arguments, why in (
         (("-",), "ROWS must be a file, since it is read more than once"),
         (("rows.jsonl", "--out", "-"), "--out must be a file, since it is written whole"),
-        (("rows.jsonl", "--out", "."), "--out '.' is neither .csv nor .jsonl"),
+        (("rows.jsonl", "--out", "."), "--out '.' is a folder: name a .csv or .jsonl file"),
+        (("rows.jsonl", "--out", "out.csv"), "--out 'out.csv' is a folder: name a .csv or .jsonl file"),
+        (("rows.jsonl", "--out", "link.csv"), "--out 'link.csv' is a folder: name a .csv or .jsonl file"),
         ((".",), "'.' is neither .csv nor .jsonl"),
     ):
         done = batch(*arguments)

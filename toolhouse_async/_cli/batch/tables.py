@@ -151,12 +151,14 @@ def check_out(path: Path, rows: Path) -> None:
         rows: That of the rows.
 
     Raises:
-        ConfigurationError: Its name does not say how it is written, it is that of the rows, or its folder is none.
+        ConfigurationError: It is a folder, or in none; its name does not say how it is written, or is that of the rows.
     """
     if str(path) == "-":
         raise ConfigurationError(
             "--out must be a file, since it is written whole: give a .csv or .jsonl file, and print that"
         )
+    if path.is_dir():
+        raise ConfigurationError(f"--out {str(path)!r:.200} is a folder: name a .csv or .jsonl file")
     if kind_of(path) is None:
         raise ConfigurationError(f"--out {str(path)!r:.200} is neither .csv nor .jsonl: give it one of these endings")
     if path.exists() and rows.exists() and path.samefile(rows):
