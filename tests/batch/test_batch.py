@@ -966,7 +966,7 @@ async def test_a_row_that_a_live_process_has_is_left_to_it(caplog: pytest.LogCap
         assert await other.read_progress() == BatchProgress(2, 1, 0, 0, 1)
         who = f"{socket.gethostname()}:{os.getpid()}"
         (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-        assert warning.startswith("the batch waits for rows that other processes have (")  # b is done, or not yet
+        assert warning.startswith("the batch waits for rows that other starts of it have (")  # b is done, or not yet
         assert warning.endswith(f", of {who}): until they are done, or at most 30 s where a process has stopped")
         world.go_on.set()
         assert texts(await first) == texts(await second) == ["you said slow a", "you said b"]

@@ -86,7 +86,7 @@ def test_it_is_said_that_other_processes_have_rows(slow, tmp_path):
     line = second.stderr.readline().decode()
     second.terminate()
     ended(second)
-    assert line.startswith("the batch waits for rows that other processes have (1, of ")
+    assert line.startswith("the batch waits for rows that other starts of it have (1, of ")
     assert line.endswith(f":{first.pid}): until they are done, or at most 30 s where a process has stopped\n")
 
 

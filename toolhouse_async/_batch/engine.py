@@ -112,13 +112,13 @@ class Engine:
             await self._wake.wait()
 
     def _tell_of_others(self) -> None:
-        """Say once that all there is to wait for are rows that other processes have."""
+        """Say once that all there is to wait for are rows that other starts have, of this process or another."""
         if not self._aside or self._has_told or self._tasks or self._back or self._source.pull is not None:
             return
         self._has_told = True
         found = [aside.checkout.found for aside in self._aside.values()]
         log.warning(
-            "the batch waits for rows that other processes have (%d, of %.200s): until they are done, or "
+            "the batch waits for rows that other starts of it have (%d, of %.200s): until they are done, or "
             "at most %.0f s where a process has stopped",
             len(found),
             ", ".join(sorted({each.who for each in found})),
