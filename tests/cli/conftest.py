@@ -6,7 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.support.stores import redis_server
 from toolhouse_async import _cli
+
+__all__ = ["cli", "redis_server"]
 
 
 @pytest.fixture

@@ -287,10 +287,17 @@ def test_without_a_file_for_the_answers_it_is_said_where_they_are(batch):
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
         "1 of 1 rows: 1 done",
-        "The answers are in the store; the same command with --out FILE writes them, and asks nothing again.",
+        "The answers are in the store 'batch.db'; the same command with --out FILE writes them, and asks nothing "
+        "again.",
     ]
     assert batch("rows.jsonl", "--out", "out.jsonl").returncode == 0
     assert asked(batch) == ["one"]
+
+
+def test_the_url_of_a_store_which_may_have_a_password_is_not_said(batch, redis_server):
+    write(batch.folder, "rows.jsonl", '"one"\n')
+    said = batch("rows.jsonl", "--store", redis_server.url).stderr
+    assert "\nThe answers are in the store; the same command with --out FILE" in said
 
 
 def test_a_changed_row_and_another_worker_are_refused(batch):

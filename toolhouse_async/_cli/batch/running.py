@@ -109,8 +109,10 @@ async def run(request: Request) -> int:
             return stopping.status
         unread = 0
         if request.out is None:
+            store_file = "" if "://" in request.store else f" {request.store!r:.200}"  # a URL may have a password
             Display.say(
-                "The answers are in the store; the same command with --out FILE writes them, and asks nothing again."
+                f"The answers are in the store{store_file}; the same command with --out FILE writes them, and asks "
+                "nothing again."
             )
         else:
             async with _batch(request, toolhouse, rows, store, 1) as batch:  # one at a time: in the rows' order
