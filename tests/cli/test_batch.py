@@ -429,6 +429,9 @@ def test_a_batch_that_is_not_there(batch, command):
     assert "the store has no batch 'none'; it has 'rows'\n" in done.stderr
     assert batch("rows.jsonl", "--name", "a/b%2F").returncode == 0
     assert "; it has 'a/b%2F', 'rows'\n" in batch.cli("batch", command, "--name", "none").stderr
+    done = batch.cli("batch", command)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--name says which batch; the store has 'a/b%2F', 'rows'\n" in done.stderr
 
 
 def test_a_store_that_cannot_be_opened_ends_with_1(batch):

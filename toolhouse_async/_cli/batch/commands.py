@@ -64,13 +64,14 @@ def run_command(*, rows: Path, rate: str | None, name: str | None, **options: An
 
 
 def _named(command: F) -> F:
-    option = click.option("--name", required=True, help="The batch's name: that of the file of rows, unless another.")
+    words = "The batch's name: that of the file of rows, unless another. Without it, the names are listed."
+    option = click.option("--name", help=words)
     return _STORE(option(command))
 
 
 @batch_command.command("status", epilog=example("toolhouse-async batch status --name cities"))
 @_named
-def status_command(*, store: str, name: str) -> int:
+def status_command(*, store: str, name: str | None) -> int:
     """Say how far a batch is, in all processes; the rows are not needed for it."""
     from .running import tell_status
 
@@ -79,7 +80,7 @@ def status_command(*, store: str, name: str) -> int:
 
 @batch_command.command("failed", epilog=example("toolhouse-async batch failed --name cities"))
 @_named
-def failed_command(*, store: str, name: str) -> int:
+def failed_command(*, store: str, name: str | None) -> int:
     """List the rows that failed, and those of unknown outcome, each as a line of JSON."""
     from .running import list_failed
 
@@ -88,7 +89,7 @@ def failed_command(*, store: str, name: str) -> int:
 
 @batch_command.command("retry", epilog=example("toolhouse-async batch retry --name cities"))
 @_named
-def retry_command(*, store: str, name: str) -> int:
+def retry_command(*, store: str, name: str | None) -> int:
     """Have all rows that failed asked again by the next 'batch run' of the same worker.
 
     One whose message was accepted is not asked again: its answer is looked for once more. To send such rows anew, run a

@@ -288,7 +288,7 @@ class _Stopping:
             loop.add_signal_handler(signal.SIGTERM, without_repeats(asked), Status.TERMINATED, "another SIGTERM")
 
 
-async def tell_status(where: str, name: str) -> int:
+async def tell_status(where: str, name: str | None) -> int:
     """Say how far a batch is, by the store alone."""
     async with open_store(Named(where, None)) as store:
         journal, _ = await _known(store, name)
@@ -297,7 +297,7 @@ async def tell_status(where: str, name: str) -> int:
     return Status.DONE
 
 
-async def list_failed(where: str, name: str) -> int:
+async def list_failed(where: str, name: str | None) -> int:
     """List the rows without an answer, a line of JSON each."""
     async with open_store(Named(where, None)) as store:
         journal, _ = await _known(store, name)
@@ -315,7 +315,7 @@ async def list_failed(where: str, name: str) -> int:
     return Status.DONE
 
 
-async def retry(where: str, name: str) -> int:
+async def retry(where: str, name: str | None) -> int:
     """Have the rows that failed done again by the next run."""
     async with open_store(Named(where, None)) as store:
         journal, head = await _known(store, name)
@@ -336,16 +336,18 @@ async def retry(where: str, name: str) -> int:
     return Status.DONE
 
 
-async def _known(store: SessionStore, name: str) -> tuple[BatchJournal, Head]:
+async def _known(store: SessionStore, name: str | None) -> tuple[BatchJournal, Head]:
     """The batch of a name, and what the store keeps of it as a whole.
 
     Raises:
-        ConfigurationError: There is none.
+        ConfigurationError: There is none, or no name was given.
     """
-    journal = BatchJournal(store, name)
-    head = await journal.head()
-    if head is None:
-        known = sorted([each async for each in names(store)])
-        has = ", ".join([*(f"{each!r:.80}" for each in known[:_MOST_NAMES]), *("…" for _ in known[_MOST_NAMES:][:1])])
-        raise ConfigurationError(f"the store has no batch {name!r:.200}; it has {has or 'none at all'}")
-    return journal, head
+    if name is not None:
+        journal = BatchJournal(store, name)
+        head = await journal.head()
+        if head is not None:
+            return journal, head
+    known = sorted([each async for each in names(store)])
+    has = ", ".join([*(f"{each!r:.80}" for each in known[:_MOST_NAMES]), *("…" for _ in known[_MOST_NAMES:][:1])])
+    wrong = "--name says which batch; the store" if name is None else f"the store has no batch {name!r:.200}; it"
+    raise ConfigurationError(f"{wrong} has {has or 'none at all'}")
