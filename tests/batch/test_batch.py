@@ -973,6 +973,23 @@ async def test_a_row_that_a_live_process_has_is_left_to_it(caplog: pytest.LogCap
         assert world.twice == []
 
 
+async def test_nothing_is_estimated_where_all_rows_that_are_left_are_those_of_other_starts() -> None:
+    world, store = World(), MemorySessionStore()
+    async with world.emulator.serve() as server, client_of(server) as client:
+        first = asyncio.ensure_future(all_of(client.batch(AGENT, ["slow a"], store=store, name="b")))
+        while not world.slow:
+            await asyncio.sleep(0.01)
+        other = client.batch(AGENT, ["slow a", "b"], store=store, name="b")
+        second = asyncio.ensure_future(all_of(other))
+        await asyncio.sleep(300)
+        assert other.progress == BatchProgress(2, 1, 0, 0, 1)
+        assert (other.progress.rate, other.progress.seconds_left) == (None, None)
+        world.go_on.set()
+        await asyncio.gather(first, second)
+        assert other.progress.rate
+        assert other.progress.seconds_left == 0
+
+
 async def test_so_many_rows_of_others_are_set_aside() -> None:
     rows = [f"slow {number}" for number in range(200)]
     world, store = World(), MemorySessionStore()

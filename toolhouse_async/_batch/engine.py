@@ -77,14 +77,15 @@ class Engine:
         if total is None and self._source.is_over and self._source.error is None:
             total = self._questions.count
         speed, left = self.shared.speed, None if total is None else max(0, total - counts.total())
+        is_idle = self._waits_for_others
         return BatchProgress(
             total,
             counts["done"],
             counts["failed"],
             counts["unknown"],
             running=len(self._tasks) + len(self._aside) + len(self._back),
-            rate=speed.rate,
-            seconds_left=speed.seconds_left(left),
+            rate=None if is_idle else speed.rate,
+            seconds_left=None if is_idle else speed.seconds_left(left),
         )
 
     async def next(self) -> BatchItem | None:
@@ -113,7 +114,7 @@ class Engine:
 
     def _tell_of_others(self) -> None:
         """Say once that all there is to wait for are rows that other starts have, of this process or another."""
-        if not self._aside or self._has_told or self._tasks or self._back or self._source.pull is not None:
+        if self._has_told or not self._waits_for_others:
             return
         self._has_told = True
         found = [aside.checkout.found for aside in self._aside.values()]
@@ -124,6 +125,12 @@ class Engine:
             ", ".join(sorted({each.who for each in found})),
             max(each.length for each in found),
         )
+
+    @property
+    def _waits_for_others(self) -> bool:
+        """Whether all there is to wait for are rows that other starts have; this one's pace says nothing of them."""
+        is_busy = self._tasks or self.ready or self._back or self._source.pull is not None
+        return bool(self._aside) and not is_busy
 
     @property
     def _takes_no_more(self) -> bool:

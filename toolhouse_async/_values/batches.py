@@ -49,8 +49,8 @@ class BatchProgress:
         unknown: Rows of which nobody knows whether they were accepted.
         running: Rows under way, in other processes too.
         rate: Rows a second that this process has brought to an end lately: within a minute, or the last twenty if they
-            took longer. ``None`` before one can tell, and where the store alone was asked. Two objects that differ in
-            this are equal.
+            took longer. ``None`` before one can tell, while only rows that other starts have are left, and where the
+            store alone was asked. Two objects that differ in this are equal.
         seconds_left: How long the other rows take at this rate, and no less than the time for which none has come to
             its end; ``None`` while that or the total is not known. The same holds.
     """
