@@ -1,3 +1,4 @@
+import asyncio
 import csv
 import json
 import stat
@@ -5,10 +6,11 @@ import stat
 import attrs
 import pytest
 
-from toolhouse_async import BatchProgress
+from toolhouse_async import AsyncToolhouse, BatchProgress
 from toolhouse_async._cli.batch.display import Display, counted, paced
 from toolhouse_async._cli.batch.tables import ADDED, Rows, check_out, written
 from toolhouse_async.errors import ConfigurationError
+from toolhouse_async.stores import MemorySessionStore
 
 
 async def clerk(ctx):
@@ -529,6 +531,48 @@ def test_lines_come_now_and_then_where_there_is_no_terminal(capsys, monkeypatch)
     assert capsys.readouterr().err == (
         "1 of 5 rows: 1 done, 4 running\n3 of 5 rows: 3 done, 2 running, 2.0 rows/s, 0:00:01 left\n"
     )
+
+
+async def followed(display, minutes):
+    """Follows a batch, of which nothing comes, for so many minutes."""
+    async with (
+        AsyncToolhouse("", base_url="http://127.0.0.1:1") as client,
+        client.batch("worker", ["row"], store=MemorySessionStore(), name="b") as batch,
+    ):
+        with display, display.following(batch):
+            await asyncio.sleep(60 * minutes)
+        await asyncio.sleep(3600)  # in which nothing more is said
+
+
+async def test_lines_come_every_five_minutes_where_no_row_comes_to_its_end(capsys):
+    await followed(Display(), 14)
+    assert capsys.readouterr().err == "0 of 1 rows: 0 done\n" * 2
+
+
+async def test_no_further_line_comes_soon_after_one(capsys, monkeypatch):
+    monkeypatch.setattr("toolhouse_async._cli.batch.display.PAUSE", -1)
+    display = Display()
+    asyncio.get_running_loop().call_later(299, display.show, BatchProgress(9, 2, 0, 0, 3))
+    await followed(display, 14)
+    assert capsys.readouterr().err == "2 of 9 rows: 2 done, 3 running\n0 of 1 rows: 0 done\n"
+
+
+async def test_a_bar_is_kept_true_where_no_row_comes_to_its_end(monkeypatch):
+    from io import StringIO
+
+    from rich.console import Console
+
+    console = Console(file=StringIO(), force_terminal=True, width=100)
+    monkeypatch.setattr("toolhouse_async._cli.batch.display.make_console", lambda file: console)
+    display = Display()
+    await followed(display, 1)
+    assert (display._live.tasks[0].completed, display._live.tasks[0].total) == (0, 1)
+
+
+def test_a_run_says_how_far_it_is_before_a_row_is_over(batch, monkeypatch):
+    monkeypatch.setattr("toolhouse_async._cli.batch.display.STILL", 0)
+    write(batch.folder, "rows.jsonl", '"one"\n')
+    assert "0 of 1 rows: 0 done, 1 running\n" in batch("rows.jsonl").stderr
 
 
 def test_a_terminal_sees_a_bar(capsys, monkeypatch):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import sys
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Self
 
@@ -16,12 +19,17 @@ from ..terminal import in_options, make_console, one_line
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from ... import Batch
     from ..._values.batches import BatchProgress
 
 __all__ = ["Display", "counted", "paced"]
 
 PAUSE: Final = 30.0
-"""Seconds between lines where there is no terminal."""
+"""Seconds between lines where there is no terminal, while rows come to their end."""
+STILL: Final = 300.0
+"""Seconds between lines there while no row does."""
+REFRESH: Final = 10.0
+"""Seconds between looks at the batch on a terminal: seldom, since the time left grows until the next row is over."""
 
 
 def counted(progress: BatchProgress) -> str:
@@ -63,6 +71,7 @@ class Display:
             self._live = Progress(*columns, console=console, transient=True)
             self._task = self._live.add_task("", total=None, pace="")
         self._said_at = time.monotonic()
+        self._has_told = False  # how far it is, since it was last looked at
         self._warnings = _Warnings(logging.WARNING)
 
     def __enter__(self) -> Self:
@@ -87,8 +96,32 @@ class Display:
                 self._task, completed=over, total=progress.total, description=trouble, pace=paced(progress)
             )
         elif time.monotonic() > self._said_at + PAUSE:
-            self._said_at = time.monotonic()
-            self.say(", ".join(filter(None, (counted(progress), paced(progress)))))
+            self._tell(progress)
+
+    @contextmanager
+    def following(self, batch: Batch) -> Generator[None]:
+        """Show how far a batch is while none of its rows comes to its end, too."""
+        self._look_later(batch)
+        try:
+            yield
+        finally:
+            self._timer.cancel()
+
+    def _look_later(self, batch: Batch) -> None:
+        pause = STILL if self._live is None else REFRESH
+        self._timer = asyncio.get_running_loop().call_later(pause, self._look, batch)
+
+    def _look(self, batch: Batch) -> None:
+        self._look_later(batch)
+        if self._live is not None:
+            self.show(batch.progress)
+        elif not self._has_told:
+            self._tell(batch.progress)
+        self._has_told = False
+
+    def _tell(self, progress: BatchProgress) -> None:
+        self._said_at, self._has_told = time.monotonic(), True
+        self.say(", ".join(filter(None, (counted(progress), paced(progress)))))
 
     @staticmethod
     def say(text: str) -> None:

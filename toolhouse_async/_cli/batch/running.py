@@ -89,10 +89,11 @@ async def run(request: Request) -> int:
                 stopping.stops(batch, display)
                 display.show(batch.progress)
                 try:
-                    async for item in batch:
-                        display.show(batch.progress)
-                        if item.status == "failed":
-                            failures.add(item)
+                    with display.following(batch):
+                        async for item in batch:
+                            display.show(batch.progress)
+                            if item.status == "failed":
+                                failures.add(item)
                 except asyncio.CancelledError:
                     if not stopping.is_urgent:
                         raise
