@@ -71,7 +71,7 @@ UNLIMITED = ("-o", "faulthandler_timeout=0")
 """For single tests that take many minutes."""
 EXPLORED = (
     # every state of the machine, up to so many faults and jobs; with "stops" the user may end the turn at any step
-    ("tests.explore.courses", "first,second", "3", "2"),
+    ("tests.explore.courses", "first,second", "2", "2"),
     ("tests.explore.courses", "all", "2", "1"),
     ("tests.explore.courses", "first,second,keyed-reconciled-elsewhere", "2", "1", "stops"),
     ("tests.explore.courses", "third,keyed-third-reconciled-elsewhere", "1", "1", "stops"),
