@@ -19,7 +19,7 @@ from .blocks import marked
 from .setups import SETUPS
 
 (LINES,) = [block.code for block in marked("fragment") if "import pandas" in block.code]
-(POLARS,) = [block.code for block in marked("fragment") if "import polars" in block.code]
+(POLARS,) = [block.code for block in marked("fragment") if "pl.DataFrame" in block.code]
 pl.DataFrame().lazy().collect()  # polars opens files for itself then, and keeps them
 
 
@@ -31,7 +31,7 @@ def joined(*answers: object) -> Any:
 def joined_in_polars(*answers: object) -> Any:
     """The same in polars."""
     names = names_after(*map(json.dumps, answers))
-    names["frame"] = pl.DataFrame(names["frame"].to_dict("list"))
+    names |= {"pl": pl, "frame": pl.DataFrame(names["frame"].to_dict("list"))}
     exec(POLARS, names)
     return names["table"]
 
