@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from commands import BESIDE, COMMANDS, FRESH, IDLE, NOT_FRESH, NOT_YET_FRESH, STOPPED, UNREADABLE, greeting
-from conversations import ABSENT, CLOSING, COMPUTING, LATE, QUEUED
+from conversations import ABSENT, ARRIVED, CLOSING, COMPUTING, HALTED, LATE, LOST, QUEUED
 
 from . import support
 from .discord import ME
@@ -261,10 +261,45 @@ async def test_a_message_on_its_way_is_stopped(platform: Platform, tmp_path: Pat
         await platform.say(platform.ada, "book")
         await platform.until(lambda: fault.hits == 1)
         await platform.say(platform.ada, "/stop")
-        told = [LATE, "You said: book"] if accept else [ABSENT]
+        told = [HALTED[LATE].format("book"), "You said: book"] if accept else [HALTED[ABSENT].format("book")]
         await platform.sees(platform.ada, "You said: hello", STOPPED["sending"])
         await platform.sees(platform.ada, "You said: hello", STOPPED["sending"], *told)
         assert world.accepted == ["hello", "book"][: 1 + accept]
+
+
+@ANY
+async def test_whoever_goes_on_behind_a_message_that_was_stopped_on_its_way_is_told_of_it_then(
+    platform: Platform, tmp_path: Path
+) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "You said: hello")
+        fault = world.emulator.faults.add(method="PUT", cut="silence")
+        await platform.say(platform.ada, "A table for  two,\nat the window if there is one, at eight")
+        await platform.until(lambda: fault.hits == 1)
+        await platform.say(platform.ada, "/stop")
+        await platform.say(platform.ada, "again")
+        told = HALTED[ABSENT].format("A table for two, at the window if there…")
+        await platform.sees(platform.ada, "You said: hello", STOPPED["sending"], told, "You said: again")
+        assert world.accepted == ["hello", "again"]
+
+
+@ANY
+async def test_a_message_that_was_stopped_on_its_way_has_no_answer(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "You said: hello")
+        await asyncio.sleep(5)
+        fault = world.emulator.faults.add(method="PUT", cut="silence", accept=True)
+        await platform.say(platform.ada, "never")
+        await platform.until(lambda: fault.hits == 1)
+        await platform.say(platform.ada, "/stop")
+        told = HALTED[ARRIVED].format("never")
+        await platform.sees(platform.ada, "You said: hello", STOPPED["sending"], told)
+        await platform.say(platform.ada, "again")
+        await platform.sees(platform.ada, "You said: hello", STOPPED["sending"], told, "You said: again")
 
 
 @ANY
@@ -279,9 +314,9 @@ async def test_nothing_is_promised_of_a_message_whose_conversation_is_forgotten(
         await platform.say(platform.ada, "book")
         await platform.until(lambda: fault.hits == 1)
         await platform.command(platform.ada, "new")
-        await platform.sees(platform.ada, "You said: hello", STOPPED["beginning"], FRESH)
+        await platform.sees(platform.ada, "You said: hello", STOPPED["leaving"], FRESH)
         await platform.say(platform.ada, "again")
-        await platform.sees(platform.ada, "You said: hello", STOPPED["beginning"], FRESH, "You said: again")
+        await platform.sees(platform.ada, "You said: hello", STOPPED["leaving"], FRESH, "You said: again")
 
 
 @ANY
@@ -292,11 +327,55 @@ async def test_a_first_message_on_its_way_is_stopped(platform: Platform, tmp_pat
         await platform.say(platform.ada, "book")
         await platform.until(lambda: fault.hits == 1)
         await platform.say(platform.ada, "/stop")
-        await platform.sees(platform.ada, STOPPED["beginning"])
+        seen = [STOPPED["beginning"], HALTED[LOST].format("book")]
+        await platform.sees(platform.ada, *seen)
         await asyncio.sleep(200)
-        assert platform.screen(platform.ada) == [STOPPED["beginning"]]
+        assert platform.screen(platform.ada) == seen
         await platform.say(platform.ada, "hello")
-        await platform.sees(platform.ada, STOPPED["beginning"], "You said: hello")
+        await platform.sees(platform.ada, *seen, "You said: hello")
+
+
+async def until_noted(process: Any) -> None:
+    """Wait until a bot is about to note that it sends a message; it cannot until its store is let go."""
+    while not process.store.swaps:  # by which it has taken the key
+        await asyncio.sleep(0)
+    process.store.held = asyncio.Event()
+    while process.store.swaps == 1:
+        await asyncio.sleep(0)
+
+
+@ANY
+async def test_a_first_message_is_stopped_just_before_it_is_sent(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "book")
+        await until_noted(process)
+        await platform.say(platform.ada, "/stop")
+        await asyncio.sleep(3)
+        process.store.held.set()
+        seen = [STOPPED["beginning"], HALTED[ABSENT].format("book")]
+        await platform.sees(platform.ada, *seen)
+        await asyncio.sleep(200)
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, *seen, "You said: hello")
+        assert world.accepted == ["hello"]
+
+
+@ANY
+async def test_the_bot_stops_just_before_a_first_message_is_sent(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "book")
+        await until_noted(process)
+        stopping = asyncio.create_task(process.stop())
+        await asyncio.sleep(25)  # longer than answers are given
+        process.store.held.set()
+        await stopping
+        await platform.sees(platform.ada, CLOSING["waiting"])
+        await start()
+        await asyncio.sleep(200)
+        assert platform.screen(platform.ada) == [CLOSING["waiting"]]
+        assert world.accepted == []
 
 
 @ANY

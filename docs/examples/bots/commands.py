@@ -22,10 +22,12 @@ IDLE = "I am not doing anything here just now."
 FRESH = "We begin a new conversation. I remember nothing of what we said before."
 NOT_YET_FRESH = "⏳ The new conversation begins when that computation has ended. This may take some minutes."
 NOT_FRESH = "I could not begin a new conversation just now. Please say that again in a minute."
+UNSURE = "Stopped. I do not know whether this got through; I will find out, and tell you."
 STOPPED = {
     "waiting": "Stopped. I have not passed this on.",
-    "beginning": "Stopped. Nobody can find out whether this got through; it may be done, or not.",
-    "sending": "Stopped. I do not know whether this got through; I will find out, and tell you.",
+    "beginning": UNSURE,
+    "sending": UNSURE,
+    "leaving": "Stopped. I do not know whether this got through, and will not find out: we begin a new conversation.",
     "answering": "Stopped. This did get through, and what I have begun may still be done; I say no more of it now.",
     "computing": "Stopped. The computation may go on. I will not bring its answer, unless a restart makes me forget.",
 }

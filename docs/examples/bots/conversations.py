@@ -60,6 +60,14 @@ LOST = (
     f"I was interrupted, and nobody can find out whether your earlier message got through. {AGAIN} "
     "We begin a new conversation."
 )
+HALTED = {
+    LATE: "What you have stopped had got through: “{}”. This is the answer to it:",
+    ARRIVED: "What you have stopped had got through: “{}”. Its answer is missing. Ask me about it.",
+    ABSENT: "What you have stopped was not passed on: “{}”.",
+    LOST: "Nobody can find out whether what you have stopped had got through: “{}”. It may be done, or not. "
+    "We begin a new conversation.",
+}
+"""What is said in place of these words to whoever has stopped that message."""
 FORGOTTEN = "I have lost our conversation, and remember nothing of what we said before. We begin a new one."
 GONE = "I have lost our conversation, and the answer to this with it. What you say next begins a new one."
 UNKNOWABLE = f"Nobody can find out whether this got through. {AGAIN}"
@@ -70,6 +78,7 @@ BROKEN = "Something is wrong with me. The people who run me have been told; plea
 CLOSING = {
     "waiting": "I am being restarted and have not passed this on. Please send it again in a minute.",
     "beginning": f"I am being restarted just now. {UNKNOWABLE}",
+    "leaving": f"I am being restarted just now. {UNKNOWABLE}",
     "sending": "I am being restarted just now. Once I am back I will find out whether this got through.",
     "answering": "I am being restarted in the middle of my answer. It will come when we talk next.",
     "computing": "I am being restarted. The computation goes on, and I will bring its answer here.",
@@ -146,7 +155,7 @@ class Conversations:
         self._manager = manager
         self._find = find
         self._tasks: dict[asyncio.Task[None], Answer] = {}
-        self._talks: dict[asyncio.Task[None], tuple[str, Answer]] = {}  # what may be stopped
+        self._talks: dict[asyncio.Task[None], tuple[str, Answer, str]] = {}  # what may be stopped, and its message
         self._open: dict[str, list[Answer]] = {}  # what is not all shown, in order
         self._left: set[str] = set()  # keys with a job that a stopped process has left
         self._sought: set[str] = set()  # keys with a message of which a stopped process did not know what became
@@ -154,6 +163,7 @@ class Conversations:
         self._told: set[str] = set()  # keys of which it was said that an answer is missing, or that nobody knows
         self._missing: set[str] = set()  # keys with an answer that was looked for in vain
         self._stopped: set[str] = set()  # keys whose last message arrived, and nobody wants its answer
+        self._halted: dict[str, str] = {}  # keys with a message that was stopped, and may have arrived
         self._seeking: set[asyncio.Task[None]] = set()
         self.paces: WeakValueDictionary[str, Pace] = beside.paces if beside else WeakValueDictionary()
         self._is_closing = False
@@ -190,35 +200,40 @@ class Conversations:
         answer = self._queued(key, chat)
         if is_busy:
             answer.notice(QUEUED)
-        self._begin(key, answer, self._talk(key, chat, message, answer))
+        self._begin(key, answer, self._talk(key, chat, message, answer), message)
 
     def renew(self, key: str, chat: Chat, message: str = "") -> None:
         """Stop what a key has under way, forget its conversation, and begin a new one: now if there is a message."""
-        for of, stopped in self._talks.values():
-            if of == key and stopped.stage == "sending":
-                stopped.stage = "beginning"  # nobody looks for it in a conversation that is forgotten
+        for of, stopped, _ in self._talks.values():
+            if of == key and stopped.stage in ("beginning", "sending"):
+                stopped.stage = "leaving"  # nobody looks for it in a conversation that is forgotten
         self.stop(key, chat)
         self._sought.discard(key)
         answer = self._queued(key, chat)
         if key in self._left:  # whoever waits for that job has the key
             answer.notice(NOT_YET_FRESH)
-        self._begin(key, answer, self._renew(key, chat, message, answer))
+        self._begin(key, answer, self._renew(key, chat, message, answer), message)
 
     def stop(self, key: str, chat: Chat) -> bool:
         """Stop what a key has under way, and what waits behind it; return whether there was anything."""
-        open_turns = {answer: talk for talk, (of, answer) in self._talks.items() if of == key and not answer.is_whole}
-        stages = {answer.stage for answer, talk in open_turns.items() if talk.cancel()}
-        if key in self._left or stages & {"answering", "computing"}:  # the worker has it, and goes on all the same
+        is_busy = key in self._left
+        stopped: dict[str, str] = {}  # messages, by what was done with them; those that wait are of no matter
+        for talk, (of, answer, message) in self._talks.items():
+            if of == key and not answer.is_whole:
+                is_busy = True
+                if talk.cancel():
+                    stopped[answer.stage] = message
+        if key in self._left or stopped.keys() & {"answering", "computing"}:  # the worker goes on all the same
             self._stopped.add(key)
-        elif stages & {"beginning", "sending"}:
+        elif stopped.keys() & {"beginning", "sending"}:
             self._stopped.discard(key)
-            if "beginning" in stages:
-                self._told.add(key)
+            self._told.discard(key)
+            self._halted[key] = stopped.get("beginning", stopped.get("sending", ""))
             self._sought.add(key)
             self._seek(self._find_out(key))
         if key in self._left:
             self.say(chat, STOPPED["computing"])
-        return bool(open_turns) or key in self._left
+        return is_busy
 
     def say(self, chat: Chat, text: str) -> None:
         """Post a message that is not of the worker's."""
@@ -227,11 +242,11 @@ class Conversations:
         answer.end()
         self._keep(answer.show(), answer)
 
-    def _begin(self, key: str, answer: Answer, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, key: str, answer: Answer, coroutine: Coroutine[Any, Any, None], message: str) -> None:
         """Carry out what an answer tells of, and show it."""
         self._aside.discard(key)
         talk = asyncio.create_task(coroutine)
-        self._talks[talk] = key, answer
+        self._talks[talk] = key, answer, message
         talk.add_done_callback(self._talks.pop)
         self._keep(self._answer(key, answer, talk), answer)
 
@@ -249,6 +264,7 @@ class Conversations:
             return
         for keys in (self._left, self._told, self._missing, self._stopped):
             keys.discard(key)
+        self._halted.pop(key, None)
         answer.say(FRESH)
         if message:
             await self._talk(key, chat, message, answer)
@@ -270,7 +286,7 @@ class Conversations:
                 self._told.add(key)
             elif isinstance(error, StreamInterruptedError):
                 self._missing.add(key)
-            is_unknowable = answer.stage == "beginning" and error.safe_to_retry is None
+            is_unknowable = answer.stage in ("beginning", "leaving") and error.safe_to_retry is None
             answer.say(UNKNOWABLE if is_unknowable else words_for(error))
         except Exception:
             log.exception("%s: an error of the bot's own", key)
@@ -326,7 +342,7 @@ class Conversations:
             if session.run_id is not None and not await _is_gone(session):
                 raise  # it can be known later
             if key not in self._told:
-                answer.say(LOST)
+                answer.say(self._found(key, LOST))
             self._told.discard(key)
             return False
         except ToolhouseError as error:
@@ -336,13 +352,20 @@ class Conversations:
             was_told, gone = key in self._told, is_gone(error)
             self._told.discard(key) if gone else self._told.add(key)
             if not was_told:
-                answer.say(FORGOTTEN if gone else ARRIVED)
+                answer.say(self._found(key, FORGOTTEN if gone else ARRIVED))
             return not gone
         self._told.discard(key)
         if late is not None:
-            answer.say(LATE)
+            answer.say(self._found(key, LATE))
             answer.say(late.text)
+        elif key in self._halted:
+            answer.say(self._found(key, ABSENT))
         return True
+
+    def _found(self, key: str, words: str) -> str:
+        """What is said of a message of which it was found out what became: other words if somebody has stopped it."""
+        message = self._halted.pop(key, None)
+        return words if message is None else HALTED.get(words, words).format(beginning_of(message))
 
     async def _find_late(self, key: str, session: Session) -> TurnResult | None:
         """The answer to an earlier message, if it arrived; one that was looked for in vain is not waited for again."""
@@ -380,6 +403,14 @@ class Conversations:
 
     async def _stream(self, key: str, session: Session, message: str, answer: Answer) -> None:
         answer.stage = "beginning" if session.run_id is None else "sending"
+        try:
+            await self._follow(key, session, message, answer)
+        except ToolhouseError as error:
+            if error.safe_to_retry is True:  # it was not sent, or refused
+                answer.stage = "waiting"
+            raise
+
+    async def _follow(self, key: str, session: Session, message: str, answer: Answer) -> None:
         said = ""  # in this round
         async with session.stream(message) as turn:
             async for event in turn:
@@ -520,6 +551,12 @@ def is_gone(error: ToolhouseError) -> bool:
     """Whether an answer cannot be had since the service no longer has the conversation."""
     is_missing = isinstance(error, NotFoundError) or isinstance(error.__cause__, NotFoundError)
     return is_missing and error.run_id is not None  # else the worker is not there
+
+
+def beginning_of(message: str) -> str:
+    """The first words of a message, in one line."""
+    words = " ".join(message.split())
+    return words if len(words) <= 40 else words[:39].rstrip() + "…"
 
 
 def words_for(error: ToolhouseError) -> str:
