@@ -122,6 +122,49 @@ async def test_a_new_conversation_in_mid_answer(platform: Platform, tmp_path: Pa
         assert list(world.told.values()) == [["slow"], ["hello"]]
 
 
+@pytest.mark.parametrize(
+    ("second", "answers"),
+    [("/new", [FRESH, FRESH]), ("/stop", [FRESH]), ("/new again", [FRESH, FRESH, "You said: again"])],
+)
+async def test_a_new_conversation_begins_whatever_is_stopped(
+    platform: Platform, tmp_path: Path, second: str, answers: list[str]
+) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "You said: hello")
+        process.store.held = asyncio.Event()
+        for words in ("/new", second):
+            await platform.say(platform.ada, words)
+        await asyncio.sleep(3)
+        process.store.held.set()
+        await platform.sees(platform.ada, "You said: hello", *answers)
+        await platform.say(platform.ada, "and now")
+        await platform.sees(platform.ada, "You said: hello", *answers, "You said: and now")
+        assert next(iter(world.told.values())) == ["hello"]
+
+
+@ANY
+@pytest.mark.parametrize("second", ["/new", "/stop"])
+async def test_what_a_new_conversation_was_to_begin_with_is_stopped(
+    platform: Platform, tmp_path: Path, second: str
+) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "You said: hello")
+        process.store.held = asyncio.Event()
+        for words in ("/new book", second):
+            await platform.say(platform.ada, words)
+        await asyncio.sleep(3)
+        process.store.held.set()
+        answers = [FRESH, STOPPED["waiting"], *([FRESH] if second == "/new" else [])]
+        await platform.sees(platform.ada, "You said: hello", *answers)
+        await platform.say(platform.ada, "and now")
+        await platform.sees(platform.ada, "You said: hello", *answers, "You said: and now")
+        assert list(world.told.values()) == [["hello"], ["and now"]]
+
+
 @ANY
 async def test_a_new_conversation_where_the_store_fails(platform: Platform, tmp_path: Path) -> None:
     async with bots(platform, tmp_path) as (world, start):

@@ -156,6 +156,7 @@ class Conversations:
         self._find = find
         self._tasks: dict[asyncio.Task[None], Answer] = {}
         self._talks: dict[asyncio.Task[None], tuple[str, Answer, str]] = {}  # what may be stopped, and its message
+        self._renewals: dict[Answer, str] = {}  # new conversations that are asked for, and what each begins with
         self._open: dict[str, list[Answer]] = {}  # what is not all shown, in order
         self._left: set[str] = set()  # keys with a job that a stopped process has left
         self._sought: set[str] = set()  # keys with a message of which a stopped process did not know what became
@@ -212,16 +213,22 @@ class Conversations:
         answer = self._queued(key, chat)
         if key in self._left:  # whoever waits for that job has the key
             answer.notice(NOT_YET_FRESH)
+        self._renewals[answer] = message
         self._begin(key, answer, self._renew(key, chat, message, answer), message)
 
     def stop(self, key: str, chat: Chat) -> bool:
-        """Stop what a key has under way, and what waits behind it; return whether there was anything."""
+        """Stop what a key has under way, and what waits behind it; return whether there was anything.
+
+        A new conversation that was asked for begins all the same, but what it was to begin with is not passed on.
+        """
         is_busy = key in self._left
         stopped: dict[str, str] = {}  # messages, by what was done with them; those that wait are of no matter
         for talk, (of, answer, message) in self._talks.items():
             if of == key and not answer.is_whole:
                 is_busy = True
-                if talk.cancel():
+                if answer in self._renewals:
+                    self._renewals[answer] = ""
+                elif talk.cancel():
                     stopped[answer.stage] = message
         if key in self._left or stopped.keys() & {"answering", "computing"}:  # the worker goes on all the same
             self._stopped.add(key)
@@ -262,11 +269,15 @@ class Conversations:
             log.warning("%s: the conversation goes on: %s", key, error)
             answer.say(NOT_FRESH)
             return
+        finally:
+            is_stopped = self._renewals.pop(answer) != message
         for keys in (self._left, self._told, self._missing, self._stopped):
             keys.discard(key)
         self._halted.pop(key, None)
         answer.say(FRESH)
-        if message:
+        if is_stopped:
+            answer.say(STOPPED["waiting"])
+        elif message:
             await self._talk(key, chat, message, answer)
 
     async def _answer(self, key: str, answer: Answer, talk: asyncio.Task[None]) -> None:
