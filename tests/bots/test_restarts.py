@@ -13,6 +13,7 @@ from conversations import ABSENT, ARRIVED, CLOSING, COMPUTING, LATE, LOST, NOT_B
 from . import support
 from .platform import Platform
 from .support import bots
+from .test_bots import ANY
 
 
 async def test_a_restart_in_mid_job(platform: Platform, tmp_path: Path) -> None:
@@ -120,6 +121,28 @@ async def test_a_crash_while_sending(platform: Platform, tmp_path: Path, accept:
         else:
             await platform.sees(platform.ada, "You said: hello", ABSENT)
         assert world.accepted == ["hello", "book"][: 1 + accept]
+
+
+@ANY
+async def test_what_became_of_a_message_is_not_taken_for_a_word_on_a_newer_one(
+    platform: Platform, tmp_path: Path
+) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "You said: hello")
+        await asyncio.sleep(5)
+        fault = world.emulator.faults.add(method="PUT", cut="silence")
+        await platform.say(platform.ada, "book")
+        await platform.until(lambda: fault.hits == 1)
+        await process.kill()
+        await start()
+        looking = world.emulator.faults.add(method="GET", cut="silence")
+        await platform.until(lambda: looking.hits == 1)
+        await platform.say(platform.ada, "again")
+        await platform.sees(platform.ada, "You said: hello", ABSENT, "You said: again")
+        assert "an earlier message" in ABSENT
+        assert world.accepted == ["hello", "again"]
 
 
 async def test_what_became_of_a_message_is_told_once_the_lease_of_the_stopped_process_has_ended(

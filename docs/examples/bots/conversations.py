@@ -54,7 +54,7 @@ LATE = "I was interrupted before. This is the answer to what you had said then:"
 ARRIVED = (
     "I was interrupted before. What you had said then did get through, but its answer is missing. Ask me about it."
 )
-ABSENT = "I was interrupted, and your last message did not get through. If it has had no answer, please say it again."
+ABSENT = "I was interrupted, and an earlier message did not get through. If it has had no answer, please say it again."
 AGAIN = "If you still want it, say it again; it may then be done twice."
 LOST = (
     f"I was interrupted, and nobody can find out whether your earlier message got through. {AGAIN} "
