@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+import pytest
+
+from toolhouse_async import StoreError
 from toolhouse_async._keyed.lease import Lease
 from toolhouse_async.stores import MemorySessionStore
 
@@ -15,13 +18,15 @@ class World:
 
     def __init__(self) -> None:
         self.store = MemorySessionStore()
-        self.hangs = False
+        self.hangs = self.is_down = False
         self.background: list[asyncio.Task[None]] = []
 
     async def read(self, key: str) -> Any:
         return await self.store.read(key)
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None) -> bool:
+        if self.is_down:
+            raise StoreError("the store is down")
         done = await self.store.swap(key, old, new)
         if self.hangs:
             self.hangs = False
@@ -75,3 +80,20 @@ async def test_a_claim_that_is_cancelled_is_given_up() -> None:
     other = world.lease()
     await other.look()
     assert other.is_free
+
+
+async def test_a_store_that_fails_for_long_is_told_of_once_until_it_works_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    lease = world.lease()
+    await lease.look()
+    assert await lease.claim(writes=True)
+    for outage in (1, 2):
+        world.is_down = True
+        await asyncio.sleep(60)
+        assert caplog.messages == ["the lease of a key could not be renewed: the store is down"] * outage
+        world.is_down = False
+        await asyncio.sleep(5)
+    await lease.release()
+    await asyncio.gather(*world.background)

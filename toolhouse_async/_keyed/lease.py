@@ -82,6 +82,7 @@ class Lease:
         self._writing = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._is_leaving = False
+        self._is_told = False  # that the store fails, since it last took something
         self.record = self._saved = self.found = Record()
         self.idle = 0.0
         self.error: LeaseLostError | None = None
@@ -260,6 +261,7 @@ class Lease:
         if data is self._known is None or await self._store.swap(self._key, self._known, data):
             self._known, self._saved = data, record
             self._renewed_at = asyncio.get_running_loop().time()
+            self._is_told = False
             return True
         standing = await self._read()
         if standing == data:
@@ -373,7 +375,8 @@ class Lease:
         except (LeaseLostError, ClosedError):
             return  # whoever has the key was told, or is when it is let go
         except StoreError as error:
-            if self._patience < math.inf:  # see Checkout
+            if self._patience < math.inf and not self._is_told:  # see Checkout
+                self._is_told = True
                 log.warning("the lease of a key could not be renewed: %s", error)
             self._renewed_at = asyncio.get_running_loop().time() - self._length / 4
         if self._timer is timer and timer is not None:  # not released meanwhile
