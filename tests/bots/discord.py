@@ -42,6 +42,7 @@ class Discord(Platform):
         self._sequence = 1
         self._nonces: dict[str, str] = {}
         self.replies: list[str] = []
+        self.takes_sockets = True
 
     async def say(self, user: str, text: str, **more: Any) -> None:
         self._number += 1
@@ -139,7 +140,9 @@ class Discord(Platform):
         flags = {"tts": False, "mention_everyone": False, "pinned": False, "type": 0}
         return {"id": number, "channel_id": user, "author": author, "content": text, **empty, **times, **flags}
 
-    async def _gateway(self, request: web.Request) -> web.WebSocketResponse:
+    async def _gateway(self, request: web.Request) -> web.StreamResponse:
+        if not self.takes_sockets:
+            return web.Response(status=503)
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         await socket.send_json({"op": 10, "d": {"heartbeat_interval": 3_600_000}})

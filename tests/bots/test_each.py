@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import time
@@ -123,12 +124,27 @@ async def test_slack_is_asked_at_the_start_whether_it_takes_the_token(is_away: b
     async with AsyncToolhouse("key") as toolhouse, SessionManager(toolhouse, "worker") as manager:
         with pytest.raises(slack_bot.SlackChat.failures) as refused:
             await platform.serve(manager)
+    assert re.search("invalid_auth|Cannot connect", str(refused.value))
+    await ends_in_one_line(refused.value, *slack_bot.SlackChat.failures)
+
+
+async def ends_in_one_line(error: Exception, *failures: type[Exception]) -> None:
+    """Look how a bot ends that fails."""
 
     async def main() -> None:
-        raise refused.value
+        raise error
 
-    with pytest.raises(SystemExit, match=r"^The bot has stopped: .*(invalid_auth|Cannot connect)[^\n]*$"):
-        await asyncio.to_thread(run, main, *slack_bot.SlackChat.failures)
+    with pytest.raises(SystemExit, match=r"^The bot has stopped: [^\n]+$"):
+        await asyncio.to_thread(run, main, *failures)
+
+
+@on("discord")
+async def test_a_gateway_of_discord_that_is_away_as_the_bot_starts_is_one_line(platform: Any) -> None:
+    platform.takes_sockets = False
+    async with AsyncToolhouse("key") as toolhouse, SessionManager(toolhouse, "worker") as manager:
+        with pytest.raises(discord_bot.DiscordChat.failures) as refused:
+            await platform.serve(manager)
+    await ends_in_one_line(refused.value, *discord_bot.DiscordChat.failures)
 
 
 @on("slack")

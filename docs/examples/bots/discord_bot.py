@@ -176,7 +176,12 @@ async def serve(token: str, manager: SessionManager) -> None:
             loop.add_signal_handler(number, running.cancel)
         await asyncio.wait({running})
         if not running.cancelled():
-            running.result()
+            try:
+                running.result()
+            except AttributeError as error:  # so discord.py 2.7 fails where the gateway is away from the start
+                if bot.ws is None and isinstance(error.__context__, DiscordChat.failures):
+                    raise error.__context__ from None
+                raise
 
 
 async def main() -> None:
