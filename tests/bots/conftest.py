@@ -19,7 +19,7 @@ with warnings.catch_warnings():
     from .discord import Discord
 from .platform import Platform  # noqa: E402
 from .slack import Slack  # noqa: E402
-from .telegram import Telegram  # noqa: E402
+from .telegram import PythonTelegram, Telegram  # noqa: E402
 
 sys.path.remove(str(BOTS))
 
@@ -40,7 +40,7 @@ def _timed(method: Any) -> Any:
     return timed
 
 
-@pytest.fixture(params=[Telegram, Discord, Slack], ids=lambda kind: kind.name)
+@pytest.fixture(params=[Telegram, PythonTelegram, Discord, Slack], ids=lambda kind: kind.label or kind.name)
 async def platform(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, loop: asyncio.AbstractEventLoop
 ) -> AsyncIterator[Platform]:

@@ -35,6 +35,7 @@ class Platform(ABC):
     """A chat platform on this machine, as the bot's library sees it and as its users do.
 
     Attributes:
+        label: What tests call it, if not by its name: where several bots talk to one platform.
         calls: What the bot called, in order.
         is_cut: Whether the bot's calls do not get through.
         refusals: How many of the next messages and edits are refused, and how.
@@ -46,6 +47,7 @@ class Platform(ABC):
     """
 
     name: str
+    label: str = ""
     limit: int
     key: str
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import json as plain_json
 import re
+import signal
+from contextlib import nullcontext
 from html import unescape
 from typing import Any
 
+import python_telegram_bot
 import telegram_bot
 from aiogram import Bot
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
 from aiohttp import web
+from telegram.ext import Application
 
 from toolhouse_async import SessionManager
 
@@ -41,6 +45,7 @@ class Telegram(Platform):
         self._update = 0
         self._polls = 0
         self.reads_html = True
+        self.takes_token = True
 
     async def say(self, user: str, text: str, **chat: Any) -> None:
         await self.send(user, {"text": text}, **chat)
@@ -52,8 +57,8 @@ class Telegram(Platform):
     async def command(self, user: str, name: str) -> None:
         await self.say(user, f"/{name}")
 
-    async def send(self, user: str, content: dict[str, Any], **chat: Any) -> None:
-        """Send the bot a message with any content."""
+    async def send(self, user: str, content: dict[str, Any], *, kind: str = "message", **chat: Any) -> None:
+        """Send the bot a message with any content, or another update about one."""
         self._update += 1
         self._number += 1
         message = {
@@ -63,7 +68,7 @@ class Telegram(Platform):
             "from": {"id": int(user), "is_bot": False, "first_name": "User"},
             **content,
         }
-        self._updates.append({"update_id": self._update, "message": message})
+        self._updates.append({"update_id": self._update, kind: message})
         self._new.set()
 
     async def hears(self) -> None:
@@ -81,10 +86,14 @@ class Telegram(Platform):
         assert request.match_info["token"] == TOKEN
         form: dict[str, Any] = dict(await request.post())
         method = request.match_info["method"]
+        if not self.takes_token:
+            return failed(401, "Unauthorized")
         if method == "getMe":
             return ok(ME)
+        if method == "deleteWebhook":
+            return ok(True)
         if method == "getUpdates":
-            return ok(await self._take(int(form.get("offset", 0)), int(form["timeout"])))
+            return ok(await self._take(int(form.get("offset", 0)), int(form.get("timeout", 0))))
         if method == "setMyCommands":
             if not self.takes_lists:
                 return failed(500, "Internal Server Error")
@@ -94,6 +103,9 @@ class Telegram(Platform):
         if method == "sendChatAction":
             self.called("typing", user, form["action"])
             return ok(True)
+        return await self._take_message(request, method, user, form)
+
+    async def _take_message(self, request: web.Request, method: str, user: str, form: dict[str, Any]) -> web.Response:
         refusal = await self.refusal(user)
         if refusal is not None:
             return refusal
@@ -140,6 +152,36 @@ class Telegram(Platform):
             times = self.times(user, "post", "edit")
             assert most_within(times, 0.5) <= 1
             assert most_within(times, 10) <= 11
+
+
+class PythonTelegram(Telegram):
+    """The same, for the bot with python-telegram-bot."""
+
+    label = "python-telegram"
+
+    async def serve(self, manager: SessionManager) -> None:
+        builder = Application.builder().token(TOKEN).base_url(f"{self.url}/bot")
+        application = python_telegram_bot.prepared(builder, nullcontext(manager))
+        assert application.updater is not None
+        assert application.post_init is not None
+        assert application.post_stop is not None
+        assert application.post_shutdown is not None
+        stopped = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        try:  # the steps of run_polling(), which wants a loop of its own
+            await application.initialize()
+            await application.post_init(application)
+            await application.updater.start_polling()
+            await application.start()
+            await stopped.wait()
+            await application.updater.stop()
+            await application.stop()
+            await application.post_stop(application)
+        finally:
+            await application.shutdown()
+            await application.bot.shutdown()  # which the library leaves open where its start fails
+            await application.post_shutdown(application)
 
 
 def seen_in(html: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 
 import discord_bot
 import pytest
+import python_telegram_bot
 import slack_bot
 import telegram_bot
 from conversations import run
@@ -26,17 +28,17 @@ from toolhouse_async.testing.workers import echo
 from .discord import ME, Discord, person
 from .slack import Slack
 from .support import bots
-from .telegram import Telegram
+from .telegram import PythonTelegram, Telegram
 
 SETTINGS = ("AGENT_ID", "TELEGRAM_TOKEN", "DISCORD_TOKEN", "SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET")
-PLATFORMS: dict[str, Any] = {"telegram": Telegram, "discord": Discord, "slack": Slack}
+PLATFORMS: list[Any] = [Telegram, PythonTelegram, Discord, Slack]
 
 
 def on(name: str) -> Any:
-    return pytest.mark.parametrize("platform", [PLATFORMS[name]], indirect=True, ids=[name])
+    kinds = [kind for kind in PLATFORMS if kind.name == name]
+    return pytest.mark.parametrize("platform", kinds, indirect=True, ids=lambda kind: kind.label or kind.name)
 
 
-@pytest.mark.parametrize("platform", PLATFORMS.values(), indirect=True, ids=PLATFORMS)
 async def test_no_platform_fetches_what_a_worker_links(platform: Any, tmp_path: Path) -> None:
     """An address can carry away what the worker was told; the platforms here look at each post and each edit."""
     async with bots(platform, tmp_path) as (_, start):
@@ -56,6 +58,16 @@ async def test_telegram_groups_are_left_alone(platform: Any, tmp_path: Path) -> 
         await platform.sees(platform.ada, "You said: hello")
         assert len(world.accepted) == 1
         assert platform.screen("9") == []
+
+
+@on("telegram")
+async def test_telegram_is_asked_at_the_start_whether_it_takes_the_token(platform: Any) -> None:
+    platform.takes_token = False
+    failures = (*telegram_bot.TelegramChat.failures, *python_telegram_bot.TelegramChat.failures)
+    async with AsyncToolhouse("key") as toolhouse, SessionManager(toolhouse, "worker") as manager:
+        with pytest.raises(failures) as refused:
+            await platform.serve(manager)
+    await ends_in_one_line(refused.value, *failures)
 
 
 @on("discord")
@@ -160,8 +172,9 @@ async def test_slack_bots_say_where_they_listen(
 @pytest.mark.parametrize(
     ("module", "missing"),
     [
-        *product([telegram_bot, discord_bot, slack_bot], ["AGENT_ID"]),
+        *product([telegram_bot, python_telegram_bot, discord_bot, slack_bot], ["AGENT_ID"]),
         (telegram_bot, "TELEGRAM_TOKEN"),
+        (python_telegram_bot, "TELEGRAM_TOKEN"),
         (discord_bot, "DISCORD_TOKEN"),
         (slack_bot, "SLACK_BOT_TOKEN"),
         (slack_bot, "SLACK_SIGNING_SECRET"),
@@ -172,7 +185,9 @@ async def test_a_bot_says_what_is_to_be_set(module: Any, missing: str, monkeypat
         monkeypatch.setenv(name, "x")
     monkeypatch.delenv(missing)
     with pytest.raises(SystemExit, match=f"^{missing} is not set; set it to "):
-        await module.main()
+        running = module.main()
+        if inspect.isawaitable(running):
+            await running
 
 
 @pytest.mark.parametrize(

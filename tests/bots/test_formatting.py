@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slack_bot import escaped, mrkdwn
 from splitting import split, utf16
-from telegram_bot import html_of
+from telegram_chat import html_of
 
 from .slack import LINK
 from .support import bots

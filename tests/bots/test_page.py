@@ -10,7 +10,8 @@ import pytest
 from commands import COMMANDS
 from discord_bot import DiscordChat, markdown
 from slack_bot import SlackChat, mrkdwn
-from telegram_bot import TelegramChat, html_of
+from telegram_bot import TelegramChat
+from telegram_chat import html_of
 
 from .conftest import BOTS
 from .discord import Discord

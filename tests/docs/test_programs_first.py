@@ -14,7 +14,7 @@ from .blocks import PAGES, ROOT, Block, read_blocks
 
 FOLDER = ROOT / "docs/how-to"
 WITHOUT = {
-    "bots.md": "its three programs are folders of files",
+    "bots.md": "its programs are folders of files",
     "choose.md": "it has a table that leads to the other pages, and no code",
     "notebooks.md": "its code is cells, which await outside of a function",
     "reverse-proxies.md": "its complete thing is nginx's settings, which are no program",

@@ -640,7 +640,7 @@ SURROUNDINGS: Final = (
     ),
     Fault(
         "an edit that the platform had taken is shown a second time",
-        "docs/examples/bots/telegram_bot.py",
+        "docs/examples/bots/telegram_chat.py",
         "            return Refusal.NO_NEWS\n",
         "            return Refusal.NEVER\n",
         "bots/test_bots.py::test_an_edit_whose_answer_was_lost_is_not_shown_twice",
