@@ -61,6 +61,22 @@ async def test_telegram_groups_are_left_alone(platform: Any, tmp_path: Path) -> 
 
 
 @on("telegram")
+async def test_telegram_messages_that_are_edited_are_not_heard_again(
+    platform: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "You said: hello")
+        for content in ({"text": "hello!"}, {"text": "/new"}, {"caption": "look"}):
+            await platform.send(platform.ada, {"edit_date": 2, **content}, kind="edited_message")
+        await platform.say(platform.ada, "again")
+        await platform.sees(platform.ada, "You said: hello", "You said: again")
+        assert world.accepted == ["hello", "again"]
+        assert "ERROR" not in [record.levelname for record in caplog.records]
+
+
+@on("telegram")
 async def test_telegram_is_asked_at_the_start_whether_it_takes_the_token(platform: Any) -> None:
     platform.takes_token = False
     failures = (*telegram_bot.TelegramChat.failures, *python_telegram_bot.TelegramChat.failures)

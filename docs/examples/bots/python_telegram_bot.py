@@ -69,7 +69,7 @@ def prepared(builder: Builder, managing: AbstractAsyncContextManager[SessionMana
         manager = await opened.enter_async_context(managing)
         conversations = Conversations(manager, find)
         ear = Ear(conversations, lambda key: TelegramChat(application.bot, key))
-        # Edited messages are updates, too: without the first filter they would be sent to the worker again.
+        # Without the first filter edited messages come, too.
         application.add_handler(MessageHandler(filters.UpdateType.MESSAGE & filters.ChatType.PRIVATE, hear))
         application.add_error_handler(report)
         try:
