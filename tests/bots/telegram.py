@@ -46,6 +46,7 @@ class Telegram(Platform):
         self._polls = 0
         self.reads_html = True
         self.takes_token = True
+        self.takes_polls = True
 
     async def say(self, user: str, text: str, **chat: Any) -> None:
         await self.send(user, {"text": text}, **chat)
@@ -92,6 +93,8 @@ class Telegram(Platform):
             return ok(ME)
         if method == "deleteWebhook":
             return ok(True)
+        if method == "getUpdates" and not self.takes_polls:
+            return failed(502, "Bad Gateway")
         if method == "getUpdates":
             return ok(await self._take(int(form.get("offset", 0)), int(form.get("timeout", 0))))
         if method == "setMyCommands":

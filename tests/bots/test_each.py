@@ -77,6 +77,32 @@ async def test_telegram_messages_that_are_edited_are_not_heard_again(
 
 
 @on("telegram")
+async def test_telegram_sends_a_message_again_that_it_does_not_know_to_be_heard(
+    platform: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As the page says."""
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        platform.takes_polls = False  # but for that which waits already
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "You said: hello")
+        await asyncio.sleep(100)
+        await platform.say(platform.ada, "again")
+        platform.takes_polls = True
+        await platform.sees(platform.ada, "You said: hello", "You said: again")
+        assert world.accepted == ["hello", "again"]
+        platform.takes_polls = False
+        await platform.say(platform.ada, "more")
+        await platform.until(lambda: "more" in world.accepted)
+        await asyncio.sleep(10)
+        await process.stop()
+        platform.takes_polls = True
+        await start()
+        await platform.until(lambda: platform.screen(platform.ada)[3:] == ["You said: more"])
+        assert world.accepted == ["hello", "again", "more", "more"]
+
+
+@on("telegram")
 async def test_telegram_is_asked_at_the_start_whether_it_takes_the_token(platform: Any) -> None:
     platform.takes_token = False
     failures = (*telegram_bot.TelegramChat.failures, *python_telegram_bot.TelegramChat.failures)
