@@ -518,11 +518,37 @@ async def test_telegram_albums_are_spoken_of_once(platform: Any, tmp_path: Path)
                     "media_group_id": f"{album}",
                 },
             )
-        for words in ("", "", "what are these?", ""):
+        for words in ("", "", ""):
             await platform.show(platform.ada, words, media_group_id="7000")
-        await platform.sees(platform.ada, UNREADABLE, "You said: what are these?")
-        assert world.accepted == ["what are these?"]
+        await platform.sees(platform.ada, UNREADABLE)
+        await platform.show(platform.ada, "", media_group_id="7000")
+        await asyncio.sleep(30)
+        assert platform.screen(platform.ada) == [UNREADABLE]
+        assert world.accepted == []
         assert platform.screen("9") == []  # what tells of the chat itself is passed over
+
+
+@on("telegram")
+@pytest.mark.parametrize("number", range(3))
+async def test_telegram_albums_may_have_words_at_any_picture(platform: Any, tmp_path: Path, number: int) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        for picture in range(3):
+            await platform.show(platform.ada, "what are these?" if picture == number else "", media_group_id="7")
+        await platform.sees(platform.ada, BESIDE, "You said: what are these?")
+        await asyncio.sleep(30)
+        assert platform.screen(platform.ada) == [BESIDE, "You said: what are these?"]
+        assert world.accepted == ["what are these?"]
+
+
+@on("telegram")
+async def test_telegram_albums_are_spoken_of_before_the_bot_stops(platform: Any, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (_, start):
+        process = await start()
+        await platform.show(platform.ada, "", media_group_id="7")
+        await asyncio.sleep(0.1)
+        await process.stop()
+        await platform.sees(platform.ada, UNREADABLE)
 
 
 @on("slack")

@@ -249,12 +249,18 @@ class Conversations:
             self.say(chat, STOPPED["computing"])
         return is_busy
 
-    def say(self, chat: Chat, text: str) -> None:
-        """Post a message that is not of the worker's."""
+    def say(self, chat: Chat, text: str, *, after: float = 0.0, unless: Callable[[], bool] = lambda: False) -> None:
+        """Post a message that is not of the worker's: after some seconds, unless something is so by then."""
         answer = self._new_answer(chat, chat.scope)
-        answer.say(text)
-        answer.end()
-        self._keep(answer.show(), answer)
+        self._keep(self._say(answer, text, after, unless), answer)
+
+    async def _say(self, answer: Answer, text: str, after: float, unless: Callable[[], bool]) -> None:
+        if after:
+            await asyncio.sleep(after)
+        if not unless():
+            answer.say(text)
+            answer.end()
+            await answer.show()
 
     def _begin(self, key: str, answer: Answer, coroutine: Coroutine[Any, Any, None], message: str) -> None:
         """Carry out what an answer tells of, and show it."""

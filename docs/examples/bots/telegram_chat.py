@@ -8,16 +8,18 @@ from html import escape
 from typing import Any
 
 from answers import Chat, Refusal
-from commands import receive
+from commands import UNREADABLE, receive
 from conversations import Conversations
 from formatting import Block, Code, End, Start, Style, Text, parse
 
 TAGS = {Style.BOLD: "b", Style.ITALIC: "i", Style.STRIKE: "s"}
-UNREADABLE = (
+OTHERS = (
     *("photo", "video", "video_note", "animation", "live_photo", "voice", "audio", "document", "sticker", "paid_media"),
     *("location", "venue", "contact", "poll", "checklist", "story", "dice", "game"),
 )
 """What people send, and the bot cannot read; what else is no text tells of the chat itself."""
+ALBUM = 2.0
+"""Seconds in which the pictures of an album come, one by one."""
 
 log = logging.getLogger("bot")
 
@@ -132,16 +134,20 @@ class Ear:
     def __init__(self, conversations: Conversations, chat_of: Callable[[str], Chat]) -> None:
         self._conversations = conversations
         self._chat_of = chat_of
-        self._albums: dict[str, None] = {}
+        self._albums: dict[str, bool] = {}  # whether words came with one of its pictures
 
     def hear(self, message: Any) -> None:
         """Do what a message asks for, which has the fields that Telegram gives it."""
         key = f"telegram:{message.chat.id}"
-        words, album = message.text or message.caption or "", message.media_group_id
-        has_more = any(getattr(message, name, None) for name in UNREADABLE) and album not in self._albums
-        if album is not None:
-            self._albums[album] = None  # its pictures are messages of their own: one word about all of them
+        chat, words, album = self._chat_of(key), message.text or message.caption or "", message.media_group_id
+        has_more = any(getattr(message, name, None) for name in OTHERS)
+        if album is not None:  # its pictures are messages of their own: one word about all of them
+            is_new, had_words = album not in self._albums, self._albums.get(album, False)
+            self._albums[album] = had_words or bool(words)
             if len(self._albums) > 1000:
                 del self._albums[next(iter(self._albums))]
+            if has_more and is_new and not words:
+                self._conversations.say(chat, UNREADABLE, after=ALBUM, unless=lambda: self._albums.get(album, False))
+            has_more = has_more and bool(words) and not had_words
         if words or has_more:
-            receive(self._conversations, key, self._chat_of(key), words, has_more=has_more)
+            receive(self._conversations, key, chat, words, has_more=has_more)
