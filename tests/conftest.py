@@ -88,12 +88,15 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_configure() -> None:
-    """Give Ctrl-C back its meaning, for the processes that tests start and interrupt too.
+    """Set what tests, and the processes that they start, inherit.
 
-    A shell that starts the tests in the background has it ignored, and processes inherit that.
+    Ctrl-C has its meaning, which a shell that starts the tests in the background takes from it. No certificate of the
+    system's is read, which takes a tenth of the time in which a process begins: tests talk to this machine alone.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        os.environ.setdefault(name, os.devnull)
 
 
 _THOROUGH = tuple(f"{HERE / place}{os.sep}" for place in THOROUGH)
