@@ -18,6 +18,7 @@ import pytest
 import python_telegram_bot
 import slack_bot
 import telegram_bot
+from commands import IDLE
 from conversations import run
 
 from tests.support.answers import unused_port
@@ -120,7 +121,10 @@ async def test_discord_channels_answer_to_mentions(platform: Any, tmp_path: Path
         await platform.say("9", "from a bot", author=person("43", bot=True))
         await platform.say("9", "<@42> hello", guild_id="5", mentions=[ME])
         await platform.sees("9", "You said: hello")
-        assert world.accepted == ["hello"]
+        await platform.say("9", "and this?", guild_id="5")
+        await platform.say("9", "<@42> and that?", guild_id="5", mentions=[ME])
+        await platform.sees("9", "You said: hello", "You said: and that?")
+        assert world.accepted == ["hello", "and that?"]
 
 
 @on("slack")
@@ -132,7 +136,12 @@ async def test_slack_channels_answer_to_mentions(platform: Any, tmp_path: Path) 
         await platform.say("C9:9.001", "changed", subtype="message_changed")
         await platform.send(platform.event("C9:9.001", "<@U42> is 1 < 2?", type="app_mention"))
         await platform.sees("C9:9.001", "You said: is 1 < 2?")
-        assert world.accepted == ["is 1 < 2?"]
+        await platform.say("C9:9.001", "and this?", channel_type="channel")
+        await platform.send(platform.event("C9:9.001", "<@U42> and that?", type="app_mention"))
+        await platform.sees("C9:9.001", "You said: is 1 < 2?", "You said: and that?")
+        await platform.send(platform.event("C9:9.001", "<@U42> stop", type="app_mention"))
+        await platform.sees("C9:9.001", "You said: is 1 < 2?", "You said: and that?", IDLE)
+        assert world.accepted == ["is 1 < 2?", "and that?"]
 
 
 @on("slack")
