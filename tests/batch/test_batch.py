@@ -33,6 +33,7 @@ from toolhouse_async import (
     StreamInterruptedError,
     ToolResult,
     TurnTimeoutError,
+    UnexpectedContentError,
     WorkerError,
 )
 from toolhouse_async.stores import MemorySessionStore
@@ -346,6 +347,19 @@ async def test_too_many_requests_are_waited_for_as_long_as_the_service_asks() ->
         assert len([request for request in server.requests if request.method == "POST"]) == 3
 
 
+async def test_answers_that_were_on_their_way_do_not_shorten_the_pause_that_the_service_asks_for() -> None:
+    async with served() as (world, server, client, store):
+        world.emulator.faults.add(method="POST", status=429, retry_after=900, times=1)
+        start, ends = now(), {}
+        async with client.batch(AGENT, ["a", "b", "c", "d"], store=store, name="b", concurrency=3) as batch:
+            async for item in batch:
+                ends[item.row] = now() - start
+        early = [row for row, end in ends.items() if end < 900]
+        assert sorted(early) == ["b", "c"]  # were asked with the one that was refused
+        assert len([request for request in server.requests if request.method == "POST"]) == 5
+        assert world.twice == []
+
+
 async def test_the_log_names_the_row_for_which_the_batch_waits(caplog: pytest.LogCaptureFixture) -> None:
     async with served() as (world, _, client, store):
         world.emulator.faults.add(method="POST", status=500, times=1)
@@ -366,18 +380,24 @@ async def test_after_each_pause_one_row_tries_it() -> None:
         assert fault.hits < 10 + 10 + 1800 / 30
 
 
-async def test_a_read_shows_that_the_service_is_still_away_before_a_message_is_risked() -> None:
-    """A 503 to a message says nothing of its fate."""
+PAGE = {"status": 200, "body": "<html>Sign in</html>", "headers": {"Content-Type": "text/html"}}
+
+
+@pytest.mark.parametrize(("answer", "kind"), [({"status": 503}, ServerError), (PAGE, UnexpectedContentError)])
+async def test_a_read_shows_that_the_service_is_still_away_before_a_message_is_risked(
+    answer: dict[str, Any], kind: type[Exception]
+) -> None:
+    """A 503 to a message says nothing of its fate, and neither does the page of a network."""
     async with served() as (world, server, client, store):
         rows = [f"row {number}" for number in range(30)]
         async with client.batch(AGENT, rows, store=store, name="b", concurrency=5) as batch:
             items = [await anext(batch)]
-            world.emulator.faults.add(status=503, times=None)
+            world.emulator.faults.add(**answer, times=None)
             asyncio.get_running_loop().call_later(3600, world.emulator.faults.clear)
             items += [item async for item in batch]
         unknown = [item for item in items if item.status == "unknown"]
         assert 1 <= len(unknown) <= 5
-        assert all(isinstance(item.error, ServerError) for item in unknown)
+        assert all(isinstance(item.error, kind) for item in unknown)
         assert sum(item.status == "done" for item in items) == 30 - len(unknown)
         assert len(server.requests) < 30 + 5 + 3600 / 20
 

@@ -48,10 +48,21 @@ def test_a_message_that_was_answered_ends_it() -> None:
     outage = Outage()
     for _ in range(5):
         outage.failed(0, began=0, asked=None, draw=1)
-    outage.worked()
+    outage.worked(0)
     assert not outage.is_on
     outage.failed(50, began=50, asked=None, draw=1)
     assert outage.until == 51
+
+
+def test_a_pause_that_was_asked_for_lasts_whatever_is_answered_meanwhile() -> None:
+    outage = Outage()
+    outage.failed(0, began=0, asked=70, draw=1)
+    outage.failed(5, began=-1, asked=70, draw=1)
+    outage.worked(74)
+    assert outage.is_on
+    assert outage.until == 75
+    outage.worked(75)
+    assert not outage.is_on
 
 
 @pytest.mark.parametrize(("rate", "interval"), [(2, 0.5), (0.1, 10), (4.0, 0.25)])

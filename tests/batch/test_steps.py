@@ -92,6 +92,7 @@ AWAY = [
     er.ServerError(status=503),
     er.APIStatusError(status=408),
     er.ContactLostError(),
+    er.UnexpectedContentError(),
 ]
 THERE = [
     er.TLSError(),
@@ -101,7 +102,9 @@ THERE = [
     er.WorkerError(),
     er.JobWaitTimeoutError(),
     er.TurnTimeoutError(),
-    er.ProtocolError(),
+    er.BodyTooLargeError(),
+    er.LineTooLongError(),
+    er.MalformedEventError(),
     ValueError(),
 ]
 
@@ -109,6 +112,8 @@ THERE = [
 def test_what_shows_that_the_service_is_away() -> None:
     assert [error for error in AWAY if not is_away(error)] == []
     assert [error for error in THERE if is_away(error)] == []
+    assert is_away(er.ProtocolError("the answer is not valid HTTP"))
+    assert not is_away(er.ProtocolError("the answer has no run id", safe_to_retry=False))
 
 
 @pytest.mark.parametrize("error", [*AWAY, *THERE], ids=lambda error: type(error).__name__)

@@ -249,6 +249,20 @@ LOOPS: Final = (
         "http/test_watch.py::test_the_loop_reads_once_more_before_a_limit_counts",
     ),
     Fault(
+        "a batch sends all its rows to a page that answers in place of the service",
+        "toolhouse_async/_batch/steps.py",
+        "        return is_none_of_its_answers or isinstance(error, UnexpectedContentError)\n",
+        "        return False\n",
+        "batch/test_batch.py::test_a_read_shows_that_the_service_is_still_away_before_a_message_is_risked",
+    ),
+    Fault(
+        "an answer to another row ends the pause that the service has asked for",
+        "toolhouse_async/_batch/outage.py",
+        "        if now >= self._asked_until:\n",
+        "        if True:\n",
+        "batch/test_batch.py::test_answers_that_were_on_their_way_do_not_shorten_the_pause_that_the_service_asks_for",
+    ),
+    Fault(
         "a task is cancelled behind the step in which it has closed its own session",
         "toolhouse_async/_interruption.py",
         "        if asyncio.current_task(loop) is task:\n",

@@ -107,10 +107,11 @@ class Gate:
 
     def worked(self) -> None:
         """The service has answered a message."""
-        if self._is_blind or self._outage.is_on:
+        was_on = self._outage.is_on
+        self._outage.worked(_now())
+        if (self._is_blind or was_on) and not self._outage.is_on:
             log.info("the service is there again: the batch goes on")
             self._is_blind = False
-            self._outage.worked()
             self._trial = None
             self._wake()
 

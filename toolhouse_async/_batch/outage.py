@@ -24,6 +24,7 @@ class Outage:
         self.is_on: bool = False
         self.until: float = 0.0
         self._since = 0.0
+        self._asked_until = 0.0
         self._failures = 0
 
     def failed(self, now: float, *, began: float, asked: float | None, draw: float) -> None:
@@ -36,6 +37,7 @@ class Outage:
             draw: A random number from 0 to 1.
         """
         asked = min(asked or 0.0, MOST_ASKED)
+        self._asked_until = max(self._asked_until, now + asked)
         if self.is_on and began < self._since:
             self.until = max(self.until, now + asked)
             return
@@ -44,9 +46,10 @@ class Outage:
         self._failures += 1
         self.until = now + max(pause, asked)
 
-    def worked(self) -> None:
-        """The service has answered a message."""
-        self.is_on, self._failures = False, 0
+    def worked(self, now: float) -> None:
+        """The service has answered a message; where it has asked for a pause, that lasts all the same."""
+        if now >= self._asked_until:
+            self.is_on, self._failures = False, 0
 
 
 class Pace:

@@ -13,6 +13,7 @@ from ..errors import (
     ClosedError,
     ContactLostError,
     LeaseLostError,
+    ProtocolError,
     RateLimitError,
     ResumeUncertainError,
     ServerError,
@@ -21,6 +22,7 @@ from ..errors import (
     TLSError,
     ToolhouseError,
     TransportError,
+    UnexpectedContentError,
     WorkerError,
 )
 
@@ -104,6 +106,9 @@ def is_away(error: Exception) -> bool:
     """Whether an error shows that the service, or the way to it, is away for now."""
     if isinstance(error, APIStatusError):
         return isinstance(error, ServerError | RateLimitError) or error.status == 408
+    if isinstance(error, ProtocolError):  # something else answers in its place, as the sign-in page of a network
+        is_none_of_its_answers = type(error) is ProtocolError and error.safe_to_retry is not False
+        return is_none_of_its_answers or isinstance(error, UnexpectedContentError)
     return isinstance(error, TransportError | ContactLostError) and not isinstance(error, TLSError)
 
 
