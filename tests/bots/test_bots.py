@@ -529,6 +529,20 @@ async def test_a_run_that_the_service_no_longer_knows(platform: Platform, tmp_pa
 
 
 @ANY
+async def test_messages_in_a_row_go_to_one_new_conversation(platform: Platform, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, "You said: hello")
+        world.emulator._runs.clear()
+        for message in ("one", "two", "three"):
+            await platform.say(platform.ada, message)
+        answers = ["You said: one", "You said: two", "You said: three"]
+        await platform.sees(platform.ada, "You said: hello", FORGOTTEN, *answers)
+        assert list(world.told.values()) == [["hello"], ["one", "two", "three"]]
+
+
+@ANY
 async def test_a_store_that_fails_where_a_conversation_begins_anew(platform: Platform, tmp_path: Path) -> None:
     async with bots(platform, tmp_path) as (world, start):
         process = await start()

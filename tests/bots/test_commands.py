@@ -110,6 +110,20 @@ async def test_a_new_conversation_that_begins_at_once(platform: Platform, tmp_pa
         assert list(world.told.values()) == [["hello"], ["and now\nthis"]]
 
 
+@pytest.mark.parametrize("before", ["hello", "slow"])
+async def test_a_message_right_behind_a_new_conversation_is_its_second(
+    platform: Platform, tmp_path: Path, before: str
+) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        await platform.say(platform.ada, before)
+        await platform.until(lambda: world.accepted == [before])
+        await platform.say(platform.ada, "/new one")
+        await platform.say(platform.ada, "two")
+        await platform.until(lambda: platform.screen(platform.ada)[-2:] == ["You said: one", "You said: two"])
+        assert list(world.told.values()) == [[before], ["one", "two"]]
+
+
 async def test_a_new_conversation_in_mid_answer(platform: Platform, tmp_path: Path) -> None:
     async with bots(platform, tmp_path) as (world, start):
         await start()

@@ -249,6 +249,13 @@ LOOPS: Final = (
         "http/test_watch.py::test_the_loop_reads_once_more_before_a_limit_counts",
     ),
     Fault(
+        "a message comes between a conversation that is forgotten and what the new one begins with",
+        "docs/examples/bots/conversations.py",
+        "        async with self._turn_of(key):\n            await work()\n",
+        "        await work()\n",
+        "bots/test_commands.py::test_a_message_right_behind_a_new_conversation_is_its_second",
+    ),
+    Fault(
         "a batch sends all its rows to a page that answers in place of the service",
         "toolhouse_async/_batch/steps.py",
         "        return is_none_of_its_answers or isinstance(error, UnexpectedContentError)\n",

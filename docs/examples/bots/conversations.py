@@ -79,7 +79,8 @@ CLOSING = {
     "waiting": "I am being restarted and have not passed this on. Please send it again in a minute.",
     "beginning": f"I am being restarted just now. {UNKNOWABLE}",
     "leaving": f"I am being restarted just now. {UNKNOWABLE}",
-    "sending": "I am being restarted just now. Once I am back I will find out whether this got through.",
+    "sending": "I am being restarted just now. Once I am back I will find out whether this got through, and tell you "
+    "then or when we talk next.",
     "answering": "I am being restarted in the middle of my answer. It will come when we talk next.",
     "computing": "I am being restarted. The computation goes on, and I will bring its answer here.",
 }
@@ -173,6 +174,7 @@ class Conversations:
         self._stopped: set[str] = set()  # keys whose last message arrived, and nobody wants its answer
         self._halted: dict[str, str] = {}  # keys with a message that was stopped, and may have arrived
         self._seeking: set[asyncio.Task[None]] = set()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # of keys
         self.paces: WeakValueDictionary[str, Pace] = beside.paces if beside else WeakValueDictionary()
         self._is_closing = False
 
@@ -208,7 +210,7 @@ class Conversations:
         answer = self._queued(key, chat)
         if is_busy:
             answer.notice(QUEUED)
-        self._begin(key, answer, self._talk(key, chat, message, answer), message)
+        self._begin(key, answer, lambda: self._talk(key, chat, message, answer), message)
 
     def renew(self, key: str, chat: Chat, message: str = "") -> None:
         """Stop what a key has under way, forget its conversation, and begin a new one: now if there is a message."""
@@ -221,7 +223,7 @@ class Conversations:
         if key in self._left:  # whoever waits for that job has the key
             answer.notice(NOT_YET_FRESH)
         self._renewals[answer] = message
-        self._begin(key, answer, self._renew(key, chat, message, answer), message)
+        self._begin(key, answer, lambda: self._renew(key, chat, message, answer), message)
 
     def stop(self, key: str, chat: Chat) -> bool:
         """Stop what a key has under way, and what waits behind it; return whether there was anything.
@@ -262,13 +264,23 @@ class Conversations:
             answer.end()
             await answer.show()
 
-    def _begin(self, key: str, answer: Answer, coroutine: Coroutine[Any, Any, None], message: str) -> None:
+    def _begin(self, key: str, answer: Answer, work: Callable[[], Coroutine[Any, Any, None]], message: str) -> None:
         """Carry out what an answer tells of, and show it."""
         self._aside.discard(key)
-        talk = asyncio.create_task(coroutine)
+        talk = asyncio.create_task(self._in_turn(key, work))
         self._talks[talk] = key, answer, message
         talk.add_done_callback(self._talks.pop)
         self._keep(self._answer(key, answer, talk), answer)
+
+    async def _in_turn(self, key: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do one thing of a key at a time, in order: no message comes between a conversation that is forgotten and the
+        message with which the new one begins.
+        """
+        async with self._turn_of(key):
+            await work()
+
+    def _turn_of(self, key: str) -> asyncio.Lock:
+        return self._turns.setdefault(key, asyncio.Lock())
 
     def _keep(self, coroutine: Coroutine[Any, Any, None], answer: Answer) -> None:
         task = asyncio.create_task(coroutine)
@@ -519,13 +531,14 @@ class Conversations:
         try:
             answer = self._queued(key, await self._find(key))
             answer.patience = math.inf  # once it is settled, nobody else will tell it
-            async with self._manager.checkout(key) as session:
-                if key not in self._sought:
-                    return  # they have said something meanwhile, and were told then
-                is_known = await self._settle(key, session, answer)
-            if not is_known:
-                await self._manager.forget(key)
-            elif answer.is_empty:
+            async with self._turn_of(key):
+                async with self._manager.checkout(key) as session:
+                    if key not in self._sought:
+                        return  # they have said something meanwhile, and were told then
+                    is_known = await self._settle(key, session, answer)
+                if not is_known:
+                    await self._manager.forget(key)
+            if is_known and answer.is_empty:
                 answer.say(ABSENT)
             if not answer.is_empty:  # else it was told already that nobody can know
                 await finish(answer)
