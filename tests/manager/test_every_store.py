@@ -94,7 +94,7 @@ async def test_the_run_id_and_the_job_are_saved_while_they_go_on(place: Place) -
         (info,) = [info async for info in two.sessions()]
         assert info.run_id in world.told
         assert info.holder is not None
-        assert 0 < info.lease <= 5
+        assert 0 < info.lease < 6  # by the clock of the store, which is not that of the process
         assert await two.resume_pending() == []  # one is at it
         world.go_on.set()
         assert (await sending).text == "1:job[computed]2:"
@@ -179,7 +179,7 @@ async def test_one_key_is_looked_up_while_another_has_it(place: Place) -> None:
         async with one.checkout("*") as session:
             info = await two.info("*")
             assert info.run_id == session.run_id
-            assert 55 < info.lease <= 60
+            assert 55 < info.lease < 61
         await one.forget("*")
         assert await two.info("*") is None
 
@@ -213,7 +213,7 @@ async def test_stuck_keys_are_listed_and_unlocked(place: Place) -> None:
         async with one.checkout("stuck"):
             (info,) = [info async for info in two.sessions()]
             assert (info.key, info.run_id, info.idle, info.waiting) == ("stuck", None, 0, 0)
-            assert 55 < info.lease <= 60
+            assert 55 < info.lease < 61
             assert await two.unlock("stuck")
             assert not await two.unlock("stuck")
             assert (await two.send("stuck", "x")).text == "1:x"
