@@ -81,10 +81,12 @@ settings.load_profile("everyday")
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Half as many workers again as processors: tests wait for processes. Each worker more loads all tests again."""
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Two workers more than processors: tests wait for processes. Each worker more loads all tests again."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None  # the plugin's own setting
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores + (cores + 1) // 2
+    return cores + 2
 
 
 def pytest_configure() -> None:
