@@ -16,7 +16,7 @@ import uvicorn
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from starlette.routing import Route
 
-from tests.support.answers import KEY
+from tests.support.answers import KEY, unused_port
 from toolhouse_async import AsyncToolhouse, PollingPolicy, RecoveryPolicy, RetryPolicy, Timeouts
 from toolhouse_async.stores import SQLiteSessionStore
 from toolhouse_async.testing import WorkersEmulator
@@ -67,7 +67,7 @@ class Site:
         self.url = ""
         self._network: Network | None = None
         self._application: Any = None
-        self.port = 0
+        self.port = unused_port()  # it has this again after a restart: one that the system gives may be another's then
         self.result: Any = None  # what tools return, in place of what they saw
         self.options: dict[str, Any] = {"https": False}
         self.routes: list[Route] = []
