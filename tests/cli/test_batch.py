@@ -266,6 +266,21 @@ def test_the_summary_has_three_reasons_and_the_number_of_others(batch):
     assert said[3] == "2 of the 6 that failed: for other reasons"
 
 
+def test_the_summary_has_the_reasons_of_unknown_rows_too(batch):
+    write(batch.folder, "rows.jsonl", '"fail 1"\n"fail 2"\n"fail 3"\n"fail 4"\n')
+    batch.emulator.faults.add(method="POST", cut="rst")
+    batch.emulator.faults.add(method="POST", status=502, times=2)
+    done = batch("rows.jsonl")
+    assert done.returncode == 5
+    said = [line for line in done.stderr.splitlines() if " of the " in line]
+    assert said[0].startswith("1 of the 1 that failed: WorkerError: ")
+    assert said[1].startswith("2 of the 3 that are unknown: ServerError: POST /ndjson/clerk was answered with 502")
+    assert said[2].startswith("1 of the 3 that are unknown: OutcomeUnknownError: POST /ndjson/clerk: ")
+    assert len(said) == 3
+    said = [line for line in batch("rows.jsonl").stderr.splitlines() if " of the 3 that are unknown: " in line]
+    assert [line.endswith(" (from the store: this start has not asked)") for line in said] == [True, True]
+
+
 def test_it_is_said_why_the_batch_waits(batch):
     write(batch.folder, "rows.jsonl", '"one"\n')
     batch.emulator.faults.add(method="POST", status=503)

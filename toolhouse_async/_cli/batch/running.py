@@ -38,9 +38,9 @@ __all__ = ["Request", "list_failed", "retry", "run", "tell_status"]
 _MOST_NAMES: Final = 10
 """Batches that are named where another was asked for."""
 _MOST_KINDS: Final = 1000
-"""Reasons of failures that are told apart to find the most frequent ones."""
+"""Reasons that are told apart to find the most frequent ones."""
 _MOST_TOLD: Final = 3
-"""Reasons that the summary has."""
+"""Reasons that the summary has of each fate."""
 _ANEW: Final = "To send such rows anew, though the worker has had them, run a file of them alone with another --name."
 
 
@@ -83,7 +83,8 @@ async def run(request: Request) -> int:
     rows = Rows(request.path, key=request.key, template=request.template)
     client = open_client(request.base_url, request.api_key, allow_insecure=request.allow_insecure)
     async with client as toolhouse, open_store(Named(request.store, None), may_be_new=True) as store:
-        stopping, failures = _Stopping(), _Failures()
+        stopping = _Stopping()
+        without = {"failed": _Without("that failed"), "unknown": _Without("that are unknown")}
         with Display() as display:
             async with _batch(request, toolhouse, rows, store, request.concurrency) as batch:
                 stopping.stops(batch, display)
@@ -92,8 +93,8 @@ async def run(request: Request) -> int:
                     with display.following(batch):
                         async for item in batch:
                             display.show(batch.progress)
-                            if item.status == "failed":
-                                failures.add(item)
+                            if item.status != "done":
+                                without[item.status].add(item)
                 except asyncio.CancelledError:
                     if not stopping.is_urgent:
                         raise
@@ -118,7 +119,7 @@ async def run(request: Request) -> int:
         else:
             async with _batch(request, toolhouse, rows, store, 1) as batch:  # one at a time: in the rows' order
                 unread = await _write(batch, request.out, rows.columns, parses=request.parse)
-    for line in _summary(progress, failures, unread):
+    for line in _summary(progress, without["failed"], without["unknown"], unread):
         Display.say(line)
     return Status.PARTLY if progress.failed or progress.unknown or unread else Status.DONE
 
@@ -150,13 +151,13 @@ async def _write(batch: Batch, out: Path, columns: tuple[str, ...], *, parses: b
     return unread
 
 
-def _summary(progress: BatchProgress, failures: _Failures, unread: int) -> Iterator[str]:
+def _summary(progress: BatchProgress, failed: _Without, unknown: _Without, unread: int) -> Iterator[str]:
     """What is said of rows without the answer that was wanted, and how to ask them again."""
     if unread:
         are = "answer is no JSON, and its row is" if unread == 1 else "answers are no JSON, and their rows are"
         yield f"{unread:,} {are} done: to ask again, run a file of such rows alone with another --name."
-    yield from failures.told()
-    accepted = failures.accepted
+    yield from failed.told()
+    accepted = failed.accepted
     if progress.failed > accepted:
         yield "'batch failed' lists the rows that failed; 'batch retry' lets the next run of this worker ask again."
     elif progress.failed:
@@ -168,19 +169,22 @@ def _summary(progress: BatchProgress, failures: _Failures, unread: int) -> Itera
             f"{accepted:,} of the {progress.failed:,} that failed {was} not to be had: 'batch retry' has {look} looked "
             f"for once more, and sends nothing. {_ANEW}"
         )
+    yield from unknown.told()
     if progress.unknown:
         yield "Nobody knows whether the unknown ones were accepted; --retry-unknown asks them again."
 
 
 @attrs.define
-class _Failures:
-    """The rows that have failed, by reason.
+class _Without:
+    """The rows without an answer that have one fate, by reason.
 
     Attributes:
+        fate: What they are, in words: ``"that failed"``.
         count: How many there are.
         accepted: How many of them have had their message accepted.
     """
 
+    fate: str
     count: int = 0
     accepted: int = 0
     _by_reason: Counter[str] = attrs.field(factory=Counter, init=False)
@@ -196,7 +200,7 @@ class _Failures:
             self._from_store[why] += item.from_store
 
     def told(self) -> Iterator[str]:
-        """The most frequent reasons, and how many rows have failed for others."""
+        """The most frequent reasons, and how many rows have others."""
         rest = self.count
         for why, count in self._by_reason.most_common(_MOST_TOLD):
             rest -= count
@@ -205,13 +209,13 @@ class _Failures:
                 origin = f" ({stored:,} from the store: this start has not asked them)"
             if stored == count:
                 origin = " (from the store: this start has not asked)"
-            yield f"{count:,} of the {self.count:,} that failed: {why}{origin}"
+            yield f"{count:,} of the {self.count:,} {self.fate}: {why}{origin}"
         if rest:
-            yield f"{rest:,} of the {self.count:,} that failed: for other reasons"
+            yield f"{rest:,} of the {self.count:,} {self.fate}: for other reasons"
 
 
 def _why(item: BatchItem) -> str:
-    """What a row failed by; the same words for all that failed alike, without the ids of their runs."""
+    """Why a row has no answer; the same words for all that went alike, without the ids of their runs."""
     error = item.error
     said = in_options(str(error))
     run_id = error.run_id if isinstance(error, ToolhouseError) else None
