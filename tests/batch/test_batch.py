@@ -402,6 +402,38 @@ async def test_a_read_shows_that_the_service_is_still_away_before_a_message_is_r
         assert len(server.requests) < 30 + 5 + 3600 / 20
 
 
+@pytest.mark.parametrize("status", [302, 307, 407])
+async def test_what_a_proxy_answers_in_place_of_the_service_is_waited_for(status: int) -> None:
+    """The service itself never says it, so no row would fare better, and none was accepted."""
+    async with served() as (world, _, client, store):
+        fault = world.emulator.faults.add(status=status, body="sign in", times=None)
+        asyncio.get_running_loop().call_later(3600, world.emulator.faults.clear)
+        rows = [f"row {number}" for number in range(30)]
+        items = await all_of(client.batch(AGENT, rows, store=store, name="b", concurrency=5))
+        assert {item.status for item in items} == {"done"}
+        assert fault.hits < 5 + 3600 / 20
+        assert set(world.told.values()) == {1}
+
+
+@pytest.mark.parametrize("status", [302, 407])
+async def test_an_answer_that_was_cut_is_looked_for_once_the_proxy_lets_it_be_read(status: int) -> None:
+    async with served() as (world, _, client, store):
+        world.emulator.faults.add(method="POST", cut="rst", cut_after=5)
+        world.emulator.faults.add(method="GET", status=status, times=None)
+        asyncio.get_running_loop().call_later(3600, world.emulator.faults.clear)
+        items = await all_of(client.batch(AGENT, ["a"], store=store, name="b"))
+        assert texts(items) == ["you said a"]
+        assert world.told == {"a": 1}
+
+
+async def test_a_proxy_that_wants_a_login_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    async with served() as (world, _, client, store):
+        world.emulator.faults.add(method="POST", status=407, body="sign in")
+        await all_of(client.batch(AGENT, ["a"], store=store, name="b"))
+    why = f"APIStatusError: POST /ndjson/{AGENT} was answered with 407; a proxy on the way wants a login"
+    assert f"the service is away ({why}): the batch waits " in caplog.text
+
+
 # Failures, and trying again
 
 

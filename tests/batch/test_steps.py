@@ -91,6 +91,8 @@ AWAY = [
     er.RateLimitError(status=429, safe_to_retry=True),
     er.ServerError(status=503),
     er.APIStatusError(status=408),
+    er.APIStatusError(status=407, safe_to_retry=True),
+    er.RedirectError(status=302, safe_to_retry=True),
     er.ContactLostError(),
     er.UnexpectedContentError(),
 ]
@@ -98,7 +100,9 @@ THERE = [
     er.TLSError(),
     er.BadRequestError(status=400, safe_to_retry=True),
     er.AuthenticationError(status=401, safe_to_retry=True),
+    er.PermissionDeniedError(status=403, safe_to_retry=True),
     er.NotFoundError(status=404, safe_to_retry=True),
+    er.APIStatusError(status=413, safe_to_retry=True),
     er.WorkerError(),
     er.JobWaitTimeoutError(),
     er.TurnTimeoutError(),

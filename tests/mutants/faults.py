@@ -263,6 +263,13 @@ LOOPS: Final = (
         "batch/test_batch.py::test_a_read_shows_that_the_service_is_still_away_before_a_message_is_risked",
     ),
     Fault(
+        "a proxy whose login has expired fails all rows of a batch",
+        "toolhouse_async/_batch/steps.py",
+        " or error.status in (407, 408)\n",
+        " or error.status == 408\n",
+        "batch/test_batch.py::test_what_a_proxy_answers_in_place_of_the_service_is_waited_for",
+    ),
+    Fault(
         "an answer to another row ends the pause that the service has asked for",
         "toolhouse_async/_batch/outage.py",
         "        if now >= self._asked_until:\n",

@@ -274,6 +274,7 @@ def test_a_long_pause_is_told_in_words(seconds: float, said: str) -> None:
         (404, f"check the run id, base_url and the agent id ({WHERE})"),
         (300, "check base_url"),
         (399, "check base_url"),
+        (407, "a proxy on the way wants a login"),
     ],
 )
 def test_what_to_do_is_said_before_what_the_service_says(status: int, advice: str) -> None:

@@ -15,6 +15,7 @@ from ..errors import (
     LeaseLostError,
     ProtocolError,
     RateLimitError,
+    RedirectError,
     ResumeUncertainError,
     ServerError,
     SessionBusyError,
@@ -105,7 +106,8 @@ class Verdict(Enum):
 def is_away(error: Exception) -> bool:
     """Whether an error shows that the service, or the way to it, is away for now."""
     if isinstance(error, APIStatusError):
-        return isinstance(error, ServerError | RateLimitError) or error.status == 408
+        # A redirect and a 407 come from a proxy or a network; a 403 may be the service's, and of this row alone.
+        return isinstance(error, ServerError | RateLimitError | RedirectError) or error.status in (407, 408)
     if isinstance(error, ProtocolError):  # something else answers in its place, as the sign-in page of a network
         is_none_of_its_answers = type(error) is ProtocolError and error.safe_to_retry is not False
         return is_none_of_its_answers or isinstance(error, UnexpectedContentError)

@@ -201,9 +201,10 @@ _WRONG_KEY: Final = "; use a key that may use this worker, or make the worker pu
 _NO_RUN: Final = f"; check the run id, base_url and the agent id ({WHERE})"
 _NO_AGENT: Final = f"; check base_url and the agent id ({WHERE})"
 _MOVED: Final = "; check base_url"
+_PROXY: Final = "; a proxy on the way wants a login"
 _OWN: Final = re.compile(
     r"(?s).*?was answered with \d{3}(?: \(retry after [\w. +-]+\))?"
-    f"(?:{'|'.join(map(re.escape, (_NO_KEY, _BAD_KEY, _WRONG_KEY, _NO_RUN, _NO_AGENT, _MOVED)))})?"
+    f"(?:{'|'.join(map(re.escape, (_NO_KEY, _BAD_KEY, _WRONG_KEY, _NO_RUN, _NO_AGENT, _MOVED, _PROXY)))})?"
 )
 
 
@@ -213,6 +214,8 @@ def _advice(status: int, *, in_run: bool, has_key: bool) -> str:
         return _NO_KEY if not has_key else _BAD_KEY if status == 401 else _WRONG_KEY
     if status == 404:
         return _NO_RUN if in_run else _NO_AGENT
+    if status == 407:
+        return _PROXY
     return _MOVED if 300 <= status < 400 else ""
 
 
