@@ -458,6 +458,26 @@ def test_a_store_that_cannot_be_opened_ends_with_1(batch):
     assert "StoreError" in done.stderr
 
 
+def test_a_store_that_is_removed_is_told_once_and_ends_it(batch):
+    told, all_are_told = [], asyncio.Event()
+
+    async def remover(ctx):
+        told.append(ctx.message)
+        yield ctx.text("so ")
+        if len(told) == 3:
+            (batch.folder / "batch.db").unlink()
+            all_are_told.set()
+        await all_are_told.wait()
+
+    batch.emulator.worker("remover")(remover)
+    write(batch.folder, "rows.jsonl", "".join(f'"row {number}"\n' for number in range(3)))
+    url = ("--base-url", batch.emulator.url, "--api-key", "")
+    done = batch.cli("batch", "run", "rows.jsonl", "--agent", "remover", *url)
+    assert done.returncode == 1
+    said = [line.partition(": batch.db was removed or replaced")[0] for line in done.stderr.splitlines()]
+    assert said == ["a session could not be saved", "Error: StoreError"]
+
+
 def test_an_output_is_whole_or_not_there(tmp_path):
     out = write(tmp_path, "out.csv", "before")
     with pytest.raises(LookupError), written(out, ("a",)) as answers:

@@ -72,7 +72,7 @@ class Display:
             self._task = self._live.add_task("", total=None, pace="")
         self._said_at = time.monotonic()
         self._has_told = False  # how far it is, since it was last looked at
-        self._warnings = _Warnings(logging.WARNING)
+        self._warnings = _Warnings()
 
     def __enter__(self) -> Self:
         logging.getLogger("toolhouse_async").addHandler(self._warnings)
@@ -131,8 +131,18 @@ class Display:
 
 
 class _Warnings(logging.Handler):
-    """Says what the library warns of: that the service or the store is away."""
+    """Says what the library warns of: that the service or the store is away; an error that many rows meet with once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._errors: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name == "toolhouse_async":
-            Display.say(one_line(in_options(record.getMessage()), 300))
+        if record.name != "toolhouse_async":
+            return
+        said = one_line(in_options(record.getMessage()), 300)
+        if said in self._errors:
+            return
+        if record.levelno >= logging.ERROR:  # a warning may be said anew, as of the next outage
+            self._errors.add(said)
+        Display.say(said)
