@@ -1212,7 +1212,7 @@ class Columns:
         ({"rows": {"a": 1}}, "rows must be an iterable"),
         ({"rows": 5}, "rows must be an iterable"),
         ({"rows": Table()}, r"rows is a table, .*frame\.notna\(\), ''\)\.to_dict\('records'\)"),
-        ({"rows": Columns()}, r"rows is a table, .* frame\.to_dicts\(\), with '' in place of None"),
+        ({"rows": Columns()}, r"rows is a table, .* frame\.fill_nan\(None\)\.to_dicts\(\), with '' in place of None"),
         ({"store": "batch.db"}, r"store must be a SessionStore, such as SQLiteSessionStore\(…\), not str"),
         ({"store": MemorySessionStore}, "store must be a SessionStore, such as .*, not the class MemorySessionStore"),
         ({"name": ""}, "the name of a batch must be a string that is not empty"),

@@ -157,7 +157,7 @@ def test_rows_as_tables_of_pandas_give_them() -> None:
     for row in ((0, Series()), Series()):
         with pytest.raises(ConfigurationError, match="of a table of pandas pass ") as caught:
             Questions(None, "{a}").ask(row)
-        assert str(caught.value).endswith(RECORDS)
+        assert RECORDS in str(caught.value)
 
 
 def test_what_a_key_itself_raises_is_its_own() -> None:

@@ -345,7 +345,12 @@ def test_a_changed_row_and_another_worker_are_refused(batch):
         ("rows.jsonl", '{"a": 1}\n', ("--template", "{b}"), "'rows.jsonl': line 1: it does not fit the template"),
         ("rows.jsonl", '"a"\n\n{"a": 1}\n', ("--template", "{}"), "'rows.jsonl': line 3: it does not fit the template"),
         ("rows.jsonl", '{"a": 1}\n{"a": null}\n', ("--template", "{a}?"), "line 2: {a} has no value, but None"),
-        ("rows.jsonl", '{"a": NaN}\n', ("--template", "{a}?"), "line 1: {a} has no value, but nan: fill it"),
+        (
+            "rows.jsonl",
+            '{"a": NaN}\n',
+            ("--template", "{a}?"),
+            "has no value, but nan: fill it, or leave the row out\n",
+        ),
         ("rows.jsonl", '"a"\n""\n', (), "'rows.jsonl': line 2 has an empty message: fill the row, or take it out"),
         ("rows.jsonl", '" \\t"\n', ("--template", "{}"), "'rows.jsonl': line 1 has an empty message"),
         ("rows.csv", "a,b\nx,1\n,2\n", ("--template", "{a}"), "'rows.csv': line 3 has an empty message: fill the row"),

@@ -23,7 +23,7 @@ from .engine import Engine
 from .gate import Gate
 from .journal import BatchJournal
 from .outage import Pace
-from .rows import RECORDS, Questions
+from .rows import DICTS, RECORDS, Questions
 from .speed import Speed
 from .store import WatchedStore
 from .work import Shared
@@ -80,7 +80,7 @@ class Batch:
             raise ConfigurationError(f"rate must be messages a second above zero, or None, not {rate!r:.80}")
         if not isinstance(retry_unknown, bool):
             raise ConfigurationError(f"retry_unknown must be True or False, not {retry_unknown!r:.80}")
-        of_table = "frame.to_dicts(), with '' in place of None" if hasattr(rows, "to_dicts") else RECORDS
+        of_table = DICTS if hasattr(rows, "to_dicts") else RECORDS
         check_items("rows", rows, "strings or mappings", of_table)
         check_store(store)
         make_options(options, OPTIONS)

@@ -12,7 +12,10 @@ from .._values.options import check_message
 from ..errors import ConfigurationError
 
 RECORDS: Final = "frame.astype(object).where(frame.notna(), '').to_dict('records')"
-"""The rows of a table of pandas, with ``""`` in place of what is missing, which is refused."""
+"""The rows of a table of pandas, with ``""`` in place of what is missing, which is refused …"""
+DICTS: Final = "frame.fill_nan(None).to_dicts(), with '' in place of None"
+"""… and those of one of polars."""
+_OF_TABLE: Final = f"; of a table of pandas pass {RECORDS}, of polars {DICTS}"
 
 
 class Question(NamedTuple):
@@ -68,7 +71,7 @@ class Questions:
 
         Args:
             row: The row.
-            name: What messages call it; default its key, or its number.
+            name: What messages call it, as of a file; default its key, or its number.
 
         Raises:
             ConfigurationError: The row is none, or does not fit the template; or its key is none, or that of a row
@@ -76,9 +79,10 @@ class Questions:
         """
         number = f"row {self.count} (counted from 0)"
         key = self._key_of(row, name or number)
+        of_table = "" if name else _OF_TABLE
         name = name or (f"row {key!r:.200}" if self.is_keyed else number)
         try:
-            message = self._message(row)
+            message = self._message(row, of_table)
             check_message(message)
         except ConfigurationError as error:
             raise ConfigurationError(f"{name}: {error}") from None
@@ -128,17 +132,17 @@ class Questions:
         self._seen.add(trace)
         return key
 
-    def _message(self, row: Any) -> str:
+    def _message(self, row: Any, of_table: str) -> str:
         if isinstance(row, str):
             return row if self._template is None else self._format(self._template, row)
         if not isinstance(row, Mapping):
-            is_of_table = isinstance(row, tuple) or hasattr(row, "to_dict")  # as of itertuples() and iterrows()
-            hint = f"; of a table of pandas pass {RECORDS}" if is_of_table else ""
+            is_of_table = isinstance(row, tuple) or hasattr(row, "to_dict")  # as of itertuples(), rows() and iterrows()
+            hint = of_table if is_of_table else ""
             raise ConfigurationError(f"a row must be a string or a mapping, not {type(row).__name__}{hint}")
         if self._template is None:
             raise ConfigurationError("a row that is a mapping needs template=, which says what is asked")
         message = self._format(self._template, row)
-        _check_values(self._template, row)
+        _check_values(self._template, row, of_table)
         return message
 
     @staticmethod
@@ -153,14 +157,14 @@ class Questions:
         raise ConfigurationError(f"it does not fit the template ({why:.300}){has:.300}{_doubled(why)}")
 
 
-def _check_values(template: str, row: Mapping[str, Any]) -> None:
+def _check_values(template: str, row: Mapping[str, Any], of_table: str) -> None:
     """Refuse a row that has no value for a field: its message would say ``None`` or ``nan``."""
     for _, field, _, _ in Formatter().parse(template):
         if field is None:
             continue
         value, _ = Formatter().get_field(field, (), row)
         if _is_missing(value):
-            hint = "" if value is None else f"; of a table of pandas pass {RECORDS}"
+            hint = "" if value is None else of_table
             raise ConfigurationError(
                 f"{{{field:.200}}} has no value, but {value!r:.80}: fill it, or leave the row out{hint}"
             )
