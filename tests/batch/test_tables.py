@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 import polars as pl
@@ -68,3 +69,31 @@ def test_the_row_of_a_file_is_of_no_table() -> None:
     with pytest.raises(ConfigurationError) as caught:
         Questions(None, "{a}").ask({"a": math.nan}, "line 1")
     assert str(caught.value) == "line 1: {a} has no value, but nan: fill it, or leave the row out"
+
+
+@pytest.mark.parametrize(
+    ("rows", "shown"),
+    [
+        (pd.Series(["x", None], dtype=object), "None"),
+        (pd.Series(["x", math.nan], dtype=object), "nan"),
+        (pd.Series(["x", pd.NA], dtype="string"), "<NA>"),
+        (pl.Series(["x", None]), "None"),
+    ],
+)
+@pytest.mark.parametrize("template", [None, "say {}"])
+def test_what_is_missing_in_a_column_is_told(rows: Any, shown: str, template: str | None) -> None:
+    questions = Questions(None, template)
+    text, missing = rows
+    questions.ask(text)
+    with pytest.raises(ConfigurationError) as caught:
+        questions.ask(missing)
+    assert str(caught.value) == (f"row 1 (counted from 0): it has no value, but {shown}: fill it, or leave the row out")
+
+
+def test_a_row_of_a_row_is_no_value() -> None:
+    """Such objects compare item by item, and do not say whether they are themselves."""
+    with pytest.raises(ConfigurationError, match="a row must be a string or a mapping, not DataFrame"):
+        Questions(None, "{a}").ask(pd.DataFrame(VALUES))
+    assert Questions(None, "{a.size}").ask({"a": pd.Series([1])}).message == "1"
+    assert Questions(None, "{a[0]}").ask({"a": pd.Series([1])}).message == "1"
+    assert "1" in Questions(None, "{a}").ask({"a": pd.Series([1])}).message

@@ -68,6 +68,14 @@ def test_a_table_gets_its_answers_in_its_order(batch):
     assert sorted(path.name for path in batch.folder.iterdir()) >= ["batch.db", "cities.csv", "out.csv"]
 
 
+def test_the_index_of_a_table_of_pandas_is_a_column_without_a_name(batch):
+    write(batch.folder, "rows.csv", ",a\n7,x\n8,y\n")
+    assert batch("rows.csv", "--template", "{a}", "--key", "", "--out", "out.csv").returncode == 0
+    with (batch.folder / "out.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row[:3] for row in csv.reader(file)]
+    assert rows == [["", "a", "status"], ["7", "x", "done"], ["8", "y", "done"]]
+
+
 def test_lines_of_json_with_answers_as_json(batch):
     lines = ['{"z": 1, "a": [true]}', "", '{"z": 2, "b": null}', '"plain text"', '{"z": "prose"}']
     write(batch.folder, "rows.jsonl", "\n".join(lines))
@@ -375,6 +383,8 @@ def test_a_changed_row_and_another_worker_are_refused(batch):
         ("rows.csv", "a,b\n", ("--template", "{c}"), "the template names {c}; the columns are 'a', 'b'"),
         ("rows.csv", "a, b\n", ("--template", "{b}"), "the template names {b}; the columns are 'a', ' b'"),
         ("rows.csv", "a,b\n", (), "--template says what is asked: --template '… {a}'"),
+        ("rows.csv", ",a,b\n0,1,2\n", (), "--template says what is asked: --template '… {a}'"),
+        ("rows.csv", ",a,b\n0,1,2\n", ("--template", "{}"), "the template names {}; the columns are '', 'a', 'b'"),
         ("rows.csv", "a,b\n", ("--template", "{a}", "--key", "c"), "'rows.csv' has no column 'c' for --key"),
         ("rows.csv", "a,status\n", ("--template", "{a}"), "'rows.csv' has a column 'status' already"),
         ("rows.csv", "a,status\n", ("--template", "{a}"), "without the columns status, answer, error of --out"),

@@ -98,8 +98,9 @@ class Questions:
         Raises:
             ConfigurationError: It does.
         """
+        named = {*columns} - {""}  # {} is no column without a name, such as that of an index
         for _, field, _, _ in Formatter().parse(self._template or ""):
-            if field is not None and (name := re.split(r"[.\[]", field, maxsplit=1)[0]) not in columns:
+            if field is not None and (name := re.split(r"[.\[]", field, maxsplit=1)[0]) not in named:
                 has = ", ".join(map(repr, columns))
                 raise ConfigurationError(
                     f"the template names {{{name:.200}}}; the columns are {has:.300}{_doubled(name)}"
@@ -136,6 +137,8 @@ class Questions:
         if isinstance(row, str):
             return row if self._template is None else self._format(self._template, row)
         if not isinstance(row, Mapping):
+            if _is_missing(row):  # in a column
+                raise ConfigurationError(f"it {_without(row)}")
             is_of_table = isinstance(row, tuple) or hasattr(row, "to_dict")  # as of itertuples(), rows() and iterrows()
             hint = of_table if is_of_table else ""
             raise ConfigurationError(f"a row must be a string or a mapping, not {type(row).__name__}{hint}")
@@ -165,9 +168,11 @@ def _check_values(template: str, row: Mapping[str, Any], of_table: str) -> None:
         value, _ = Formatter().get_field(field, (), row)
         if _is_missing(value):
             hint = "" if value is None else of_table
-            raise ConfigurationError(
-                f"{{{field:.200}}} has no value, but {value!r:.80}: fill it, or leave the row out{hint}"
-            )
+            raise ConfigurationError(f"{{{field:.200}}} {_without(value)}{hint}")
+
+
+def _without(missing: object) -> str:
+    return f"has no value, but {missing!r:.80}: fill it, or leave the row out"
 
 
 def _is_missing(value: object) -> bool:

@@ -120,7 +120,7 @@ class Rows:
 
     def _check_template(self, columns: Iterable[str]) -> None:
         if self._template is None:
-            column = next(iter(columns), "column")
+            column = next(filter(None, columns), "column")  # that of an index may have no name
             raise ConfigurationError(f"--template says what is asked: --template '… {{{column}}}'")
 
     def key_of(self, row: Row, _: int) -> str:
