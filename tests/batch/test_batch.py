@@ -38,7 +38,7 @@ from toolhouse_async import (
 )
 from toolhouse_async.stores import MemorySessionStore
 
-from .support import AGENT, Way, World, all_of, client_of, served, texts
+from .support import AGENT, Mortal, Way, World, all_of, client_of, served, texts
 
 
 def now() -> float:
@@ -1019,7 +1019,10 @@ async def test_a_row_that_a_live_process_has_is_left_to_it(caplog: pytest.LogCap
         who = f"{socket.gethostname()}:{os.getpid()}"
         (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
         assert warning.startswith("the batch waits for rows that other starts of it have (")  # b is done, or not yet
-        assert warning.endswith(f", of {who}): until they are done, or at most 30 s where a process has stopped")
+        assert warning.endswith(
+            f", of {who}): until they are done, or at most 31 s where a process has stopped; their answers are "
+            "then looked for, some seconds more"
+        )
         world.go_on.set()
         assert texts(await first) == texts(await second) == ["you said slow a", "you said b"]
         assert world.twice == []
@@ -1088,6 +1091,26 @@ async def test_a_row_is_taken_over_when_its_lease_has_run_out() -> None:
         troubled.down = False
         assert texts(await first) == ["you said slow a"]
         assert world.twice == []
+
+
+@pytest.mark.parametrize("quiet", [0, 10])
+async def test_the_rows_of_a_process_that_has_died_come_when_it_is_said(
+    quiet: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The lease, a look at the rows of others, and a history that has not changed for a while."""
+    async with served(recovery=RecoveryPolicy(quiet=quiet)) as (world, _, client, store):
+        dying = Mortal(store, dies_at=0, does_it=False)
+        world.on_told = lambda: asyncio.get_running_loop().call_later(0.05, dying.die) and None
+        first = asyncio.ensure_future(all_of(client.batch(AGENT, ["a"], store=dying, name="b")))
+        await dying.died.wait()
+        died = now()
+        await asyncio.sleep(1)
+        assert texts(await all_of(client.batch(AGENT, ["a"], store=store, name="b"))) == ["you said a"]
+        assert 29 < now() - died < 31 + quiet + 1
+        assert "at most 31 s" in caplog.text
+        assert world.told == {"a": 1}
+        first.cancel()
+        await asyncio.wait([first])
 
 
 async def test_a_process_whose_row_was_taken_over_gives_what_the_other_finds() -> None:

@@ -87,7 +87,10 @@ def test_it_is_said_that_other_processes_have_rows(slow, tmp_path):
     second.terminate()
     ended(second)
     assert line.startswith("the batch waits for rows that other starts of it have (1, of ")
-    assert line.endswith(f":{first.pid}): until they are done, or at most 30 s where a process has stopped\n")
+    assert line.endswith(
+        f":{first.pid}): until they are done, or at most 31 s where a process has stopped; their answers are "
+        "then looked for, some seconds more\n"
+    )
 
 
 @pytest.mark.parametrize(("number", "another"), [(signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter, deque
 from typing import Any, Final
 
@@ -119,11 +120,11 @@ class Engine:
         self._has_told = True
         found = [aside.checkout.found for aside in self._aside.values()]
         log.warning(
-            "the batch waits for rows that other starts of it have (%d, of %.200s): until they are done, or "
-            "at most %.0f s where a process has stopped",
+            "the batch waits for rows that other starts of it have (%d, of %.100s): until they are done, or "
+            "at most %d s where a process has stopped; their answers are then looked for, some seconds more",
             len(found),
             ", ".join(sorted({each.who for each in found})),
-            max(each.length for each in found),
+            math.ceil(max(each.length for each in found) + LOOK),
         )
 
     @property
