@@ -92,7 +92,7 @@ def test_an_event_of_unknown_shape_is_no_dearer_than_words(url: str, how: str, p
 
 def test_an_event_of_unknown_shape_that_comes_alone_is_no_dearer_than_words(url: str) -> None:
     unknown, words = (
-        per_event(url, ours, "calls", *(Plan("drip", count, 1, 4000, shape=shape) for count in (10, 60)))
+        per_event(url, ours, "calls", *(Plan("drip", count, 1, 2000, shape=shape) for count in (10, 30)))
         for shape in ("unknown", "text")
     )
     assert unknown <= words
@@ -130,7 +130,7 @@ def test_an_event_takes_one_call_more_where_somebody_observes(url: str, per_chun
 
 
 def test_an_event_that_comes_alone_takes_little_more_than_the_floor(url: str) -> None:
-    few, many = Plan("drip", 10, 1, 4000), Plan("drip", 60, 1, 4000)
+    few, many = Plan("drip", 10, 1, 2000), Plan("drip", 30, 1, 2000)
     taken, least = (per_event(url, contestant, "instructions", few, many) for contestant in (ours, floor))
     assert taken <= least * 1.45
 
