@@ -41,6 +41,7 @@ class Platform(ABC):
         refusals: How many of the next messages and edits are refused, and how.
         gone_users: Who cannot be written to any more.
         is_silent: Whether the platform answers no call.
+        unanswered: How many messages and edits it has left without an answer for that.
         losses: How many of the next messages and edits are taken, with the answer lost.
         listed: The commands that the platform lists for the bot.
         takes_lists: Whether it takes a list of commands.
@@ -60,6 +61,7 @@ class Platform(ABC):
         self.losses = 0
         self.gone_users: set[str] = set()
         self.is_silent = False
+        self.unanswered = 0
         self.listed: dict[str, str] = {}
         self.takes_lists = True
         self._written: dict[str, str] = {}
@@ -156,6 +158,7 @@ class Platform(ABC):
 
     async def refusal(self, user: str) -> web.Response | None:
         """How the next message or edit is refused, if it is."""
+        self.unanswered += self.is_silent
         while self.is_silent:
             await asyncio.sleep(LOOK)
         if user in self.gone_users:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json as plain_json
 import re
-import signal
-from contextlib import nullcontext
 from html import unescape
 from typing import Any
 
@@ -130,6 +128,8 @@ class Telegram(Platform):
     async def _take(self, offset: int, seconds: int) -> list[dict[str, Any]]:
         self._updates = [update for update in self._updates if update["update_id"] >= offset]
         self._polls += 1
+        if not seconds:  # python-telegram-bot says so that it has what came before, as it stops
+            self.called("last poll", "")
         if not self._updates:
             self._new.clear()
             try:
@@ -163,28 +163,11 @@ class PythonTelegram(Telegram):
     label = "python-telegram"
 
     async def serve(self, manager: SessionManager) -> None:
-        builder = Application.builder().token(TOKEN).base_url(f"{self.url}/bot")
-        application = python_telegram_bot.prepared(builder, nullcontext(manager))
-        assert application.updater is not None
-        assert application.post_init is not None
-        assert application.post_stop is not None
-        assert application.post_shutdown is not None
-        stopped = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-        try:  # the steps of run_polling(), which wants a loop of its own
-            await application.initialize()
-            await application.post_init(application)
-            await application.updater.start_polling()
-            await application.start()
-            await stopped.wait()
-            await application.updater.stop()
-            await application.stop()
-            await application.post_stop(application)
+        application = Application.builder().token(TOKEN).base_url(f"{self.url}/bot").build()
+        try:
+            await python_telegram_bot.serve(application, manager)
         finally:
-            await application.shutdown()
             await application.bot.shutdown()  # which the library leaves open where its start fails
-            await application.post_shutdown(application)
 
 
 def seen_in(html: str) -> str | None:

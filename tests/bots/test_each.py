@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
 import re
 import subprocess
@@ -236,15 +235,15 @@ async def test_a_bot_says_what_is_to_be_set(module: Any, missing: str, monkeypat
         monkeypatch.setenv(name, "x")
     monkeypatch.delenv(missing)
     with pytest.raises(SystemExit, match=f"^{missing} is not set; set it to "):
-        running = module.main()
-        if inspect.isawaitable(running):
-            await running
+        await module.main()
 
 
 @pytest.mark.parametrize(
     ("module", "settings", "reason"),
     [
         (telegram_bot, {"TOOLHOUSE_API_KEY": None}, "no API key: set the environment variable TOOLHOUSE_API_KEY"),
+        (python_telegram_bot, {"TOOLHOUSE_API_KEY": None}, "set the environment variable TOOLHOUSE_API_KEY"),
+        (python_telegram_bot, {"AGENT_ID": "a/b"}, "agent"),
         (telegram_bot, {"TELEGRAM_TOKEN": "x"}, "Token is invalid"),
         (discord_bot, {"TOOLHOUSE_API_KEY": "two words"}, "the API key holds spaces"),
         (slack_bot, {"AGENT_ID": "a/b"}, "agent"),
@@ -273,7 +272,9 @@ def test_a_platform_that_is_away_as_a_bot_starts_is_one_line() -> None:
         run(main)
 
 
-@pytest.mark.parametrize("module", [telegram_bot, discord_bot, slack_bot], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [telegram_bot, python_telegram_bot, discord_bot, slack_bot], ids=lambda module: module.__name__
+)
 async def test_a_bot_is_put_together_from_the_environment(
     module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -292,7 +293,7 @@ async def test_a_bot_is_put_together_from_the_environment(
         monkeypatch.setenv("TOOLHOUSE_API_KEY", "key-of-the-bot")
         monkeypatch.setenv("AGENT_ID", "my-worker")
         for name in SETTINGS[1:]:
-            assert name in (module.__doc__ or "") or module.__name__.split("_")[0].upper() not in name
+            assert name in (module.__doc__ or "") or name.split("_")[0].lower() not in module.__name__
             monkeypatch.setenv(name, "42:token")
         await module.main()
     assert said == ["hello"]

@@ -1,9 +1,10 @@
-"""The bot with python-telegram-bot as a program of its own, whose event loop is that of its library."""
+"""The bot with python-telegram-bot as a program of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
@@ -76,4 +77,28 @@ async def test_a_telegram_that_lets_no_bot_start_is_told_in_the_last_line(
     process = await start(tmp_path, platform.url if name == "token" else f"http://127.0.0.1:{unused_port()}")
     _, log = await process.communicate()
     assert process.returncode == 1
-    assert log.decode().splitlines()[-1].startswith("The bot has stopped: ")
+    assert TOKEN.partition(":")[2] not in log.decode()
+    (line,) = log.decode().splitlines()
+    assert line.startswith("The bot has stopped: ")
+
+
+@HERE
+async def test_a_second_signal_to_stop_loses_no_answer(platform: Any, tmp_path: Path) -> None:
+    world = World()
+    async with world.emulator.serve() as server:
+        process = await start(tmp_path, platform.url, server.url)
+        await platform.hears()
+        platform.is_silent = True
+        await platform.say(platform.ada, "hello")
+        await platform.until(lambda: platform.unanswered > 0)
+        process.send_signal(signal.SIGINT)
+        await platform.until(lambda: platform.times("", "last poll") != [])
+        process.send_signal(signal.SIGINT)
+        ended = asyncio.create_task(process.communicate())
+        await platform.until(lambda: platform.unanswered > 1 or ended.done())  # it tries again after five seconds
+        assert not ended.done()
+        platform.is_silent = False
+        await platform.sees(platform.ada, "You said: hello")
+        _, log = await ended
+        assert process.returncode == 0
+        assert b"Traceback" not in log

@@ -709,6 +709,20 @@ SURROUNDINGS: Final = (
         "bots/test_each.py::test_telegram_messages_that_are_edited_are_not_heard_again",
     ),
     Fault(
+        "a token that Telegram refuses is in the log",
+        "docs/examples/bots/python_telegram_bot.py",
+        'raise InvalidToken("Telegram does not take the token") from None',
+        "raise",
+        "bots/test_python_telegram.py::test_a_telegram_that_lets_no_bot_start_is_told_in_the_last_line",
+    ),
+    Fault(
+        "a second Ctrl-C ends a bot in mid-answer",
+        "docs/examples/bots/python_telegram_bot.py",
+        "loop.add_signal_handler(number, stopped.set)",
+        "pass",
+        "bots/test_python_telegram.py::test_a_second_signal_to_stop_loses_no_answer",
+    ),
+    Fault(
         "a gateway of Discord that is away ends its bot with a traceback",
         "docs/examples/bots/discord_bot.py",
         "if bot.ws is None and",

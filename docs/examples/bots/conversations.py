@@ -5,8 +5,8 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -134,15 +134,8 @@ def run(main: Callable[[], Coroutine[Any, Any, None]], *failures: type[Exception
         main: The bot.
         failures: What the platform's library raises where the platform is away, or does not take the token.
     """
-    with in_one_line(*failures):
-        asyncio.run(main())
-
-
-@contextmanager
-def in_one_line(*failures: type[Exception]) -> Iterator[None]:
-    """End the program with one line where the block fails by these, or by an error of the service."""
     try:
-        yield
+        asyncio.run(main())
     except (ToolhouseError, *failures) as error:
         why = " ".join(str(error).split())  # Slack's has two lines
         sys.exit(f"The bot has stopped: {why or type(error).__name__}")
