@@ -195,15 +195,16 @@ class SessionManager:
         try:
             await checkout.enter(lambda: task)
         except StoreError:
-            await self._clear(self._house.name(key))
+            if not await self._clear(self._house.name(key)):
+                raise
         else:
             await checkout.forget()
 
-    async def _clear(self, name: str) -> None:
-        """Take an entry away that nobody can read, and so nobody has.
+    async def _clear(self, name: str) -> bool:
+        """Take an entry away that nobody can read, and so nobody has; return whether it was that.
 
         Raises:
-            StoreError: It is not that, but the store.
+            StoreError: The store failed.
         """
         store = self._house.store
         standing = (await store.read(name)).value
@@ -211,8 +212,8 @@ class SessionManager:
             records.loads(standing)
         except StoreError:
             await store.swap(name, standing, None)
-        else:
-            raise StoreError("the store failed; try again", safe_to_retry=True)
+            return True
+        return False
 
     async def resume_pending(
         self,

@@ -730,6 +730,13 @@ SURROUNDINGS: Final = (
         "bots/test_each.py::test_a_gateway_of_discord_that_is_away_as_the_bot_starts_is_one_line",
     ),
     Fault(
+        "a key that cannot be forgotten hides why",
+        "toolhouse_async/manager.py",
+        "if not await self._clear(self._house.name(key)):\n                raise",
+        "if not await self._clear(self._house.name(key)):\n                raise StoreError('try again') from None",
+        "manager/test_manager.py::test_forgetting_while_the_store_is_down",
+    ),
+    Fault(
         "a store that fails for long is told of again and again",
         "toolhouse_async/_keyed/lease.py",
         "self._patience < math.inf and not self._is_told:",
