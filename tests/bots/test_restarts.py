@@ -89,6 +89,25 @@ async def test_a_crash_in_mid_answer(platform: Platform, tmp_path: Path) -> None
         assert world.accepted == ["slow", "hello"]
 
 
+@ANY
+async def test_an_answer_whose_end_could_not_be_written_down_comes_again(platform: Platform, tmp_path: Path) -> None:
+    """As the page says."""
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "slow")
+        await platform.until(lambda: platform.screen(platform.ada) != [])
+        process.store.down = True
+        whole = "".join(support.WORDS).strip()
+        await platform.until(lambda: platform.screen(platform.ada)[0] == whole)
+        await process.stop()
+        seen = platform.screen(platform.ada)
+        await start()
+        await asyncio.sleep(60)
+        await platform.say(platform.ada, "hello")
+        await platform.sees(platform.ada, *seen, LATE, whole, "You said: hello")
+        assert world.accepted == ["slow", "hello"]
+
+
 async def test_a_message_right_after_a_crash_in_mid_answer_is_told_that_it_waits(
     platform: Platform, tmp_path: Path
 ) -> None:
