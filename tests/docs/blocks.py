@@ -23,6 +23,7 @@ A comment directly above a block says how it is tested; without one, a Python or
 - ``recipe: NAME`` - what a page tries of its file in ``docs/examples``, run by the tests of that name in
   ``tests/frameworks``;
 - ``redis-rights`` - rights on a Redis server, which ``tests/web/test_redis_hub.py`` makes do with;
+- ``redis-store-rights`` - those that all tests of a ``Place`` there make do with, see ``tests/support/stores.py``;
 - ``fragment`` - shows a form and cannot run; it must compile;
 - ``shell`` - run by bash; ``server`` - the emulator, started for the tutorial;
 - ``chat``, with ``recorded`` - the chat on a terminal, and what it shows; ``operator: CASE`` - what somebody on call

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,6 +20,7 @@ from redis.exceptions import ResponseError
 
 from tests.support.answers import unused_port
 from tests.support.redis_server import RedisServer, find_redis, silent
+from tests.support.stores import redis_rights
 from toolhouse_async import ClosedError, ConfigurationError, StoreError
 from toolhouse_async.stores import RedisSessionStore
 from toolhouse_async.stores import _server as module
@@ -445,6 +446,28 @@ async def test_a_script_that_fails_otherwise_is_told(server: RedisServer, store:
         client.lpush("toolhouse:k", "x")
     with pytest.raises(StoreError, match="wrong kind"):
         await store.read("k")
+
+
+# Rights
+
+
+async def test_each_right_that_the_page_gives_is_needed(server: RedisServer) -> None:
+    """All tests of a ``Place`` on a Redis server make do with them."""
+    url = server.url.replace("unix://", "unix://store:password@")
+    rights = [right for right in redis_rights() if right.startswith("+")]
+    rights.remove("+ping")  # which a URL with health_check_interval= needs, after seconds
+    for left_out in ("", *rights):
+        with client_of(server) as client:
+            client.script_flush()
+            client.execute_command(*redis_rights(), *([left_out.replace("+", "-")] if left_out else []))
+        async with RedisSessionStore(f"{url}?protocol=3") as store:
+            with pytest.raises(StoreError) if left_out else nullcontext():
+                assert await store.swap("k", None, b"x")
+                assert [key async for key, _ in store.entries("")] == ["k"]
+                assert (await store.read("k")).value == b"x"
+                assert await store.swap("k", b"x", None)
+        with client_of(server) as client:
+            client.flushall()
 
 
 # What asking again does not change

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from redis import Redis
 
 from toolhouse_async import StoreError
 from toolhouse_async.stores import (
@@ -72,6 +73,22 @@ def new_schema(server: PostgresServer) -> str:
     return f"{server.dsn} options='-c search_path={name}'"
 
 
+def redis_rights() -> list[str]:
+    """The command that gives a user the rights that a store needs, as the documentation has it."""
+    from tests.docs.blocks import marked  # reads all pages, which few tests need
+
+    (command,) = marked("redis-store-rights")
+    return command.code.split()
+
+
+def restricted(server: RedisServer, prefix: str) -> str:
+    """The URL of a Redis server for a user who has the rights that a store with a prefix needs."""
+    rights = [word.replace("~toolhouse:", f"~{prefix}:") for word in redis_rights()[3:]]
+    with Redis.from_url(server.url) as client:
+        client.execute_command("ACL", "SETUSER", prefix, *rights)
+    return server.url.replace("unix://", f"unix://{prefix}:password@")
+
+
 class Place:
     """One place where sessions are kept, which several stores can open, as several processes do."""
 
@@ -80,7 +97,7 @@ class Place:
         self._path = folder / "sessions.db"
         self._memory = MemorySessionStore()
         self._prefix = uuid4().hex
-        self._url = request.getfixturevalue("redis_server").url if kind == "redis" else ""
+        self._url = restricted(request.getfixturevalue("redis_server"), self._prefix) if kind == "redis" else ""
         self._dsn = new_schema(request.getfixturevalue("postgres_server")) if kind == "postgres" else ""
 
     @asynccontextmanager
