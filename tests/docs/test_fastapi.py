@@ -29,7 +29,7 @@ from toolhouse_async.testing import RunningEmulator, WorkersEmulator
 from toolhouse_async.testing.workers import echo
 from toolhouse_async.web import EVENT_STREAM_HEADERS, TurnHub, sse
 
-from .blocks import ROOT, marked
+from .blocks import ROOT, Block, marked
 from .setups import AGENT_ID
 from .test_examples import check_output, environment
 
@@ -37,7 +37,7 @@ from .test_examples import check_output, environment
 (SERVED,) = [block for block in marked("served") if block.place.startswith("docs/how-to/fastapi.md")]
 (ASKED,) = marked("asked")
 (WEBSOCKET,) = marked("websocket")
-(TEST,) = marked("fastapi-test")
+TESTS = marked("fastapi-test")
 PAGE = (ROOT / "docs/how-to/fastapi.md").read_text("utf-8")
 LONG = 100.0
 both = pytest.mark.parametrize("path", ["/answer", "/stream"])
@@ -492,8 +492,9 @@ async def test_bytes_over_a_websocket_end_it_with_a_code_that_says_so(
     assert "with code 1003" in PAGE
 
 
-def test_the_applications_own_test_passes(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(app=BLOCK.code, test_app=TEST.code)
+@pytest.mark.parametrize("test", TESTS, ids=["answered", "broken off"])
+def test_the_applications_own_tests_pass(pytester: pytest.Pytester, test: Block) -> None:
+    pytester.makepyfile(app=BLOCK.code, test_app=test.code)
     pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", timeout=50).assert_outcomes(passed=1)
 
 
