@@ -118,6 +118,7 @@ async def main() -> None:
     async with (
         AsyncToolhouse() as toolhouse,
         SQLiteSessionStore("conversations.db") as store,
+        # Else a context whose conversation is lost would fail for ever: a caller cannot have it forgotten.
         SessionManager(toolhouse, agent_id, store=store, on_missing="restart") as manager,
     ):
         config = uvicorn.Config(make_app(manager), port=9000, timeout_graceful_shutdown=30)

@@ -90,6 +90,7 @@ def create_app(make_client: Callable[[], AsyncToolhouse], agent_id: str) -> Star
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, SessionManager]]:
+        # Else a thread whose conversation is lost would fail for ever: a front end cannot have it forgotten.
         async with make_client() as toolhouse, SessionManager(toolhouse, agent_id, on_missing="restart") as manager:
             yield {"manager": manager}
 

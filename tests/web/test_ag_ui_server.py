@@ -115,6 +115,17 @@ async def test_a_thread_is_a_conversation() -> None:
         assert world.accepted == ["tools here", "Hello", "Hello"]
 
 
+async def test_a_thread_whose_conversation_is_lost_goes_on_with_a_new_one(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with served() as (world, url):
+        await ask(url, run("thread", 1, "Hello"))
+        world.emulator._runs.clear()
+        events = await ask(url, run("thread", 2, "Hello", "Again"))
+        assert events[-1].type.value == "RUN_FINISHED"
+        assert [request.method for request in world.server.accepted] == ["POST", "POST"]
+        assert "its conversation begins anew" in caplog.text
+
+
 async def test_a_job_and_a_failure() -> None:
     async with served() as (world, url):
         asyncio.get_running_loop().call_later(0.3, world.go_on.set)
