@@ -138,6 +138,7 @@ def test_importing_the_package_loads_no_extra() -> None:
     assert loaded & (ONLY_IN.keys() - {"aiohttp", "multidict", "yarl"}) == set()
 
 
+@pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("missing", [[], ["redis"], ["psycopg"], ["aiosqlite"], ["redis", "psycopg", "aiosqlite"]])
 def test_a_star_import_brings_what_is_installed(missing: list[str]) -> None:
     code = f"""

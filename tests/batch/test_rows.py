@@ -110,6 +110,7 @@ class Numbers:
         ("{a[0].real:5}", {"a": [math.nan]}, r"row 0 .counted from 0.: {a\[0\]\.real} has no value, but nan: fill it"),
         ("{a!r}", {"a": Missing("NaT")}, "row 0 .counted from 0.: {a} has no value, but NaT: fill it"),
         ("{a}", {"a": Missing("<NA>")}, "row 0 .counted from 0.: {a} has no value, but <NA>: fill it"),
+        (None, math.nan, "row 0 .counted from 0.: it has no value, but nan: fill it, or leave the row out$"),
         (None, "\ud83d", "row 0 .counted from 0.: the message .* half of a character"),
     ],
 )

@@ -92,6 +92,7 @@ gc.collect()
 CASES = [*itertools.product(("closes", "leaves"), ("run", "history", "map"), ("any", "inmost", "outmost"))]
 
 
+@pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("factory", ["asyncio", *(["uvloop"] if find_spec("uvloop") else [])])
 def test_no_error_of_ours_is_left(factory: str) -> None:
     arguments = [sys.executable, "-c", SCRIPT, factory, json.dumps(CASES)]

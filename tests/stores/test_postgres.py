@@ -256,6 +256,7 @@ async def test_what_a_child_process_inherits_is_let_alone(dsn: str, monkeypatch:
     await store._connections.aclose()
 
 
+@pytest.mark.usefixtures("traced")
 def test_without_its_library() -> None:
     code = "import sys; sys.modules['psycopg'] = None; from toolhouse_async.stores import PostgresSessionStore"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -591,6 +591,7 @@ async def test_nobody_listens() -> None:
             await store.read("k")
 
 
+@pytest.mark.usefixtures("traced")
 def test_without_its_library() -> None:
     code = "import sys; sys.modules['redis'] = None; from toolhouse_async.stores import RedisSessionStore"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

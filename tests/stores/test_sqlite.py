@@ -330,6 +330,7 @@ async def test_a_connection_that_was_closed_elsewhere(path: Path, monkeypatch: p
     await store.aclose()
 
 
+@pytest.mark.usefixtures("traced")
 def test_without_its_library() -> None:
     code = "import sys; sys.modules['aiosqlite'] = None; from toolhouse_async.stores import SQLiteSessionStore"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
