@@ -36,13 +36,6 @@ def test_a_course_is_played_to_its_end() -> None:
     assert tally.ends == {"ok": tally.ends.total()}
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_no_course_with_one_fault_is_wrong(program: str) -> None:
-    tally = explore(PROGRAMS[program], faults=1, jobs=1)
-    assert tally.is_complete
-    assert tally.found == {}
-
-
 @pytest.mark.parametrize("name", DEFECTS)
 def test_a_defect_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     defect, program, faults, jobs = DEFECTS[name]
@@ -57,10 +50,6 @@ def test_a_defect_is_found_as_where_no_states_are_taken_for_one(name: str, monke
     reduced, all_ = (explore(PROGRAMS[program], faults=faults, jobs=jobs, reduces=reduces) for reduces in (True, False))
     assert reduced.found.keys() == all_.found.keys()
     assert reduced.states <= all_.states
-
-
-def test_no_violation_is_lost_where_states_are_taken_for_one() -> None:
-    assert list(check(PROGRAMS["second"], faults=1, jobs=1)) == []
 
 
 def test_states_that_are_wrongly_taken_for_one_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
