@@ -26,8 +26,10 @@ def without(*paths: str) -> list[str]:
 
 EVERYDAY = ("-m", "not thorough")
 """What the README's test command runs; ``tests/conftest.py`` says which tests are thorough."""
-SAME_ON_EVERY_PYTHON = ("batch", "cli", "mcp", "security", "web")
-"""What is built upon the core, and hostile input to it: tried on two Pythons, and the same on all."""
+PURE = ("turn",)
+"""Tests of decisions alone, which call no library."""
+SAME_ON_EVERY_PYTHON = ("batch", "cli", "mcp", "security", "web", *PURE)
+"""What is built upon the core, hostile input to it, and decisions: the same on all Pythons."""
 OF_OTHERS = (
     "benchmarks",
     "bots",
@@ -243,7 +245,7 @@ def audit(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """The everyday tests on the second Python, with the lowest versions of our own dependencies that are allowed.
 
-    Without those of batches and of hostile input, which stand on the core alone.
+    Without those of batches and of hostile input, which stand on the core alone, and of decisions.
     """
     session.install("uv")
     # What ours need themselves is found with all else that is installed.
@@ -252,7 +254,7 @@ def lowest(session: nox.Session) -> None:
     )
     # pytest 9.2 renamed what the pytest plugin of the lowest anyio imports.
     session.install("-e", ".[test,mcp]", "pytest<9.2", "-c", pins)
-    session.run("pytest", "-n", "auto", *EVERYDAY, BRIEF, *without("batch", "security"), *session.posargs)
+    session.run("pytest", "-n", "auto", *EVERYDAY, BRIEF, *without("batch", "security", *PURE), *session.posargs)
     session.run("pytest", "-n", "auto", *(f"tests/{path}" for path in WITH_EXTRAS), *session.posargs)
 
 

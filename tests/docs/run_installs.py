@@ -249,10 +249,13 @@ def main(wheel: str, pages: Iterable[Path] = EVERY_PAGE) -> int:
     steps = all_steps(pages)
     failures = 0
     with tempfile.TemporaryDirectory() as made:
-        for install in dict.fromkeys(step.install for step in steps):
+        alike: dict[tuple[str, ...], list[Step]] = {}
+        for step in steps:  # the package and the folder of it are the same wheel
+            alike.setdefault((*step.install.arguments(wheel, str(ROOT)),), []).append(step)
+        for mine in alike.values():
             began = time.monotonic()
-            mine = [step for step in steps if step.install == install]
-            print(f"pip install {install}", flush=True)
+            install = mine[0].install
+            print(f"pip install {' | '.join(dict.fromkeys(str(step.install) for step in mine))}", flush=True)
             place = Path(made, "environment")
             shutil.rmtree(place, ignore_errors=True)
             try:
