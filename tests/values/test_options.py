@@ -86,6 +86,11 @@ def test_what_is_refused_says_which_option_it_is(name: str, values: list[Any]) -
             Options(**{name: value})
 
 
+def test_the_message_is_no_field_more() -> None:
+    with pytest.raises(ConfigurationError, match="^extra_body must not have 'message': pass that as the message itself$"):
+        Options(extra_body={"mode": "fast", "message": "another"})
+
+
 def test_headers_are_copied() -> None:
     given = {"X-Mine": "1"}
     options = Options(headers=given)

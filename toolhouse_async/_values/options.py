@@ -30,7 +30,8 @@ class TurnOptions(TypedDict, total=False):
             began in mid-stream: always, never, or ``"auto"`` (default): where the framing proved no end, no words came,
             a tool was called, or the format is text.
         timeout: Seconds for the whole turn, waiting included; default ``None``, for ever.
-        extra_body: More fields for the body of the user's own POST or PUT; an automatic resume does not have them.
+        extra_body: More fields for the body of the user's own POST or PUT; an automatic resume does not have them. The
+            message is not one of them.
         headers: More headers for this turn's requests, its polls and readings of the history included; in place of the
             client's of the same name. What the client sets itself is refused, as there.
         timeouts: Times to wait in this turn's requests, in place of the client's :class:`~toolhouse_async.Timeouts`.
@@ -101,6 +102,8 @@ class Options:
         if not self.resume_message.isascii():
             check_json("resume_message", self.resume_message)
         if self.extra_body:
+            if "message" in self.extra_body:  # the history would have other words than the turn looks for
+                raise ConfigurationError("extra_body must not have 'message': pass that as the message itself")
             check_json("extra_body", self.extra_body)
         if self.headers is not None:
             object.__setattr__(self, "headers", check_headers(self.headers))  # a copy, which nobody changes
