@@ -63,6 +63,7 @@ SEARCHES = (
     "explore",
     "fuzz",
     "manager/test_every_pass.py",
+    "manager/test_every_round.py",
     "manager/test_every_wait.py",
     "model",
     "security/test_endless.py",

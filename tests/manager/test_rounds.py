@@ -7,73 +7,10 @@ from typing import Any
 
 import pytest
 
-from toolhouse_async import JobStarted, TurnResult
+from toolhouse_async import TurnResult
 
-from .support import World, processes
-
-ROUNDS = {"job": ("1:job", "[computed]2:"), "twice": ("1:twice", "[computed]2:", "[computed]3:")}
-
-KILLED: dict[str, tuple[str, dict[str, Any] | None]] = {
-    "in the answer": ("job", {"method": "POST", "cut_after": 1}),
-    "in the job": ("job", None),
-    "before the resume arrives": ("job", {"method": "PUT", "accept": False}),
-    "before the answer to the resume": ("job", {"method": "PUT", "accept": True}),
-    "in the answer to the resume": ("job", {"method": "PUT", "cut_after": 1}),
-    "in the second job": ("twice", None),
-    "before the second resume arrives": ("twice", {"method": "PUT", "skip": 1, "accept": False}),
-    "in the answer to the second resume": ("twice", {"method": "PUT", "skip": 1, "cut_after": 1}),
-}
-"""When a process is killed: the message that it sends, and the fault that it has then."""
-
-
-async def kill(world: World, process: Any, when: str) -> str:
-    """Kill a process in its turn; the message is returned."""
-    message, fault = KILLED[when]
-    hit = None if fault is None else world.emulator.faults.add(cut="silence", **fault)
-    jobs = []
-    turn = process.manager.stream("k", message)
-
-    async def read() -> None:
-        async for event in turn:
-            if isinstance(event, JobStarted):
-                jobs.append(event.job_id)
-                if hit is not None or (message, len(jobs)) == ("twice", 1):
-                    world.go_on.set()
-
-    reading = asyncio.ensure_future(read())
-    while not (hit.hits if hit is not None else len(jobs) == len(ROUNDS[message]) - 1):
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(1)
-    await process.stop()
-    await asyncio.gather(reading, return_exceptions=True)
-    return message
-
-
-@pytest.mark.parametrize("is_over", [True, False], ids=["job over", "job running"])
-@pytest.mark.parametrize(("records_tools", "records_empty"), [(True, True), (True, False), (False, False)])
-@pytest.mark.parametrize("how", ["recover", "recover the message", "reconcile"])
-@pytest.mark.parametrize("when", KILLED)
-async def test_all_rounds(when: str, how: str, records_tools: bool, records_empty: bool, is_over: bool) -> None:
-    async with processes(2) as (world, _, one, two):
-        world.emulator.history_tools, world.emulator.history_empty_messages = records_tools, records_empty
-        message = await kill(world, one, when)
-        loop = asyncio.get_running_loop()
-        if is_over:
-            world.go_on.set()
-            await asyncio.sleep(1)
-        async with two.manager.checkout("k") as session:
-            began = loop.time()
-            loop.call_later(5, world.go_on.set)
-            if how == "reconcile":
-                result = await session.reconcile()
-            else:
-                result = await session.recover(message if how == "recover the message" else None)
-            took = loop.time() - began
-            assert result.text == "".join(ROUNDS[message])
-            assert (await session.reconcile()).text == result.text
-        assert world.accepted == [message, *[""] * (len(ROUNDS[message]) - 1)]
-        assert took < 12  # RecoveryPolicy.deadline is 20
-        assert (await two.manager.send("k", "x")).text.endswith(":x")
+from .rounds import KILLED, ROUNDS, kill
+from .support import processes
 
 
 @pytest.mark.parametrize("when", KILLED)

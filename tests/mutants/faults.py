@@ -334,7 +334,7 @@ JOBS: Final = (
         "toolhouse_async/_run/conversation.py",
         "await journal.answered(turn.announced(self.core.time()))",
         "await journal.answered(None)",
-        "manager/test_rounds.py::test_all_rounds",
+        "manager/test_every_round.py::test_all_rounds",
     ),
     Fault(
         "a resume that was refused is written down as accepted",

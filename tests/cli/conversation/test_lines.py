@@ -184,7 +184,8 @@ def test_a_signal_in_mid_job_says_how_to_wait_for_it(service, cli, finish, tmp_p
     with start(service, "analyst", tmp_path) as process:
         process.stdin.write(b"Analyse\n")
         process.stdin.flush()
-        wait_until(lambda: any(request.method == "GET" for request in service.requests))
+        # The answer to the first tells of the job.
+        wait_until(lambda: sum(request.method == "GET" for request in service.requests) > 1)
         process.send_signal(number)
         _, errors = process.communicate(timeout=50)
     way_on = errors.decode().splitlines()[-1]
