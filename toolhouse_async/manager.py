@@ -11,6 +11,7 @@ from attrs import frozen
 
 from ._client import AsyncToolhouse
 from ._held import Turn
+from ._keyed.block import CheckedOutSession
 from ._keyed.checkout import Checkout
 from ._keyed.house import House
 from ._keyed.listing import SessionInfo, info_of
@@ -122,11 +123,17 @@ class SessionManager:
     def __repr__(self) -> str:
         return f"<SessionManager of agent {self._agent_id} in {self._house.store!r:.200}>"
 
-    def checkout(self, key: str) -> CheckedOutSession:
+    def checkout(self, key: str, *, delivers: bool = False) -> CheckedOutSession:
         """Have a key for the length of an ``async with`` block, which gives its :class:`~toolhouse_async.Session`.
 
         The block begins when the key is ours, and its session ends with it. Any number of turns may be made in it, and
         ``session.reconcile()`` settles what another process left of unknown outcome.
+
+        Args:
+            key: Any string.
+            delivers: Whether the block brings the answer to whom it is for. It counts as seen at the block's end then,
+                or when the next message is sent; where the block raises, is cancelled, or its process dies, it is as
+                unseen as one that was cut, and that to a job is ``resume_pending()``'s. Default: seen once it is whole.
 
         Raises:
             ConfigurationError: ``key`` is no string.
@@ -137,7 +144,9 @@ class SessionManager:
 
         A cancelled wait leaves the queue. Cancelled inside, the key is let go as at the block's end.
         """
-        return CheckedOutSession(*self._checkout(key))
+        checkout, session = self._checkout(key)
+        checkout.keeps_token = delivers
+        return CheckedOutSession(checkout, session)
 
     def stream(self, key: str, message: str | None = None, **turn_options: Unpack[TurnOptions]) -> Turn:
         """Prepare a turn of a key's conversation; it waits for the key at its first step, and lets it go at its end.
@@ -364,30 +373,6 @@ class SessionManager:
         session = self._toolhouse.session(self._agent_id, **self._options)
         conversation = session._conversation  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         return Checkout(self._house, _checked_key(key), conversation), session
-
-
-class CheckedOutSession:
-    """The ``async with`` block of :meth:`SessionManager.checkout`."""
-
-    def __init__(self, checkout: Checkout, session: Session) -> None:
-        self._checkout = checkout
-        self._session = session
-
-    async def __aenter__(self) -> Session:
-        task = asyncio.current_task()
-        await self._checkout.enter(lambda: task)
-        return self._session
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._checkout.conversation.close()
-        self._checkout.leave()
-        if kind is not None and not issubclass(kind, Exception):
-            return  # cancelled: the key is let go in the background
-        failed = await self._checkout.left()
-        if failed is not None and error is None:
-            raise failed
 
 
 def _checked_key(key: str) -> str:

@@ -254,7 +254,7 @@ async def test_a_bug_is_told_and_logged(
 ) -> None:
     async with bots(platform, tmp_path) as (_, start):
         process = await start()
-        monkeypatch.setattr(process.manager, "checkout", lambda key: 1 / 0)
+        monkeypatch.setattr(process.manager, "checkout", lambda key, **options: 1 / 0)
         await platform.say(platform.ada, "hello")
         await platform.sees(platform.ada, BROKEN)
         assert "ZeroDivisionError" in caplog.text
@@ -476,8 +476,12 @@ async def test_a_store_that_fails_behind_an_answer(platform: Platform, tmp_path:
         await platform.until(lambda: "word9" in "".join(platform.screen(platform.ada)))
         process.store.down = True
         whole = "".join(support.WORDS).strip()
-        await platform.sees(platform.ada, whole, "My memory failed me just now; you may have to remind me of this.")
-        assert world.accepted == ["slow"]
+        await platform.sees(platform.ada, whole)
+        await asyncio.sleep(60)
+        process.store.down = False
+        await platform.say(platform.ada, "hello")  # it was not written down that the answer was shown
+        await platform.sees(platform.ada, whole, LATE, whole, "You said: hello")
+        assert world.accepted == ["slow", "hello"]
 
 
 @ANY

@@ -185,6 +185,7 @@ async def test_a_new_conversation_where_the_store_fails(platform: Platform, tmp_
         process = await start()
         await platform.say(platform.ada, "hello")
         await platform.sees(platform.ada, "You said: hello")
+        await asyncio.sleep(1)  # it is written down that it was shown
         process.store.down = True
         await platform.say(platform.ada, "/new")
         await platform.sees(platform.ada, "You said: hello", NOT_FRESH)

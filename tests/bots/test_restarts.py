@@ -286,6 +286,43 @@ async def test_what_was_found_out_waits_for_a_platform_that_is_away(platform: Pl
         await platform.sees(platform.ada, "You said: hello", LATE, "You said: book")
 
 
+@pytest.mark.parametrize("way", ["stop", "kill"])
+async def test_an_answer_that_the_platform_had_not_taken(platform: Platform, tmp_path: Path, way: str) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "slow")
+        await platform.until(lambda: "word3" in "".join(platform.screen(platform.ada)))
+        platform.is_cut = True
+        await asyncio.sleep(300)
+        await getattr(process, way)()
+        platform.is_cut = False
+        await start()
+        (shown,) = platform.screen(platform.ada)
+        await platform.say(platform.ada, "thanks")
+        whole = "".join(support.WORDS).strip()
+        assert shown != whole
+        await platform.sees(platform.ada, shown, LATE, whole, "You said: thanks")
+        assert world.accepted == ["slow", "thanks"]
+
+
+@pytest.mark.parametrize("way", ["stop", "kill"])
+async def test_the_answer_to_a_job_that_the_platform_had_not_taken(
+    platform: Platform, tmp_path: Path, way: str
+) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "job")
+        await platform.sees(platform.ada, "Let me see.", COMPUTING)
+        platform.is_cut = True
+        await platform.until(lambda: list(world.told.values()) == [["job", ""]])
+        await asyncio.sleep(100)
+        await getattr(process, way)()
+        platform.is_cut = False
+        await start()
+        await platform.sees(platform.ada, "Let me see.", COMPUTING, "Computed: 42.")
+        assert list(world.told.values()) == [["job", ""]]
+
+
 async def test_the_answer_of_one_job_does_not_wait_for_another(
     platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

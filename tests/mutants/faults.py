@@ -337,6 +337,13 @@ JOBS: Final = (
         "manager/test_every_round.py::test_all_rounds",
     ),
     Fault(
+        "an answer that was not delivered counts as seen where its block ends by an error",
+        "toolhouse_async/_keyed/block.py",
+        "if kind is None and self._checkout.has_answer:",
+        "if self._checkout.has_answer:",
+        "manager/test_delivering.py::test_one_whose_block_fails_is_unseen",
+    ),
+    Fault(
         "a resume that was refused is written down as accepted",
         "toolhouse_async/_turn/kept.py",
         "if unsettled is not None and unsettled.stage.is_accepted:",

@@ -39,6 +39,7 @@ class Checkout:
         key: The key, as the user has it.
         conversation: The conversation; where it stands is known once the key is ours.
         keeps_token: Whether what is over counts as open until its answer was delivered.
+        has_answer: Whether there is one that was not.
         on_answered: Called when the service has accepted a message.
         on_blind: Called when an answer was looked for in the history, and that could not be read.
     """
@@ -47,6 +48,7 @@ class Checkout:
         self.key = key
         self.conversation = conversation
         self.keeps_token: bool = False
+        self.has_answer = False
         self.on_answered: Callable[[], None] = _nothing
         self.on_blind: Callable[[ToolhouseError], None] = _nothing
         self._house = house
@@ -200,6 +202,8 @@ class Checkout:
         """Note what is about to be sent; without that nothing is."""
         self._said = said
         self._has_sent = True
+        if self.has_answer:
+            self.delivered()  # who goes on has it
         self._note(**kept.sending(words, resumes=resumes))
         house = self._house
         try:
@@ -230,6 +234,7 @@ class Checkout:
 
     def completed(self) -> None:
         """Note that nothing is left open; the next note takes it along."""
+        self.has_answer = self.keeps_token
         if not self.keeps_token:
             self._note(unsettled=None, token=None)
 
@@ -238,7 +243,8 @@ class Checkout:
         self._lease.change(row=row)
 
     def delivered(self) -> None:
-        """Note that the answer to a job is where it belongs: what came before the job counts as told."""
+        """Note that the answer is where it belongs: what came before its job counts as told."""
+        self.has_answer = False
         self.conversation.run.unfinished = None
         self._note(unsettled=None, token=None)
 
@@ -328,8 +334,9 @@ class Checkout:
         """What the conversation leaves open, in the end."""
         unfinished, record = self.conversation.run.unfinished, self._lease.record
         has_resumed = record.token is not None and record.unsettled is not None and record.unsettled.resumes
-        if self.keeps_token and has_resumed and (unfinished is None or unfinished.said is not self._said):
-            return {"heard": record.heard}  # the answer to a resume is looked up again until it was delivered
+        is_resumed = has_resumed and (unfinished is None or unfinished.said is not self._said)
+        if self.has_answer or (self.keeps_token and is_resumed):
+            return {"heard": record.heard}  # the answer is looked up again until it was delivered
         return {"unsettled": kept.left(self.conversation.run)}
 
     def _remember(self) -> None:

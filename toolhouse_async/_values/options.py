@@ -97,20 +97,24 @@ class Options:
                 raise ConfigurationError(f"{name} must be {choices}, not {value!r:.80}")
         if not isinstance(self.resume_message, str):
             raise ConfigurationError(f"resume_message must be a string, not {self.resume_message!r:.80}")
-        if self.extra_body is not None and not isinstance(self.extra_body, Mapping):
-            raise ConfigurationError(f"extra_body must be a mapping, not {self.extra_body!r:.80}")
         if not self.resume_message.isascii():
             check_json("resume_message", self.resume_message)
-        if self.extra_body:
-            if "message" in self.extra_body:  # the history would have other words than the turn looks for
-                raise ConfigurationError("extra_body must not have 'message': pass that as the message itself")
-            check_json("extra_body", self.extra_body)
+        if self.extra_body is not None:
+            _check_fields(self.extra_body)
         if self.headers is not None:
             object.__setattr__(self, "headers", check_headers(self.headers))  # a copy, which nobody changes
         if self.timeouts is not None and not isinstance(self.timeouts, Timeouts):
             raise ConfigurationError(f"timeouts must be Timeouts or None, not {self.timeouts!r:.80}")
         if self.headers or self.timeouts is not None:
             object.__setattr__(self, "terms", (frozenset((self.headers or {}).items()), self.timeouts))
+
+
+def _check_fields(extra_body: object) -> None:
+    if not isinstance(extra_body, Mapping):
+        raise ConfigurationError(f"extra_body must be a mapping, not {extra_body!r:.80}")
+    if "message" in extra_body:  # the history would have other words than the turn looks for
+        raise ConfigurationError("extra_body must not have 'message': pass that as the message")
+    check_json("extra_body", extra_body)
 
 
 _ALLOWED: Mapping[str, tuple[object, ...]] = {

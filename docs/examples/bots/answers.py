@@ -138,6 +138,7 @@ class Answer:
         self._shown: list[tuple[Any, str]] = []  # messages and what they say
         self._changed = asyncio.Event()
         self._is_over = False
+        self._is_shown = asyncio.Event()
         self._is_replaced = False  # the message that would be edited is gone: a new one takes its place
         self._failures = 0  # in a row …
         self._refusals = 0  # … of them those that will never be taken
@@ -195,6 +196,12 @@ class Answer:
         except Exception:
             log.exception("%s: an error of the bot's own", self._name)
             self.is_given_up = True
+        self._is_shown.set()
+
+    async def shown(self) -> None:
+        """End it, and wait until whoever shows it has done so, or given up."""
+        self.end()
+        await self._is_shown.wait()
 
     async def _show(self) -> None:
         while not (self._is_over and self._is_first and self._change() is None) and not self.is_given_up:

@@ -340,26 +340,34 @@ class Conversations:
 
     async def _talk(self, key: str, chat: Chat, message: str, answer: Answer) -> None:
         for _ in range(2):
-            async with self._manager.checkout(key) as session:
+            async with self._manager.checkout(key, delivers=True) as session:
                 if self._is_closing:
                     raise ClosedError("the bot is being stopped")
-                typing = asyncio.create_task(keep_typing(chat))
-                try:  # the answer to what was stopped is not looked for
-                    if key in self._stopped or await self._settle(key, session, answer):
-                        await self._speak(key, session, message, answer)
-                        return
-                except NotFoundError as error:
-                    if error.run_id is None or error.safe_to_retry is not True:
-                        raise  # the worker is not there, or has the message
-                    log.warning("%s: the service no longer has the conversation: %s", key, error)
-                    answer.stage = "waiting"
-                    answer.say(FORGOTTEN)
-                finally:
-                    typing.cancel()
-                    await asyncio.wait({typing})
-                    if not typing.cancelled() and (error := typing.exception()) is not None:
-                        log.error("%s: an error of the bot's own", key, exc_info=error)
+                if await self._has_said(key, session, chat, message, answer):
+                    await answer.shown()  # else the answer comes after a restart
+                    return
             await self._manager.forget(key)
+
+    async def _has_said(self, key: str, session: Session, chat: Chat, message: str, answer: Answer) -> bool:
+        """Have a message answered; return whether that can be done in this conversation."""
+        typing = asyncio.create_task(keep_typing(chat))
+        try:  # the answer to what was stopped is not looked for
+            if key not in self._stopped and not await self._settle(key, session, answer):
+                return False
+            await self._speak(key, session, message, answer)
+        except NotFoundError as error:
+            if error.run_id is None or error.safe_to_retry is not True:
+                raise  # the worker is not there, or has the message
+            log.warning("%s: the service no longer has the conversation: %s", key, error)
+            answer.stage = "waiting"
+            answer.say(FORGOTTEN)
+            return False
+        finally:
+            typing.cancel()
+            await asyncio.wait({typing})
+            if not typing.cancelled() and (error := typing.exception()) is not None:
+                log.error("%s: an error of the bot's own", key, exc_info=error)
+        return True
 
     async def _settle(self, key: str, session: Session, answer: Answer) -> bool:
         """Say what became of an earlier message whose answer nobody has seen; return whether that can be known."""
@@ -601,8 +609,6 @@ def words_for(error: ToolhouseError) -> str:
         return GONE
     if isinstance(error, StoreError) and error.token is not None:
         return WORDS[ContactLostError]  # before the resume, which is sent once the store works again
-    if isinstance(error, StoreError) and error.partial is not None:
-        return "My memory failed me just now; you may have to remind me of this."
     for kind, words in WORDS.items():
         if isinstance(error, kind):
             return words
