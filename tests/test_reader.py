@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from tests.support.answers import client_of, said, text
-from tests.support.raw_server import RawServer, Request, chunk, ndjson, silence
+from tests.support.raw_server import RawServer, Request, chunk, ndjson, response, silence
 from toolhouse_async import IdleTimeoutError, Timeouts, TurnTimeoutError
 from toolhouse_async._reader import LateHead
 
@@ -25,14 +25,17 @@ async def test_silence_is_noticed_in_time_at_whatever_fraction_of_a_second_it_be
                 await toolhouse.run("a", "x", recover=False)
 
 
-async def test_lines_that_are_no_json_are_logged_once_for_each_answer(caplog: pytest.LogCaptureFixture) -> None:
+async def test_lines_that_are_not_read_as_json_are_logged_once_for_each_answer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.WARNING, "toolhouse_async")
-    odd = [said("x").replace(b'"x"}', b'"x"]'), said("y"), said("z").replace(b'"z"}', b'"z"]')]
+    long = response(headers={"X-Toolhouse-Run-ID": "r1"}, body=b'{"type": "x", "n": ' + b"9" * 9000 + b"}\n")  # JSON
+    odd = [said("x").replace(b'"x"}', b'"x"]'), said("y"), long]
     async with RawServer(odd) as server, client_of(server) as toolhouse:
         session = toolhouse.session("a")
         results = [await session.send("words", settle=False) for _ in odd]
         assert [result.malformed for result in results] == [1, 0, 1]
-    assert [record.getMessage() for record in caplog.records] == ["run r1: 1 lines are not JSON"] * 2
+    assert [record.getMessage() for record in caplog.records] == ["run r1: 1 lines could not be read as JSON"] * 2
 
 
 async def test_what_was_received_when_time_is_up_is_in_the_error() -> None:

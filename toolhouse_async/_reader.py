@@ -98,10 +98,10 @@ class Reader:
             log.info("run %s: the rest was not read: %s", self._turn.run.run_id, in_own_words(error))
 
     def warn(self) -> None:
-        """Log how many lines were no JSON since this was last done."""
-        malformed = self._turn.fold.malformed
+        """Log how many lines could not be read as JSON since this was last done."""
+        run_id, malformed = self._turn.run.run_id, self._turn.fold.malformed
         if malformed != self._malformed:
-            log.warning("run %s: %d lines are not JSON", self._turn.run.run_id, malformed - self._malformed)
+            log.warning("run %s: %d lines could not be read as JSON", run_id, malformed - self._malformed)
             self._malformed = malformed
 
     def _limit_silence(self) -> None:

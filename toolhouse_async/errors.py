@@ -233,7 +233,7 @@ class LineTooLongError(ProtocolError):
 
 
 class MalformedEventError(ProtocolError):
-    """A line is not JSON and the decoder is strict."""
+    """A line could not be read as JSON, and the decoder is strict."""
 
 
 class UnexpectedContentError(ProtocolError):

@@ -151,7 +151,7 @@ class UnknownEvent(_Base):
 
 @define(repr=False, eq=False)
 class MalformedLine(_Base):
-    """A line that is not JSON: its bytes, its number in the stream counted from 1, and why."""
+    """A line that could not be read as JSON: its bytes, its number in the stream counted from 1, and why."""
 
     line: bytes = field(repr=short)
     number: int

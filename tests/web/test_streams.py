@@ -16,7 +16,7 @@ from tests.support.answers import KEY
 from tests.support.stores import Troubled
 from toolhouse_async import ConfigurationError, ErrorEvent, EventDecoder, SessionManager, TextDelta, TurnStarted
 from toolhouse_async._cli.jsonlines import event_line
-from toolhouse_async.events import Event
+from toolhouse_async.events import Event, UnknownEvent
 from toolhouse_async.stores import MemorySessionStore
 from toolhouse_async.web import EVENT_STREAM_HEADERS, TurnHub, ag_ui, ndjson, sse
 
@@ -379,14 +379,31 @@ async def test_what_cannot_be_written_closes_the_turn() -> None:
         assert asyncio.get_running_loop().time() - before < 1
 
 
-async def test_what_cannot_be_written_is_told() -> None:
+@pytest.mark.parametrize("form", [sse, ndjson])
+@pytest.mark.parametrize(
+    ("event", "error"),
+    [
+        (ErrorEvent("x", object()), TypeError),  # type: ignore[arg-type]
+        (UnknownEvent("x", 10**4300), ValueError),
+    ],
+    ids=["object", "integer of too many digits"],
+)
+async def test_what_cannot_be_written_is_told(form: Any, event: Event, error: type[Exception]) -> None:
     async def source() -> AsyncIterator[Event]:
-        yield ErrorEvent("x", object())  # type: ignore[arg-type]
+        yield event
 
-    stream = sse(source())
+    stream = form(source())
     assert b"InternalError" in await anext(stream)
-    with pytest.raises(TypeError):
+    with pytest.raises(error):
         await anext(stream)
+
+
+async def test_integers_and_depth_as_python_has_them_are_written() -> None:
+    data: Any = 10**4299
+    for _ in range(500):
+        data = [data]
+    (sent,) = read_sse(await whole(sse(_of([UnknownEvent("x", data)]))))
+    assert repr(sent.data["data"]) == repr(data)
 
 
 async def test_cancelled_in_the_moment_of_an_event() -> None:

@@ -431,7 +431,7 @@ def test_a_line_that_is_not_json(line: bytes) -> None:
 
 def test_a_strict_decoder_raises() -> None:
     decoder = EventDecoder(strict=True)
-    with pytest.raises(MalformedEventError, match="line 2 is not JSON: "):
+    with pytest.raises(MalformedEventError, match="line 2 could not be read as JSON: "):
         decoder.decode([b'"a"', b"{"])
     events: list[Event] = []
     with pytest.raises(MalformedEventError, match="line 8"):

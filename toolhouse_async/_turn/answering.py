@@ -21,7 +21,7 @@ class Answering:
     """Makes an answer's bytes into events, which it adds to a list and a fold; reads nothing itself.
 
     Attributes:
-        odd_end: Whether the body ended within a character or a line that is not JSON.
+        odd_end: Whether the body ended within a character, or a line that could not be read as JSON.
     """
 
     __slots__ = ("_characters", "_decoder", "_fold", "_max_line", "_splitter", "_stream", "odd_end")

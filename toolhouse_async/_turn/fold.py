@@ -23,7 +23,7 @@ class Fold:
         recovered: Answers that were healed from the history.
         is_replaced: Whether the latest of them did not begin with what had been received.
         unknown: Events of unknown shape.
-        malformed: Lines that were not JSON.
+        malformed: Lines that could not be read as JSON.
     """
 
     __slots__ = (

@@ -18,7 +18,7 @@ def event_json(event: ev.Event, fields: Mapping[str, Any] | None = None) -> byte
     """Write an event as a line of JSON: its class as ``event``, then its fields.
 
     Its length is in proportion to what the event itself holds, whatever line it came from and however many came from
-    that. Data may be nested to any depth, and integers may have any size.
+    that. Data may be nested to any depth; integers may have as many digits as Python writes (4300 by default).
 
     Args:
         event: The event.

@@ -166,7 +166,7 @@ class TurnResult:
         token: What waits for that job later, in any process.
         recovered: Answers that were healed from the history.
         unknown: Events of unknown shape.
-        malformed: Lines that were not JSON.
+        malformed: Lines that could not be read as JSON.
         rounds: The words of each round: the first answer, then one per resume.
     """
 

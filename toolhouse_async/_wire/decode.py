@@ -39,8 +39,8 @@ class EventDecoder(LineReader):
     One decoder may serve any number of clients and turns: it keeps no state of a stream.
 
     Args:
-        strict: Raise :class:`~toolhouse_async.MalformedEventError` for a line that is not JSON, instead of
-            giving a :class:`~toolhouse_async.MalformedLine`.
+        strict: Raise :class:`~toolhouse_async.MalformedEventError` for a line that cannot be read as JSON, instead
+            of giving a :class:`~toolhouse_async.MalformedLine`.
     """
 
     def __init__(self, *, strict: bool = False) -> None:
@@ -76,7 +76,7 @@ class EventDecoder(LineReader):
         A call whose arguments come in pieces is whole if all its lines are here.
 
         Raises:
-            MalformedEventError: A line is not JSON and the decoder is strict.
+            MalformedEventError: A line could not be read as JSON, and the decoder is strict.
         """
         events: list[Event] = []
         stream = Stream()

@@ -22,7 +22,7 @@ class LineReader(ObjectReader):
     """Reads such lines, and the JSON that stands in them.
 
     Args:
-        strict: Raise for a line that is not JSON, instead of giving a ``MalformedLine``.
+        strict: Raise for a line that cannot be read as JSON, instead of giving a ``MalformedLine``.
     """
 
     def __init__(self, *, strict: bool) -> None:
@@ -62,7 +62,7 @@ class LineReader(ObjectReader):
 
     def _malformed(self, line: bytes, number: int, reason: str, events: list[Event], stream: Stream) -> None:
         if self.strict:
-            raise MalformedEventError(f"line {number} is not JSON: {reason}")
+            raise MalformedEventError(f"line {number} could not be read as JSON: {reason}")
         self._add((MalformedLine(line, number, reason),), events, stream)
 
     def _part(self, text: bytes, line: bytes, stream: Stream) -> Sequence[Event] | None:
@@ -143,7 +143,7 @@ class LineReader(ObjectReader):
             if made is not None:
                 self._add(made, events, stream)
             elif not is_cut:
-                self._malformed(line, number, "the data of an event are not JSON", events, stream)
+                self._malformed(line, number, "the data of an event could not be read as JSON", events, stream)
 
     def _plain(self, said: bytes, line: bytes, stream: Stream) -> Sequence[Event] | None:
         """Data that are plain words, of an event that is known to have such."""

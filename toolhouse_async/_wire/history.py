@@ -18,7 +18,7 @@ def parse_history(body: bytes) -> tuple[Message, ...]:
     try:
         entries = loads(body)
     except ValueError as error:
-        raise UnexpectedContentError(f"the history is not JSON: {error}", safe_to_retry=True) from None
+        raise UnexpectedContentError(f"the history could not be read as JSON: {error}", safe_to_retry=True) from None
     if not isinstance(entries, list):
         raise UnexpectedContentError("the history is not a JSON array", safe_to_retry=True)
     return tuple(_message(entry) for entry in entries)

@@ -39,7 +39,7 @@ def loads(data: bytes) -> Any:
 
 
 def loads_exactly(data: bytes) -> Any:
-    """Parse one JSON value like :func:`loads`, with integers of any size exact.
+    """Parse one JSON value like :func:`loads`, with integers exact.
 
     Where values are nested too deeply for the standard library, and not for orjson, large integers are floats as there.
 

@@ -24,8 +24,9 @@ STRICT: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETI
 def dumps(outcome: TurnResult | Exception) -> str:
     """Write a result or an error.
 
-    Of tool calls and their results everything is kept but the lines they came in: JSON of any depth, integers of any
-    size and the numbers that JSON does not have included. Of an error its class, its text, and its plain fields are.
+    Of tool calls and their results everything is kept but the lines they came in: JSON of any depth, integers of
+    more than 64 bits and the numbers that JSON does not have included. Of an error its class, its text, and its plain
+    fields are.
     """
     if isinstance(outcome, TurnResult):
         return _written({"result": _result(outcome)})

@@ -14,7 +14,7 @@ _Place: TypeAlias = "tuple[_Place, object] | None"
 
 
 def dumps(value: object) -> bytes:
-    """Write a JSON value, with integers of any size.
+    """Write a JSON value, also with integers of more than 64 bits.
 
     Raises:
         ValueError: It cannot be written as JSON, or only as something else; the message says where and why.
