@@ -537,15 +537,19 @@ async def test_what_an_endpoint_cannot_return_is_refused_in_the_words_of_the_oth
     assert what in section.partition("\n## ")[0]
 
 
-async def test_the_response_of_fastapis_own_takes_the_stream_as_it_is(app: FastAPI) -> None:
-    response = pytest.importorskip("fastapi.sse", reason="came with a later FastAPI").EventSourceResponse
+async def test_the_response_of_fastapis_own_has_all_headers_as_the_page_writes_it(app: FastAPI) -> None:
+    (written,) = re.findall(r"`(EventSourceResponse\([^`]+)`", PAGE)
+    names = {"sse": sse, "EVENT_STREAM_HEADERS": EVENT_STREAM_HEADERS}
+    sse_module = pytest.importorskip("fastapi.sse", reason="came with a later FastAPI")
+    names["EventSourceResponse"] = sse_module.EventSourceResponse
 
     @app.post("/own")
     async def own(request: Request) -> Any:
-        return response(sse(request.state.toolhouse.stream(AGENT_ID, "one")), headers=EVENT_STREAM_HEADERS)
+        return eval(written, names, {"turn": request.state.toolhouse.stream(AGENT_ID, "one")})
 
     async with site(app, echo) as it, aiohttp.ClientSession() as client, client.post(f"{it.url}/own") as answer:
-        assert answer.headers.getall("Content-Type") == [EVENT_STREAM_HEADERS["Content-Type"]]
+        for header, value in EVENT_STREAM_HEADERS.items():
+            assert answer.headers.getall(header, []) == [value]
         assert words(read_sse(await answer.read())) == "one"
 
 

@@ -18,7 +18,7 @@ from toolhouse_async.stores import MemorySessionStore
 from toolhouse_async.testing import RunningEmulator
 from toolhouse_async.web import TurnHub
 
-from .blocks import marked
+from .blocks import PAGES, ROOT, marked
 from .setups import AGENT_ID, SETUPS, analyst, says, serving
 from .test_examples import REAL_JOB_SECONDS, environment
 
@@ -76,6 +76,16 @@ async def test_what_another_process_refuses_after_a_stop_is_settled() -> None:
             await names["settle"](other, "ada")
             assert (await other.send("ada", "And roses?")).text == "Prices will fall."
             await names["settle"](other, "ada")  # nothing is open
+
+
+def test_every_response_of_the_pages_that_sends_events_has_their_headers() -> None:
+    """Else an nginx holds the words back."""
+    files = [*PAGES, *(ROOT / "docs/examples").glob("**/*.py"), *(ROOT / "toolhouse_async/web").glob("*.py")]
+    text = "\n".join(file.read_text("utf-8") for file in files)
+    sent = re.findall(r"\w*(?:Response|Stream)\(sse\([^`]*", text)
+    assert len(sent) > 10
+    for response in sent:
+        assert re.match(r".*\n?.*headers=EVENT_STREAM_HEADERS\)", response), response[:120]
 
 
 def test_its_page_is_served(url: str) -> None:
