@@ -11,7 +11,8 @@ A comment directly above a block says how it is tested; without one, a Python or
   ``page: STEP`` and ``page-change: STEP`` for its page, see ``tests/chat/test_tutorial.py``;
 - ``framework: NAME``, ``served``, ``asked``, ``default-nginx``, ``sticky-nginx`` - a server in a web framework, the
   command that serves it, requests to it, and nginx before it, see ``tests/web/frameworks`` and ``test_fastapi.py``;
-- ``page-server`` - a server with a page of its own, see ``test_web.py``;
+- ``page-server`` - a server with a page of its own, see ``test_web.py``; ``page-rest`` - what a page does after a
+  restart, see ``browser/test_web_page.py``;
 - ``django-test`` - its test for the server in Django, see ``tests/web/frameworks/test_serving.py``;
 - ``websocket``, ``fastapi-test`` - a part of the application for FastAPI, and its test, see ``test_fastapi.py``;
 - ``before: WHAT``, ``after: WHAT`` - the same function by another library and by this one, see ``test_migrate.py``

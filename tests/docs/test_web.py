@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.web.support import read_sse, words
-from toolhouse_async import SessionManager, UncertainSessionError
+from toolhouse_async import NotFoundError, SessionManager, UncertainSessionError
 from toolhouse_async.stores import MemorySessionStore
 from toolhouse_async.testing import RunningEmulator
-from toolhouse_async.web import TurnHub
+from toolhouse_async.testing.workers import echo
+from toolhouse_async.web import TurnHub, failure
 
 from .blocks import PAGES, ROOT, marked
 from .setups import AGENT_ID, SETUPS, analyst, says, serving
@@ -59,6 +60,21 @@ async def test_the_tabs_of_one_user_wait_for_one_look_at_the_history() -> None:
             assert one[0] == ["user", "Hello"]
             assert one is other
             assert await names["rest"](sessions, "ada") is not one
+
+
+async def test_the_rest_of_a_conversation_that_is_gone_is_an_error_that_says_so() -> None:
+    (block,) = [each for each in marked("example") if "async def rest(" in each.code]
+    async with serving(echo) as names, serving(echo) as others:
+        exec(block.code.partition("async with SessionManager")[0], names)
+        async with SessionManager(names["toolhouse"], AGENT_ID, store=names["store"]) as sessions:
+            await sessions.send("ada", "Hello")
+        async with SessionManager(others["toolhouse"], AGENT_ID, store=names["store"]) as sessions:  # knows no such run
+            with pytest.raises(NotFoundError) as caught:
+                await names["rest"](sessions, "ada")
+            assert caught.value.safe_to_retry is None
+            assert "not there any more" in failure(caught.value)["message"]
+            await sessions.forget("ada")
+            assert await names["rest"](sessions, "ada") == []
 
 
 async def test_what_another_process_refuses_after_a_stop_is_settled() -> None:
