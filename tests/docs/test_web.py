@@ -13,9 +13,16 @@ from pathlib import Path
 import pytest
 
 from tests.web.support import read_sse, words
-from toolhouse_async import NotFoundError, SessionManager, UncertainSessionError
+from toolhouse_async import (
+    AsyncToolhouse,
+    ConflictError,
+    NotFoundError,
+    SessionManager,
+    TextDelta,
+    UncertainSessionError,
+)
 from toolhouse_async.stores import MemorySessionStore
-from toolhouse_async.testing import RunningEmulator
+from toolhouse_async.testing import RunningEmulator, WorkersEmulator
 from toolhouse_async.testing.workers import echo
 from toolhouse_async.web import TurnHub, failure
 
@@ -92,6 +99,30 @@ async def test_what_another_process_refuses_after_a_stop_is_settled() -> None:
             await names["settle"](other, "ada")
             assert (await other.send("ada", "And roses?")).text == "Prices will fall."
             await names["settle"](other, "ada")  # nothing is open
+
+
+@pytest.mark.parametrize("grows", [True, False])
+async def test_a_worker_that_still_speaks_after_a_stop_is_waited_for_while_the_history_grows(*, grows: bool) -> None:
+    emulator = WorkersEmulator(history_partial=grows, while_answering="conflict")
+    emulator.worker(AGENT_ID)(says("one two three four five six", between=3))
+    async with (
+        emulator.serve() as service,
+        AsyncToolhouse("", base_url=service.url) as toolhouse,
+        toolhouse.session(AGENT_ID) as session,
+    ):
+        await session.send("Hello")
+        async with session.stream("Tell me more") as turn:
+            while not isinstance(await anext(turn), TextDelta):
+                pass
+        began = asyncio.get_running_loop().time()
+        if grows:
+            assert (await session.send("And roses?")).text == "one two three four five six"
+            assert asyncio.get_running_loop().time() - began > 15  # behind the answer that was stopped
+        else:
+            with pytest.raises(ConflictError) as caught:
+                await session.send("And roses?")
+            assert caught.value.safe_to_retry is True
+            assert asyncio.get_running_loop().time() - began == pytest.approx(7.5, abs=0.5)
 
 
 def test_every_response_of_the_pages_that_sends_events_has_their_headers() -> None:
