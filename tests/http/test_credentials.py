@@ -27,6 +27,13 @@ def test_a_public_worker_takes_none() -> None:
     assert repr(Secret("")) == "Secret()"
 
 
+@pytest.mark.parametrize("key", ["Bearer abc-secret", '"abc secret"', "abc-secret\n"])
+def test_a_key_that_was_copied_with_more_is_told_what_to_leave_out(key: str) -> None:
+    with pytest.raises(ConfigurationError, match="without quotes, a trailing newline or the word Bearer") as caught:
+        Secret(key).check()
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("show", [repr, str, "{}".format, "{!r}".format, ascii])
 def test_a_key_is_never_shown(show: Any) -> None:
     secret = Secret(KEY)

@@ -81,7 +81,7 @@ class Secret:
         if self.__value and (not self.__value.isascii() or not self.__value.isprintable() or " " in self.__value):
             raise ConfigurationError(
                 "the API key holds spaces, line breaks or characters that no key has (it is not shown here); "
-                "copy it again, without quotes or a trailing newline"
+                "copy it again, without quotes, a trailing newline or the word Bearer"
             )
         if self.__value and "://" in self.__value:
             raise ConfigurationError("the API key is a URL (not shown here): a worker's URL or id goes to agent_id")
