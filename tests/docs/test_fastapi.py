@@ -135,11 +135,11 @@ async def test_who_stays_gets_the_answer(app: FastAPI, path: str) -> None:
         assert it.service.connections == 1  # one client, whose connection is used again
 
 
-WRONG = ["\ud800", "\ud800" * 20_001, "x" * 20_001, ["\ud800"], {"\ud800": 1}]
+WRONG = ["", "\ud800", "\ud800" * 20_001, "x" * 20_001, ["\ud800"], {"\ud800": 1}]
 
 
 @both
-@pytest.mark.parametrize("question", WRONG, ids=["half", "long halves", "long", "list", "object"])
+@pytest.mark.parametrize("question", WRONG, ids=["empty", "half", "long halves", "long", "list", "object"])
 async def test_what_is_no_question_is_refused_and_sent_nowhere(app: FastAPI, path: str, question: Any) -> None:
     async with site(app, echo) as it, aiohttp.ClientSession(it.url) as client:
         async with client.post(path, json={"question": question}) as answer:
@@ -449,6 +449,7 @@ async def browser(app: FastAPI, worker: Any, monkeypatch: pytest.MonkeyPatch) ->
 async def test_a_conversation_over_a_websocket(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
     async with browser(app, echo, monkeypatch) as (it, service):
         it.say("one two")
+        it.say("")  # which would resume the worker
         it.say("three")
         said = "".join(event.get("text", "") for event in await it.hear("TurnCompleted"))
         said += "".join(event.get("text", "") for event in await it.hear("TurnCompleted"))

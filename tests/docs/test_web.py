@@ -6,6 +6,7 @@ import asyncio
 import re
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,6 +140,12 @@ def test_its_page_is_served(url: str) -> None:
     with urllib.request.urlopen(url, timeout=50) as answer:
         assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
         assert 'fetch("/turn", {method: "POST"' in answer.read().decode()
+
+
+def test_an_empty_question_is_refused(url: str, toolhouse_emulator: RunningEmulator) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        urllib.request.urlopen(f"{url}/turn", b"", timeout=50)
+    assert toolhouse_emulator.requests == []
 
 
 def test_a_question_is_answered(url: str) -> None:

@@ -88,8 +88,18 @@ def test_words_on_a_page(context: Any, tmp_path: Path, monkeypatch: pytest.Monke
         for text in ("Hello there", "<b>And more</b>"):
             say(page, text)
             expect(page.locator("#log p").last).to_have_text(text)
+        say(page, "")  # nothing is sent
+        expect(page.locator("#log p")).to_have_count(4)
         assert page.locator("b").count() == 0
         page.goto("about:blank")
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_an_empty_message_is_refused(context: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    with running(step, tmp_path, monkeypatch) as url:
+        answer = context.request.post(f"{url}/say", data={"text": ""})
+        assert (answer.status, answer.json()) == (422, {"message": "Please write something first."})
+        assert context.request.get(f"{url}/turn").status == 204  # no turn has begun
 
 
 @pytest.mark.parametrize("step", [1, 2])

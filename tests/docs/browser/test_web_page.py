@@ -21,8 +21,8 @@ from toolhouse_async.web import failure
 
 
 async def moody(ctx: WorkerContext) -> AsyncIterator[WorkerEvent]:
-    """A worker that says back what it is told, and fails at nothing."""
-    yield ctx.text(ctx.message) if ctx.message else ErrorEvent("hunter2")
+    """A worker that says back what it is told, and fails at a blank."""
+    yield ctx.text(ctx.message) if (ctx.message or "").strip() else ErrorEvent("hunter2")
 
 
 def test_an_answer_is_shown(
@@ -42,6 +42,9 @@ def test_an_answer_is_shown(
     page.locator("button").click()
     expect(answer).to_have_text("<b>über</b>", timeout=30_000)
     page.locator("input").fill("")
+    page.locator("button").click()
+    expect(answer).to_have_text("<b>über</b>")  # nothing is asked
+    page.locator("input").fill(" ")
     page.locator("button").click()
     expect(answer).to_contain_text("worker", timeout=30_000)  # what may be shown of its error, and no more
     expect(answer).not_to_contain_text("hunter2")

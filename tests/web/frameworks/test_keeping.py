@@ -69,10 +69,10 @@ async def test_a_turn_that_nobody_knows_is_not_found() -> None:
         assert answer.status == 404
 
 
-WRONG = ["\ud800", "\ud800" * 20_001, "x" * 20_001, ["\ud800"], {"\ud800": 1}]
+WRONG = ["", "\ud800", "\ud800" * 20_001, "x" * 20_001, ["\ud800"], {"\ud800": 1}]
 
 
-@pytest.mark.parametrize("question", WRONG, ids=["half", "long halves", "long", "list", "object"])
+@pytest.mark.parametrize("question", WRONG, ids=["empty", "half", "long halves", "long", "list", "object"])
 async def test_what_is_no_question_is_refused_and_sent_nowhere(question: Any) -> None:
     async with site("hub") as it:
         async with it.client.post(f"{it.url}/turns", json={"question": question}) as answer:
