@@ -8,6 +8,7 @@ import pytest
 
 from toolhouse_async import AsyncToolhouse, BatchProgress
 from toolhouse_async._cli.batch.display import Display, counted, paced
+from toolhouse_async._cli.batch.running import retry
 from toolhouse_async._cli.batch.tables import ADDED, Rows, check_out, written
 from toolhouse_async.errors import ConfigurationError
 from toolhouse_async.stores import MemorySessionStore
@@ -46,6 +47,9 @@ def write(folder, name, text):
     path = folder / name
     path.write_bytes(text.encode())
     return path
+
+
+UNDER_WAY = "A 'batch run' that is under way leaves rows to the next one that it has come to already."
 
 
 def asked(batch):
@@ -178,11 +182,46 @@ def test_rows_that_fail_are_listed_and_asked_again(batch):
     assert batch.cli("batch", "retry", *named).stdout.splitlines() == [
         "2 failed: the next 'batch run' of the worker clerk asks again",
         "To ask another worker, give the batch another --name.",
+        UNDER_WAY,
     ]
     assert batch(*options).returncode == 5
     out = [json.loads(line) for line in (batch.folder / "out.jsonl").read_text().splitlines()]
     assert [line["status"] for line in out] == ["done", "done", "failed"]
     assert asked(batch) == ["better", "fail", "fail too", "fail too", "well"]
+
+
+@pytest.mark.parametrize("key", [(), ("--key", "id")])
+def test_a_row_that_is_let_to_be_asked_again_is_not_asked_while_the_answers_are_written(batch, key):
+    async def worker(ctx):
+        if ctx.message == "retry" and "again" not in told:
+            told.append("again")
+            await retry("batch.db", "rows")
+        told.append(ctx.message)
+        yield ctx.text("so")
+        if ctx.message == "fail":
+            raise RuntimeError("told to")
+
+    told = []
+    batch.emulator.worker("worker")(worker)
+    says = ["well", "fail", "fail", "retry", "fail"]
+    write(batch.folder, "rows.csv", "id,say\n" + "".join(f"{number},{say}\n" for number, say in enumerate(says)))
+    url = ("--base-url", batch.emulator.url, "--api-key", "")
+    options = ("rows.csv", "--template", "{say}", "--out", "out.jsonl", "--concurrency", "1", *key, *url)
+    done = batch.cli("batch", "run", "--agent", "worker", *options)
+    assert done.returncode == 5
+    assert told == ["well", "fail", "fail", "again", "retry", "fail"]
+    assert (
+        "2 rows are to be asked by now, as after 'batch retry', and written with the status 'open': the same command "
+        "goes on with them, and writes the file anew.\n"
+    ) in done.stderr
+    out = [json.loads(line) for line in (batch.folder / "out.jsonl").read_text().splitlines()]
+    assert [(line["say"], line["status"]) for line in out] == list(
+        zip(says, ["done", "open", "open", "done", "failed"], strict=True)
+    )
+    assert (out[1]["answer"], out[1]["error"]) == (None, "to be asked by now: the same command goes on with it")
+    said = batch.cli("batch", "run", "--agent", "worker", *options).stderr
+    assert "3 of the 3 that failed: " in said
+    assert told[6:] == ["fail", "fail"]
 
 
 def test_rows_that_were_accepted_are_told_apart_and_not_asked_again(batch):
@@ -204,6 +243,7 @@ def test_rows_that_were_accepted_are_told_apart_and_not_asked_again(batch):
         "To ask another worker, give the batch another --name.",
         "1 failed after it was accepted: the next 'batch run' of the worker clerk looks for its answer, sends nothing",
         "To send such rows anew, though the worker has had them, run a file of them alone with another --name.",
+        UNDER_WAY,
     ]
     write(batch.folder, "rows.jsonl", '"lost"\n"well"\n')
     done = batch("rows.jsonl")
@@ -212,6 +252,7 @@ def test_rows_that_were_accepted_are_told_apart_and_not_asked_again(batch):
     assert batch.cli("batch", "retry", "--name", "rows").stdout.splitlines() == [
         "1 failed after it was accepted: the next 'batch run' of the worker clerk looks for its answer, sends nothing",
         "To send such rows anew, though the worker has had them, run a file of them alone with another --name.",
+        UNDER_WAY,
     ]
     assert asked(batch) == ["fail", "lost", "well"]
     write(batch.folder, "again.jsonl", '"lost"\n')

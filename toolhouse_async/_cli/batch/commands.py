@@ -93,7 +93,8 @@ def retry_command(*, store: str, name: str | None) -> int:
     """Have all rows that failed asked again by the next 'batch run' of the same worker.
 
     One whose message was accepted is not asked again: its answer is looked for once more. To send such rows anew, run a
-    file of them alone with another --name.
+    file of them alone with another --name. A 'batch run' that is under way leaves rows to the next one that it has come
+    to already.
     """
     from .running import retry
 

@@ -41,6 +41,8 @@ _MOST_KINDS: Final = 1000
 """Reasons that are told apart to find the most frequent ones."""
 _MOST_TOLD: Final = 3
 """Reasons that the summary has of each fate."""
+_OPEN: Final = {"status": "open", "answer": None, "error": "to be asked by now: the same command goes on with it"}
+"""What is written of a row that has become one to be asked since it was over, as by 'batch retry'."""
 _ANEW: Final = "To send such rows anew, though the worker has had them, run a file of them alone with another --name."
 
 
@@ -109,7 +111,7 @@ async def run(request: Request) -> int:
                     "not is unknown then, and only --retry-unknown asks it again."
                 )
             return stopping.status
-        unread = 0
+        unread = reopened = 0
         if request.out is None:
             store_file = "" if "://" in request.store else f" {request.store!r:.200}"  # a URL may have a password
             Display.say(
@@ -118,10 +120,11 @@ async def run(request: Request) -> int:
             )
         else:
             async with _batch(request, toolhouse, rows, store, 1) as batch:  # one at a time: in the rows' order
-                unread = await _write(batch, request.out, rows.columns, parses=request.parse)
-    for line in _summary(progress, without["failed"], without["unknown"], unread):
+                batch.stop()  # it gives what is over: a row that is to be asked again is left to the next start
+                unread, reopened = await _write(batch, rows, request.out, parses=request.parse)
+    for line in _summary(progress, without["failed"], without["unknown"], unread, reopened):
         Display.say(line)
-    return Status.PARTLY if progress.failed or progress.unknown or unread else Status.DONE
+    return Status.PARTLY if progress.failed or progress.unknown or unread or reopened else Status.DONE
 
 
 def _batch(request: Request, toolhouse: AsyncToolhouse, rows: Rows, store: SessionStore, concurrency: int) -> Batch:
@@ -140,19 +143,35 @@ def _batch(request: Request, toolhouse: AsyncToolhouse, rows: Rows, store: Sessi
     )
 
 
-async def _write(batch: Batch, out: Path, columns: tuple[str, ...], *, parses: bool) -> int:
-    """Write all items, which come from the store; how many answers are not what they should be."""
-    unread = 0
-    with written(out, columns) as answers:
-        async for item in batch:
+async def _write(batch: Batch, rows: Rows, out: Path, *, parses: bool) -> tuple[int, int]:
+    """Write all rows with their items, which come from the store, in their order.
+
+    Returns:
+        How many answers are not what they should be, and how many rows have no item, since they are to be asked.
+    """
+    unread = reopened = 0
+    with written(out, rows.columns) as answers:
+        item = await anext(batch, None)
+        for number, row in enumerate(rows):
+            if item is None or item.key != rows.key_of(row, number):
+                reopened += 1
+                answers.add(row, _OPEN)
+                continue
             added = _added(item, parses=parses)
             unread += item.status == "done" and added["error"] is not None
-            answers.add(item.row, added)
-    return unread
+            answers.add(row, added)
+            item = await anext(batch, None)
+    return unread, reopened
 
 
-def _summary(progress: BatchProgress, failed: _Without, unknown: _Without, unread: int) -> Iterator[str]:
+def _summary(progress: BatchProgress, failed: _Without, unknown: _Without, unread: int, reopened: int) -> Iterator[str]:
     """What is said of rows without the answer that was wanted, and how to ask them again."""
+    if reopened:
+        rows_are, them = ("1 row is", "it") if reopened == 1 else (f"{reopened:,} rows are", "them")
+        yield (
+            f"{rows_are} to be asked by now, as after 'batch retry', and written with the status 'open': the same "
+            f"command goes on with {them}, and writes the file anew."
+        )
     if unread:
         are = "answer is no JSON, and its row is" if unread == 1 else "answers are no JSON, and their rows are"
         yield f"{unread:,} {are} done: to ask again, run a file of such rows alone with another --name."
@@ -334,7 +353,9 @@ async def retry(where: str, name: str | None) -> int:
         it, answer = ("it was", "its answer") if accepted == 1 else ("they were", "their answers")
         sys.stdout.write(f"{accepted:,} failed after {it} accepted: {run} looks for {answer}, sends nothing\n")
         sys.stdout.write(f"{_ANEW}\n")
-    if not count:
+    if count:
+        sys.stdout.write("A 'batch run' that is under way leaves rows to the next one that it has come to already.\n")
+    else:
         sys.stdout.write("0 failed: nothing to ask again\n")
     if unknown:
         sys.stdout.write(f"{unknown:,} unknown: 'batch run --retry-unknown' asks again\n")

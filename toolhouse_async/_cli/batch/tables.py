@@ -123,13 +123,15 @@ class Rows:
             column = next(filter(None, columns), "column")  # that of an index may have no name
             raise ConfigurationError(f"--template says what is asked: --template '… {{{column}}}'")
 
-    def key_of(self, row: Row, _: int) -> str:
+    def key_of(self, row: Row, number: int) -> str:
         """The key of a row.
 
         Raises:
             ConfigurationError: It has none.
         """
-        if not isinstance(row, dict) or self._key is None or row.get(self._key) in (None, ""):
+        if self._key is None:
+            return str(number)
+        if not isinstance(row, dict) or row.get(self._key) in (None, ""):
             raise ConfigurationError(
                 f"{self._path.name!r:.200}: line {self._line} has nothing in the column {self._key!r:.200}, "
                 "which is its key"
