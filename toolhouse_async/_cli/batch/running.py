@@ -6,7 +6,6 @@ import asyncio
 import json
 import signal
 import sys
-from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from ..._batch.journal import BatchJournal, Head, names
-from ..._batch.steps import was_accepted
 from ...errors import ConfigurationError, ToolhouseError
 from ..invocation import open_client
 from ..jsonlines import document_line
@@ -23,13 +21,11 @@ from ..statuses import Status
 from ..stopping import without_repeats
 from ..terminal import in_options, one_line
 from .display import Display, counted
+from .summary import ANEW, Without, summary
 from .tables import Rows, check_out, written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ... import AsyncToolhouse, Batch, BatchItem, TurnResult
-    from ..._values.batches import BatchProgress
     from ..._values.options import TurnOptions
     from ...stores import SessionStore
 
@@ -37,13 +33,8 @@ __all__ = ["Request", "list_failed", "retry", "run", "tell_status"]
 
 _MOST_NAMES: Final = 10
 """Batches that are named where another was asked for."""
-_MOST_KINDS: Final = 1000
-"""Reasons that are told apart to find the most frequent ones."""
-_MOST_TOLD: Final = 3
-"""Reasons that the summary has of each fate."""
 _OPEN: Final = {"status": "open", "answer": None, "error": "to be asked by now: the same command goes on with it"}
 """What is written of a row that has become one to be asked since it was over, as by 'batch retry'."""
-_ANEW: Final = "To send such rows anew, though the worker has had them, run a file of them alone with another --name."
 
 
 @attrs.frozen(kw_only=True)
@@ -86,7 +77,7 @@ async def run(request: Request) -> int:
     client = open_client(request.base_url, request.api_key, allow_insecure=request.allow_insecure)
     async with client as toolhouse, open_store(Named(request.store, None), may_be_new=True) as store:
         stopping = _Stopping()
-        without = {"failed": _Without("that failed"), "unknown": _Without("that are unknown")}
+        without = {"failed": Without("that failed"), "unknown": Without("that are unknown")}
         with Display() as display:
             async with _batch(request, toolhouse, rows, store, request.concurrency) as batch:
                 stopping.stops(batch, display)
@@ -122,7 +113,7 @@ async def run(request: Request) -> int:
             async with _batch(request, toolhouse, rows, store, 1) as batch:  # one at a time: in the rows' order
                 batch.stop()  # it gives what is over: a row that is to be asked again is left to the next start
                 unread, reopened = await _write(batch, rows, request.out, parses=request.parse)
-    for line in _summary(progress, without["failed"], without["unknown"], unread, reopened):
+    for line in summary(progress, without["failed"], without["unknown"], unread, reopened):
         Display.say(line)
     return Status.PARTLY if progress.failed or progress.unknown or unread or reopened else Status.DONE
 
@@ -162,83 +153,6 @@ async def _write(batch: Batch, rows: Rows, out: Path, *, parses: bool) -> tuple[
             answers.add(row, added)
             item = await anext(batch, None)
     return unread, reopened
-
-
-def _summary(progress: BatchProgress, failed: _Without, unknown: _Without, unread: int, reopened: int) -> Iterator[str]:
-    """What is said of rows without the answer that was wanted, and how to ask them again."""
-    if reopened:
-        rows_are, them = ("1 row is", "it") if reopened == 1 else (f"{reopened:,} rows are", "them")
-        yield (
-            f"{rows_are} to be asked by now, as after 'batch retry', and written with the status 'open': the same "
-            f"command goes on with {them}, and writes the file anew."
-        )
-    if unread:
-        are = "answer is no JSON, and its row is" if unread == 1 else "answers are no JSON, and their rows are"
-        yield f"{unread:,} {are} done: to ask again, run a file of such rows alone with another --name."
-    yield from failed.told()
-    accepted = failed.accepted
-    if progress.failed > accepted:
-        yield "'batch failed' lists the rows that failed; 'batch retry' lets the next run of this worker ask again."
-    elif progress.failed:
-        yield "'batch failed' lists the rows that failed."
-    if accepted:
-        was = "was accepted, and its answer was" if accepted == 1 else "were accepted, and their answers were"
-        look = "it" if accepted == 1 else "them"
-        yield (
-            f"{accepted:,} of the {progress.failed:,} that failed {was} not to be had: 'batch retry' has {look} looked "
-            f"for once more, and sends nothing. {_ANEW}"
-        )
-    yield from unknown.told()
-    if progress.unknown:
-        yield "Nobody knows whether the unknown ones were accepted; --retry-unknown asks them again."
-
-
-@attrs.define
-class _Without:
-    """The rows without an answer that have one fate, by reason.
-
-    Attributes:
-        fate: What they are, in words: ``"that failed"``.
-        count: How many there are.
-        accepted: How many of them have had their message accepted.
-    """
-
-    fate: str
-    count: int = 0
-    accepted: int = 0
-    _by_reason: Counter[str] = attrs.field(factory=Counter, init=False)
-    _from_store: Counter[str] = attrs.field(factory=Counter, init=False)
-
-    def add(self, item: BatchItem) -> None:
-        """Count a row; its reason as long as there are not too many to keep."""
-        self.count += 1
-        self.accepted += was_accepted(item.error)
-        why = _why(item)
-        if why in self._by_reason or len(self._by_reason) < _MOST_KINDS:
-            self._by_reason[why] += 1
-            self._from_store[why] += item.from_store
-
-    def told(self) -> Iterator[str]:
-        """The most frequent reasons, and how many rows have others."""
-        rest = self.count
-        for why, count in self._by_reason.most_common(_MOST_TOLD):
-            rest -= count
-            stored, origin = self._from_store[why], ""
-            if stored:
-                origin = f" ({stored:,} from the store: this start has not asked them)"
-            if stored == count:
-                origin = " (from the store: this start has not asked)"
-            yield f"{count:,} of the {self.count:,} {self.fate}: {why}{origin}"
-        if rest:
-            yield f"{rest:,} of the {self.count:,} {self.fate}: for other reasons"
-
-
-def _why(item: BatchItem) -> str:
-    """Why a row has no answer; the same words for all that went alike, without the ids of their runs."""
-    error = item.error
-    said = in_options(str(error))
-    run_id = error.run_id if isinstance(error, ToolhouseError) else None
-    return one_line(f"{type(error).__name__}: {said.replace(run_id, '…') if run_id else said}", 300)
 
 
 def _added(item: BatchItem, *, parses: bool) -> dict[str, Any]:
@@ -352,7 +266,7 @@ async def retry(where: str, name: str | None) -> int:
     if accepted:
         it, answer = ("it was", "its answer") if accepted == 1 else ("they were", "their answers")
         sys.stdout.write(f"{accepted:,} failed after {it} accepted: {run} looks for {answer}, sends nothing\n")
-        sys.stdout.write(f"{_ANEW}\n")
+        sys.stdout.write(f"{ANEW}\n")
     if count:
         sys.stdout.write("A 'batch run' that is under way leaves rows to the next one that it has come to already.\n")
     else:
