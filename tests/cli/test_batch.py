@@ -277,6 +277,21 @@ def test_unknown_rows_are_asked_again_where_that_is_wanted(batch):
     assert asked(batch) == ["one"]
 
 
+def test_rows_that_stay_unknown_are_not_promised_what_retry_unknown_would_undo(batch):
+    write(batch.folder, "rows.jsonl", '"one"\n')
+    batch.emulator.faults.add(method="POST", cut="rst", times=2)
+    last = "Nobody knows whether the unknown ones were accepted; "
+    said = batch("rows.jsonl").stderr.splitlines()
+    assert said[-1] == f"{last}--retry-unknown asks them again."
+    assert "; the same command with --out FILE writes them, and asks nothing again." in said[-3]
+    said = batch("rows.jsonl", "--retry-unknown").stderr.splitlines()
+    assert said[-1] == f"{last}the next start with --retry-unknown asks them once more."
+    assert said[-3] == (
+        "The answers are in the store 'batch.db'; the same command with --out FILE and without --retry-unknown writes "
+        "them, and asks nothing again."
+    )
+
+
 def test_the_summary_has_the_most_frequent_failure(batch):
     write(batch.folder, "rows.jsonl", '"refused"\n"fail"\n"fail too"\n"well"\n')
     batch.emulator.faults.add(method="POST", status=422)

@@ -105,15 +105,17 @@ async def run(request: Request) -> int:
         unread = reopened = 0
         if request.out is None:
             store_file = "" if "://" in request.store else f" {request.store!r:.200}"  # a URL may have a password
+            without_it = " and without --retry-unknown" if request.retry_unknown and progress.unknown else ""
             Display.say(
-                f"The answers are in the store{store_file}; the same command with --out FILE writes them, and asks "
-                "nothing again."
+                f"The answers are in the store{store_file}; the same command with --out FILE{without_it} writes them, "
+                "and asks nothing again."
             )
         else:
             async with _batch(request, toolhouse, rows, store, 1) as batch:  # one at a time: in the rows' order
                 batch.stop()  # it gives what is over: a row that is to be asked again is left to the next start
                 unread, reopened = await _write(batch, rows, request.out, parses=request.parse)
-    for line in summary(progress, without["failed"], without["unknown"], unread, reopened):
+    failed, unknown, again = without["failed"], without["unknown"], request.retry_unknown
+    for line in summary(progress, failed, unknown, unread=unread, reopened=reopened, retries_unknown=again):
         Display.say(line)
     return Status.PARTLY if progress.failed or progress.unknown or unread or reopened else Status.DONE
 

@@ -26,7 +26,15 @@ _MOST_TOLD: Final = 3
 ANEW: Final = "To send such rows anew, though the worker has had them, run a file of them alone with another --name."
 
 
-def summary(progress: BatchProgress, failed: Without, unknown: Without, unread: int, reopened: int) -> Iterator[str]:
+def summary(
+    progress: BatchProgress,
+    failed: Without,
+    unknown: Without,
+    *,
+    unread: int,
+    reopened: int,
+    retries_unknown: bool,
+) -> Iterator[str]:
     """What is said of rows without the answer that was wanted, and how to ask them again."""
     if reopened:
         rows_are, them = ("1 row is", "it") if reopened == 1 else (f"{reopened:,} rows are", "them")
@@ -52,7 +60,10 @@ def summary(progress: BatchProgress, failed: Without, unknown: Without, unread: 
         )
     yield from unknown.told()
     if progress.unknown:
-        yield "Nobody knows whether the unknown ones were accepted; --retry-unknown asks them again."
+        again = "the next start with --retry-unknown asks them once more"
+        if not retries_unknown:
+            again = "--retry-unknown asks them again"
+        yield f"Nobody knows whether the unknown ones were accepted; {again}."
 
 
 @attrs.define
