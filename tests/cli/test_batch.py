@@ -260,7 +260,8 @@ def test_rows_that_were_accepted_are_told_apart_and_not_asked_again(batch):
     assert asked(batch) == ["fail", "lost", "lost", "well"]
 
 
-def test_unknown_rows_are_asked_again_where_that_is_wanted(batch):
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_unknown_rows_are_asked_again_where_that_is_wanted(batch, concurrency):
     write(batch.folder, "rows.jsonl", '"one"\n')
     batch.emulator.faults.add(method="POST", cut="rst")
     done = batch("rows.jsonl", "--out", "out.jsonl")
@@ -273,7 +274,8 @@ def test_unknown_rows_are_asked_again_where_that_is_wanted(batch):
         "0 failed: nothing to ask again",
         "1 unknown: 'batch run --retry-unknown' asks again",
     ]
-    assert batch("rows.jsonl", "--out", "out.jsonl", "--retry-unknown").returncode == 0
+    again = ("--retry-unknown", "--concurrency", concurrency)
+    assert batch("rows.jsonl", "--out", "out.jsonl", *again).returncode == 0
     assert asked(batch) == ["one"]
 
 

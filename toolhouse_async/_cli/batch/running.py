@@ -79,7 +79,7 @@ async def run(request: Request) -> int:
         stopping = _Stopping()
         without = {"failed": Without("that failed"), "unknown": Without("that are unknown")}
         with Display() as display:
-            async with _batch(request, toolhouse, rows, store, request.concurrency) as batch:
+            async with _batch(request, toolhouse, rows, store, asks=True) as batch:
                 stopping.stops(batch, display)
                 display.show(batch.progress)
                 try:
@@ -111,7 +111,7 @@ async def run(request: Request) -> int:
                 "and asks nothing again."
             )
         else:
-            async with _batch(request, toolhouse, rows, store, 1) as batch:  # one at a time: in the rows' order
+            async with _batch(request, toolhouse, rows, store, asks=False) as batch:
                 batch.stop()  # it gives what is over: a row that is to be asked again is left to the next start
                 unread, reopened = await _write(batch, rows, request.out, parses=request.parse)
     failed, unknown, again = without["failed"], without["unknown"], request.retry_unknown
@@ -120,7 +120,8 @@ async def run(request: Request) -> int:
     return Status.PARTLY if progress.failed or progress.unknown or unread or reopened else Status.DONE
 
 
-def _batch(request: Request, toolhouse: AsyncToolhouse, rows: Rows, store: SessionStore, concurrency: int) -> Batch:
+def _batch(request: Request, toolhouse: AsyncToolhouse, rows: Rows, store: SessionStore, *, asks: bool) -> Batch:
+    """The batch, to be asked or to be written."""
     options: TurnOptions = {"timeout": request.timeout, "settle": request.settle or "auto"}
     return toolhouse.batch(
         request.agent_id,
@@ -129,9 +130,9 @@ def _batch(request: Request, toolhouse: AsyncToolhouse, rows: Rows, store: Sessi
         name=request.name,
         key=None if request.key is None else rows.key_of,
         template=request.template,
-        concurrency=concurrency,
+        concurrency=request.concurrency if asks else 1,  # one at a time: in the rows' order
         rate=request.rate,
-        retry_unknown=request.retry_unknown and concurrency > 1,
+        retry_unknown=request.retry_unknown and asks,
         **options,
     )
 
