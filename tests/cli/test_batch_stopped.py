@@ -29,9 +29,9 @@ def slow(toolhouse_emulator):
     return it
 
 
-def start(slow, folder, rows=ROWS):
+def start(slow, folder, *more, rows=ROWS):
     (folder / "rows.jsonl").write_text("".join(f'"row {number}"\n' for number in range(rows)))
-    arguments = ["batch", "run", "rows.jsonl", "--agent", "slow", "--out", "out.jsonl", "--concurrency", "3"]
+    arguments = ["batch", "run", "rows.jsonl", "--agent", "slow", "--out", "out.jsonl", "--concurrency", "3", *more]
     url = ["--base-url", slow.url, "--api-key", ""]
     return subprocess.Popen(
         [*COMMAND, *arguments, *url], cwd=folder, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE
@@ -111,3 +111,21 @@ def test_the_second_signal_ends_it_and_it_goes_on_too(slow, tmp_path, number, an
         "unknown then, and only --retry-unknown asks it again.\n"
     )
     check_that_it_goes_on(slow, tmp_path)
+
+
+def test_with_retry_unknown_it_is_said_that_a_row_may_be_done_twice(slow, tmp_path):
+    slow.seconds = 3600
+    process = start(slow, tmp_path, "--retry-unknown")
+    wait_until(lambda: len(slow.told) >= 3)
+    process.send_signal(signal.SIGINT)
+    first = process.stderr.readline().decode()
+    process.send_signal(signal.SIGTERM)
+    _, err = ended(process)
+    assert first == (
+        "Finishing what is under way; Ctrl-C again ends it: the same command then reads the answers that have begun, "
+        "and asks a row whose answer has not once more, which the worker may then do twice.\n"
+    )
+    assert err.endswith(
+        "3 rows were under way. The same command reads the answers that had begun, and asks a row whose answer had not "
+        "once more, which the worker may then do twice; without --retry-unknown, such a row is unknown.\n"
+    )

@@ -76,7 +76,7 @@ async def run(request: Request) -> int:
     rows = Rows(request.path, key=request.key, template=request.template)
     client = open_client(request.base_url, request.api_key, allow_insecure=request.allow_insecure)
     async with client as toolhouse, open_store(Named(request.store, None), may_be_new=True) as store:
-        stopping = _Stopping()
+        stopping = _Stopping(request.retry_unknown)
         without = {"failed": Without("that failed"), "unknown": Without("that are unknown")}
         with Display() as display:
             async with _batch(request, toolhouse, rows, store, asks=True) as batch:
@@ -98,8 +98,7 @@ async def run(request: Request) -> int:
             if stopping.left:
                 rows_were = "1 row was" if stopping.left == 1 else f"{stopping.left:,} rows were"
                 Display.say(
-                    f"{rows_were} under way. The same command reads the answers that had begun; a row whose answer had "
-                    "not is unknown then, and only --retry-unknown asks it again."
+                    f"{rows_were} under way. The same command reads the answers that had begun{stopping.others_left}."
                 )
             return stopping.status
         unread = reopened = 0
@@ -198,9 +197,19 @@ class _Stopping:
         is_urgent: Whether another one has.
         left: How many rows that has left in mid-way.
         status: The exit status of a command that the last one has ended.
+        others: What becomes then of rows whose answers have not begun; said before, and
+        others_left: once it was ended.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, retries_unknown: bool) -> None:
+        twice = "once more, which the worker may then do twice"
+        self.others: str = ", and a row whose answer has not is unknown"
+        self.others_left: str = "; a row whose answer had not is unknown then, and only --retry-unknown asks it again"
+        if retries_unknown:
+            self.others = f", and asks a row whose answer has not {twice}"
+            self.others_left = (
+                f", and asks a row whose answer had not {twice}; without --retry-unknown, such a row is unknown"
+            )
         self.is_asked: bool = False
         self.is_urgent: bool = False
         self.left: int = 0
@@ -220,7 +229,7 @@ class _Stopping:
             self.is_asked = True
             display.say(
                 f"Finishing what is under way; {again} ends it: the same command then reads the answers that have "
-                "begun, and a row whose answer has not is unknown."
+                f"begun{self.others}."
             )
             batch.stop()
 
