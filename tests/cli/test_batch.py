@@ -232,8 +232,8 @@ def test_rows_that_were_accepted_are_told_apart_and_not_asked_again(batch):
     ask = "'batch retry' lets the next run of this worker ask again."
     look = (
         "1 of the {} that failed was accepted, and its answer was not to be had: 'batch retry' has it looked for once "
-        "more, and sends nothing. To send such rows anew, though the worker has had them, run a file of them alone "
-        "with another --name."
+        "more, and sends no message again (a worker whose job is over is resumed). To send such rows anew, though the "
+        "worker has had them, run a file of them alone with another --name."
     )
     done = batch("rows.jsonl", "--concurrency", "1")
     assert done.returncode == 5
@@ -241,7 +241,8 @@ def test_rows_that_were_accepted_are_told_apart_and_not_asked_again(batch):
     assert batch.cli("batch", "retry", "--name", "rows").stdout.splitlines() == [
         "1 failed: the next 'batch run' of the worker clerk asks again",
         "To ask another worker, give the batch another --name.",
-        "1 failed after it was accepted: the next 'batch run' of the worker clerk looks for its answer, sends nothing",
+        "1 failed after it was accepted: the next 'batch run' of the worker clerk looks for its answer, sends no "
+        "message again (a worker whose job is over is resumed)",
         "To send such rows anew, though the worker has had them, run a file of them alone with another --name.",
         UNDER_WAY,
     ]
@@ -250,7 +251,8 @@ def test_rows_that_were_accepted_are_told_apart_and_not_asked_again(batch):
     assert done.returncode == 5
     assert done.stderr.splitlines()[-2:] == ["'batch failed' lists the rows that failed.", look.format(1)]
     assert batch.cli("batch", "retry", "--name", "rows").stdout.splitlines() == [
-        "1 failed after it was accepted: the next 'batch run' of the worker clerk looks for its answer, sends nothing",
+        "1 failed after it was accepted: the next 'batch run' of the worker clerk looks for its answer, sends no "
+        "message again (a worker whose job is over is resumed)",
         "To send such rows anew, though the worker has had them, run a file of them alone with another --name.",
         UNDER_WAY,
     ]

@@ -41,7 +41,7 @@ class Retried(NamedTuple):
 
     Attributes:
         failed: How many there are.
-        accepted: How many of them have had their message accepted: their answers are looked for, and nothing is sent.
+        accepted: How many of them have had their message accepted: no message of theirs is sent again.
     """
 
     failed: int

@@ -56,7 +56,7 @@ class Shared:
         retry_unknown: Whether a message is sent again of which nobody knows whether it was accepted.
         speed: How fast this process works.
         known_run: A run that the service knows.
-        looking: Rows that send nothing: their answers were cut, and are looked for once more.
+        looking: Rows that send no message: their answers were cut, and are looked for once more.
         on_room: Called when another row may begin in place of one of these.
     """
 

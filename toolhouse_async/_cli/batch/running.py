@@ -21,7 +21,7 @@ from ..statuses import Status
 from ..stopping import without_repeats
 from ..terminal import in_options, one_line
 from .display import Display, counted
-from .summary import ANEW, Without, summary
+from .summary import ANEW, NO_MESSAGE, Without, summary
 from .tables import Rows, check_out, written
 
 if TYPE_CHECKING:
@@ -277,7 +277,7 @@ async def retry(where: str, name: str | None) -> int:
         sys.stdout.write("To ask another worker, give the batch another --name.\n")
     if accepted:
         it, answer = ("it was", "its answer") if accepted == 1 else ("they were", "their answers")
-        sys.stdout.write(f"{accepted:,} failed after {it} accepted: {run} looks for {answer}, sends nothing\n")
+        sys.stdout.write(f"{accepted:,} failed after {it} accepted: {run} looks for {answer}, {NO_MESSAGE}\n")
         sys.stdout.write(f"{ANEW}\n")
     if count:
         sys.stdout.write("A 'batch run' that is under way leaves rows to the next one that it has come to already.\n")

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from ... import BatchItem
     from ..._values.batches import BatchProgress
 
-__all__ = ["ANEW", "Without", "summary"]
+__all__ = ["ANEW", "NO_MESSAGE", "Without", "summary"]
 
 _MOST_KINDS: Final = 1000
 """Reasons that are told apart to find the most frequent ones."""
 _MOST_TOLD: Final = 3
 """Reasons that the summary has of each fate."""
+NO_MESSAGE: Final = "sends no message again (a worker whose job is over is resumed)"
+"""What is done to have the answer of a row whose message was accepted."""
 ANEW: Final = "To send such rows anew, though the worker has had them, run a file of them alone with another --name."
 
 
@@ -56,7 +58,7 @@ def summary(
         look = "it" if accepted == 1 else "them"
         yield (
             f"{accepted:,} of the {progress.failed:,} that failed {was} not to be had: 'batch retry' has {look} looked "
-            f"for once more, and sends nothing. {ANEW}"
+            f"for once more, and {NO_MESSAGE}. {ANEW}"
         )
     yield from unknown.told()
     if progress.unknown:
