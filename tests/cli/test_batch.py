@@ -307,6 +307,11 @@ def test_the_summary_has_the_most_frequent_failure(batch):
     said = batch.cli("batch", "run", "typo.jsonl", *arguments).stderr
     assert "2 of the 2 that failed: NotFoundError: " in said
     assert "check --base-url and the agent id" in said
+    assert said.splitlines()[-1] == (
+        "The service knows no such worker: correct --agent and give the batch another --name; where --base-url was "
+        "wrong, 'batch retry' lets the next run ask again."
+    )
+    assert "knows no such worker" not in done.stderr
 
 
 def test_the_summary_counts_a_reason_once_wherever_it_comes_from(batch):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from ..._batch.steps import was_accepted
-from ...errors import ToolhouseError
+from ...errors import NotFoundError, ToolhouseError
 from ..terminal import in_options, one_line
 
 if TYPE_CHECKING:
@@ -49,7 +49,12 @@ def summary(
         yield f"{unread:,} {are} done: to ask again, run a file of such rows alone with another --name."
     yield from failed.told()
     accepted = failed.accepted
-    if progress.failed > accepted:
+    if failed.not_found and failed.not_found == progress.failed and not progress.done:
+        yield (
+            "The service knows no such worker: correct --agent and give the batch another --name; where --base-url was "
+            "wrong, 'batch retry' lets the next run ask again."
+        )
+    elif progress.failed > accepted:
         yield "'batch failed' lists the rows that failed; 'batch retry' lets the next run of this worker ask again."
     elif progress.failed:
         yield "'batch failed' lists the rows that failed."
@@ -76,11 +81,13 @@ class Without:
         fate: What they are, in words: ``"that failed"``.
         count: How many there are.
         accepted: How many of them have had their message accepted.
+        not_found: How many the service has refused since it knows no such worker.
     """
 
     fate: str
     count: int = 0
     accepted: int = 0
+    not_found: int = 0
     _by_reason: Counter[str] = attrs.field(factory=Counter, init=False)
     _from_store: Counter[str] = attrs.field(factory=Counter, init=False)
 
@@ -88,6 +95,7 @@ class Without:
         """Count a row; its reason as long as there are not too many to keep."""
         self.count += 1
         self.accepted += was_accepted(item.error)
+        self.not_found += isinstance(item.error, NotFoundError) and item.error.safe_to_retry is True
         why = _why(item)
         if why in self._by_reason or len(self._by_reason) < _MOST_KINDS:
             self._by_reason[why] += 1
