@@ -106,6 +106,21 @@ def test_another_services_url_says_what_to_do() -> None:
         agent_id_of("https://example.com/a", BASE)
 
 
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("http://127.0.0.1:9999/echo", "http://127.0.0.1:9999"),
+        ("https://127.0.0.1:8138/echo", "https://127.0.0.1:8138"),
+        ("http://user:hunter2@127.0.0.1/echo", "http://127.0.0.1"),
+        ("http://[::1]:8138/echo", "http://[::1]:8138"),
+    ],
+)
+def test_another_service_is_named_with_all_that_makes_it_another(url: str, origin: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        agent_id_of(url, "http://127.0.0.1:8138")
+    assert str(caught.value).startswith(f"not a worker of http://127.0.0.1:8138, but of {origin!r}: ")
+
+
 def test_a_password_in_a_url_is_not_shown() -> None:
     with pytest.raises(ConfigurationError) as caught:
         agent_id_of("https://user:hunter2@agents.toolhouse.ai/a", BASE)

@@ -71,11 +71,11 @@ def agent_id_of(value: str, base_url: str, *others: str) -> str:
     except ValueError:
         raise ConfigurationError(wrong) from None
     if base is None:
-        host = url.hostname or ""
-        if _is_toolhouse(host):
+        if _is_toolhouse(url.hostname or ""):
             raise ConfigurationError(f"not a worker's URL, but {_OTHER_PAGE}")
+        origin = f"{url.scheme}://{url.netloc.rpartition('@')[2]}"  # without a password
         raise ConfigurationError(
-            f"not a worker of {base_url}, but of {host!r:.200}: pass base_url= to the client to use another service"
+            f"not a worker of {base_url}, but of {origin!r:.200}: pass base_url= to the client to use another service"
         )
     folder = base.path.rstrip("/")
     path = url.path.removeprefix(folder) if url.path.startswith(f"{folder}/") else ""
