@@ -446,6 +446,13 @@ def test_a_changed_row_and_another_worker_are_refused(batch):
         ("rows.csv", "", ("--template", "{a}"), "'rows.csv' has no header: its first line must name the columns"),
         ("rows.csv", "\ufeff\n1\n", ("--template", "{a}"), "'rows.csv' has no header"),
         ("rows.csv", "a,b\n", ("--template", "{c}"), "the template names {c}; the columns are 'a', 'b'"),
+        (
+            "rows.csv",
+            "a.b,c\n1,2\n",
+            ("--template", "{a.b}"),
+            "{a}; the columns are 'a.b', 'c'; rename 'a.b': a",
+        ),
+        ("rows.csv", "0,1\n1,2\n", ("--template", "{0}"), "the row has '0', '1'; rename '0': a template"),
         ("rows.csv", "a, b\n", ("--template", "{b}"), "the template names {b}; the columns are 'a', ' b'"),
         ("rows.csv", "a,b\n", (), "--template says what is asked: --template '… {a}'"),
         ("rows.csv", ",a,b\n0,1,2\n", (), "--template says what is asked: --template '… {a}'"),

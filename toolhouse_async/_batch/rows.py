@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from string import Formatter
 from typing import Any, Final, NamedTuple
 
@@ -102,9 +102,8 @@ class Questions:
         for _, field, _, _ in Formatter().parse(self._template or ""):
             if field is not None and (name := re.split(r"[.\[]", field, maxsplit=1)[0]) not in named:
                 has = ", ".join(map(repr, columns))
-                raise ConfigurationError(
-                    f"the template names {{{name:.200}}}; the columns are {has:.300}{_doubled(name)}"
-                )
+                hint = _doubled(name) or _unnamable(field, columns)
+                raise ConfigurationError(f"the template names {{{name:.200}}}; the columns are {has:.300}{hint}")
 
     def _key_of(self, row: Any, name: str) -> str:
         if self._key is None:
@@ -154,10 +153,13 @@ class Questions:
             return template.format(row) if isinstance(row, str) else template.format_map(row)
         except (LookupError, AttributeError, ValueError, TypeError) as error:
             why = f"{type(error).__name__}: {error}"
-        has = f"; the row has {', '.join(map(repr, row))}"
+        has, hint = f"; the row has {', '.join(map(repr, row))}", _doubled(why)
         if isinstance(row, str):
-            has = "" if _doubled(why) else "; the row is a string: {} stands for it"
-        raise ConfigurationError(f"it does not fit the template ({why:.300}){has:.300}{_doubled(why)}")
+            has = "" if hint else "; the row is a string: {} stands for it"
+        else:
+            fields = [field for _, field, _, _ in Formatter().parse(template) if field]
+            hint = hint or next(filter(None, (_unnamable(field, row) for field in fields)), "")
+        raise ConfigurationError(f"it does not fit the template ({why:.300}){has:.300}{hint}")
 
 
 def _check_values(template: str, row: Mapping[str, Any], of_table: str) -> None:
@@ -187,6 +189,13 @@ def _is_missing(value: object) -> bool:
 def _doubled(field: str) -> str:
     """A hint where a field is one of JSON that stands in a template."""
     return "; braces that stay are doubled: {{ }}" if '"' in field else ""
+
+
+def _unnamable(field: str, columns: Iterable[object]) -> str:
+    """A hint where a field is the name of a column that ``str.format`` takes for something else."""
+    if field not in map(str, columns) or not re.search(r"[.\[]|^\d+$", field):
+        return ""
+    return f"; rename {field!r:.200}: a template takes no name that has a dot or a bracket, or is a number"
 
 
 def _check_template(template: object) -> None:
