@@ -413,6 +413,18 @@ def test_a_changed_row_and_another_worker_are_refused(batch):
         ),
         ("rows.json", "[]", (), "or to a .jsonl file, an object or string on each line"),
         ("rows.jsonl", "{", (), "'rows.jsonl': line 1 is no JSON"),
+        (
+            "rows.jsonl",
+            '[{"a": 1}]',
+            ("--template", "{a}"),
+            "'rows.jsonl': line 1 is an array: write each of its items",
+        ),
+        (
+            "rows.jsonl",
+            '[\n  {"a": 1}\n]\n',
+            ("--template", "{a}"),
+            "(pandas: to_json(…, orient='records', lines=True))",
+        ),
         ("rows.jsonl", '"a"\n\n5\n', (), "'rows.jsonl': line 3 is int; it must be an object or a string"),
         ("rows.jsonl", '{"a": 1}\n', (), "--template says what is asked: --template '… {a}'"),
         ("rows.jsonl", '{"a": 1}\n', ("--template", "{b}"), "'rows.jsonl': line 1: it does not fit the template"),

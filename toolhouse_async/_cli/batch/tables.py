@@ -243,6 +243,9 @@ def _json_rows(file: IO[bytes], name: str) -> Iterator[tuple[int, Row]]:
                 yield number, row
                 continue
             why = f"is {type(row).__name__}; it must be an object or a string"
+        if line.lstrip().startswith(b"["):
+            pandas = "to_json(…, orient='records', lines=True)"
+            why = f"is an array: write each of its items on a line of its own (pandas: {pandas})"
         raise ConfigurationError(f"{name!r:.200}: line {number} {why:.200}")
 
 
