@@ -403,6 +403,37 @@ def test_a_changed_row_and_another_worker_are_refused(batch):
 
 
 @pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ('"one"\n"changed"\n', ": row 1 (counted from 0) has another message than when it was asked; "),
+        ('"one"\n5\n', ": 'rows.jsonl': line 2 is int; "),
+        (None, ": 'rows.jsonl' cannot be read: "),
+    ],
+)
+def test_answers_are_said_to_be_safe_where_the_rows_change_meanwhile(batch, rows, why):
+    async def changer(ctx):
+        if ctx.message == "two":
+            (batch.folder / "rows.jsonl").unlink()
+            if rows is not None:
+                write(batch.folder, "rows.jsonl", rows)
+        yield ctx.text("so")
+
+    batch.emulator.worker("changer")(changer)
+    write(batch.folder, "rows.jsonl", '"one"\n"two"\n')
+    url = ("--base-url", batch.emulator.url, "--api-key", "")
+    done = batch.cli("batch", "run", "rows.jsonl", "--agent", "changer", "--out", "out.jsonl", *url)
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "2 of 2 rows: 2 done\nError: 'out.jsonl' is not written, since 'rows.jsonl' has changed meanwhile; the answers "
+        f"are in the store, and the same command writes them where the file is as it was{why}"
+    )
+    assert not (batch.folder / "out.jsonl").exists()
+    write(batch.folder, "rows.jsonl", '"one"\n"two"\n')
+    again = batch.cli("batch", "run", "rows.jsonl", "--agent", "changer", "--out", "out.jsonl", *url)
+    assert again.stderr == "2 of 2 rows: 2 done\n"
+
+
+@pytest.mark.parametrize(
     ("name", "text", "arguments", "why"),
     [
         (

@@ -22,7 +22,7 @@ from ..stopping import without_repeats
 from ..terminal import in_options, one_line
 from .display import Display, counted
 from .summary import ANEW, NO_MESSAGE, Without, summary
-from .tables import Rows, check_out, written
+from .tables import Answers, Rows, check_out, written
 
 if TYPE_CHECKING:
     from ... import AsyncToolhouse, Batch, BatchItem, TurnResult
@@ -112,7 +112,7 @@ async def run(request: Request) -> int:
         else:
             async with _batch(request, toolhouse, rows, store, asks=False) as batch:
                 batch.stop()  # it gives what is over: a row that is to be asked again is left to the next start
-                unread, reopened = await _write(batch, rows, request.out, parses=request.parse)
+                unread, reopened = await _write(batch, rows, request, request.out)
     failed, unknown, again = without["failed"], without["unknown"], request.retry_unknown
     for line in summary(progress, failed, unknown, unread=unread, reopened=reopened, retries_unknown=again):
         Display.say(line)
@@ -136,24 +136,39 @@ def _batch(request: Request, toolhouse: AsyncToolhouse, rows: Rows, store: Sessi
     )
 
 
-async def _write(batch: Batch, rows: Rows, out: Path, *, parses: bool) -> tuple[int, int]:
+async def _write(batch: Batch, rows: Rows, request: Request, out: Path) -> tuple[int, int]:
+    """Write the file of the answers; see :func:`_add_all`.
+
+    Raises:
+        ConfigurationError: It cannot be written, or the file of rows has changed.
+    """
+    with written(out, rows.columns) as answers:
+        try:
+            return await _add_all(batch, rows, answers, parses=request.parse)
+        except ConfigurationError as error:  # all rows were read before, and none was refused
+            raise ConfigurationError(
+                f"{str(out)!r:.200} is not written, since {request.path.name!r:.200} has changed meanwhile; the "
+                f"answers are in the store, and the same command writes them where the file is as it was: {error}"
+            ) from None
+
+
+async def _add_all(batch: Batch, rows: Rows, answers: Answers, *, parses: bool) -> tuple[int, int]:
     """Write all rows with their items, which come from the store, in their order.
 
     Returns:
         How many answers are not what they should be, and how many rows have no item, since they are to be asked.
     """
     unread = reopened = 0
-    with written(out, rows.columns) as answers:
+    item = await anext(batch, None)
+    for number, row in enumerate(rows):
+        if item is None or item.key != rows.key_of(row, number):
+            reopened += 1
+            answers.add(row, _OPEN)
+            continue
+        added = _added(item, parses=parses)
+        unread += item.status == "done" and added["error"] is not None
+        answers.add(row, added)
         item = await anext(batch, None)
-        for number, row in enumerate(rows):
-            if item is None or item.key != rows.key_of(row, number):
-                reopened += 1
-                answers.add(row, _OPEN)
-                continue
-            added = _added(item, parses=parses)
-            unread += item.status == "done" and added["error"] is not None
-            answers.add(row, added)
-            item = await anext(batch, None)
     return unread, reopened
 
 

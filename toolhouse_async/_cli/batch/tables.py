@@ -21,7 +21,7 @@ from ...errors import ConfigurationError
 from ..jsonlines import harmless_json
 from ..terminal import harmless
 
-__all__ = ["ADDED", "Row", "Rows", "check_out", "written"]
+__all__ = ["ADDED", "Answers", "Row", "Rows", "check_out", "written"]
 
 Row: TypeAlias = "str | dict[str, Any]"
 
