@@ -397,7 +397,16 @@ def test_a_changed_row_and_another_worker_are_refused(batch):
     write(batch.folder, "rows.jsonl", '"another"\n')
     done = batch("rows.jsonl", "--out", "out.jsonl")
     assert done.returncode == 2
-    assert "Error: row 0 (counted from 0) has another message than when it was asked" in done.stderr
+    assert (
+        "Error: row 0 (counted from 0) has another message than when it was asked; if it failed, 'batch retry' lets it "
+        "be asked anew; else give the row another key (--key), or the batch another --name\n"
+    ) in done.stderr
+    write(batch.folder, "rows.csv", "a\n1\n")
+    options = ("rows.csv", "--template", "{a}", "--base-url", batch.emulator.url, "--api-key", "")
+    said = batch.cli("batch", "run", "--agent", "other", *options).stderr
+    assert said.endswith(": give this one another --name\n")
+    said = batch.cli("batch", "run", "--agent", "clerk", "--key", "a", *options).stderr
+    assert said.endswith(": leave --key as it was, or give this batch another --name\n")
     assert (batch.folder / "out.jsonl").read_bytes() == before
     assert sorted(path.name for path in batch.folder.iterdir() if path.name.startswith(".")) == []
 
