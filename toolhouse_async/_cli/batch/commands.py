@@ -41,7 +41,7 @@ def batch_command() -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="The file for the answers: .jsonl or .csv.")
 @click.option("--parse", is_flag=True, help="Write answers as the JSON that they hold.")
 @_STORE
-@click.option("--name", help="The batch's name (default: that of the file).")
+@click.option("--name", help="The batch's name (default: that of the file without its ending).")
 @click.option("--key", help="The column by which a row is known again (default: its number).")
 @click.option("--concurrency", type=click.IntRange(min=1), default=10, show_default=True, help="Rows at once.")
 @click.option("--rate", help="Messages begun in a time, such as 2/s, 90/min or 1000/h (default: as there is room).")
@@ -64,7 +64,8 @@ def run_command(*, rows: Path, rate: str | None, name: str | None, **options: An
 
 
 def _named(command: F) -> F:
-    words = "The batch's name: that of the file of rows, unless another. Without it, the names are listed."
+    words = "The batch's name: that of the file of rows without its ending, unless another was given to 'batch run'. "
+    words += "Without it, the names are listed."
     option = click.option("--name", help=words)
     return _STORE(option(command))
 
