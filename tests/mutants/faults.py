@@ -856,6 +856,13 @@ SURROUNDINGS: Final = (
         "cli/test_batch.py::test_a_row_that_is_let_to_be_asked_again_is_not_asked_while_the_answers_are_written",
     ),
     Fault(
+        "a batch asks unknown rows again only where it asks more than one at once",
+        "toolhouse_async/_cli/batch/running.py",
+        "request.retry_unknown and asks",
+        "request.retry_unknown and asks and request.concurrency > 1",
+        "cli/test_batch.py::test_unknown_rows_are_asked_again_where_that_is_wanted",
+    ),
+    Fault(
         "a turn whose process may be gone counts as running where it is forgotten",
         "toolhouse_async/web/_redis/scripts.py",
         "return doubtful and -1 or 0",
