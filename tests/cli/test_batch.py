@@ -411,6 +411,20 @@ def test_a_changed_row_and_another_worker_are_refused(batch):
     assert sorted(path.name for path in batch.folder.iterdir() if path.name.startswith(".")) == []
 
 
+def test_a_column_that_comes_while_rows_are_asked_is_no_reason_to_fail_without_a_word(batch):
+    async def changer(ctx):
+        write(batch.folder, "rows.csv", "a,b\none,1\n")
+        yield ctx.text("so")
+
+    batch.emulator.worker("changer")(changer)
+    write(batch.folder, "rows.csv", "a\none\n")
+    url = ("--base-url", batch.emulator.url, "--api-key", "", "--template", "{a}")
+    done = batch.cli("batch", "run", "rows.csv", "--agent", "changer", "--out", "out.csv", *url)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "'rows.csv' has changed meanwhile; the answers are in the store" in done.stderr
+    assert done.stderr.endswith("as it was: a row has the new column 'b'\n")
+
+
 @pytest.mark.parametrize(
     ("rows", "why"),
     [

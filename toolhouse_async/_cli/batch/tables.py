@@ -289,16 +289,23 @@ class Answers:
 
     def __init__(self, file: IO[str], kind: str, columns: Iterable[str]) -> None:
         self._file = file
-        self._table = csv.DictWriter(file, list(columns), restval="") if kind == "csv" else None
+        self._columns = dict.fromkeys(columns)
+        self._table = csv.DictWriter(file, list(self._columns), restval="") if kind == "csv" else None
         if self._table is not None:
             self._table.writeheader()
 
     def add(self, row: Row, added: Mapping[str, Any]) -> None:
-        """Add a row with what became of it."""
+        """Add a row with what became of it.
+
+        Raises:
+            ConfigurationError: The table has no place for one of its columns.
+        """
         whole: dict[str, Any] = {**(row if isinstance(row, dict) else {TEXT: row}), **added}
         if self._table is None:
             self._file.write(f"{harmless_json(_line(whole))}\n")
         else:
+            if (new := next((name for name in whole if name not in self._columns), None)) is not None:
+                raise ConfigurationError(f"a row has the new column {new!r:.200}")
             cells = {name: _cell(value) for name, value in whole.items()}
             self._table.writerow({**cells, **{name: harmless(cells[name]) for name in added}})  # rows are the user's
 
