@@ -46,7 +46,8 @@ OF_OTHERS = (
 """Tests that reach no line of the core that no other reaches: left out where lines are counted."""
 WITH_EXTRAS = (
     "chat/test_app.py",
-    "cli/conversation/test_chat.py",
+    "cli/conversation/test_chat.py::test_the_last_conversation_goes_on_and_what_was_typed_comes_back",
+    "cli/conversation/test_chat.py::test_ctrl_c_stops_an_answer_and_not_the_program",
     "cli/test_completion.py",
     "cli/test_serve_openai.py",
     "mcp/client",
