@@ -380,6 +380,21 @@ async def test_after_each_pause_one_row_tries_it() -> None:
         assert fault.hits < 10 + 10 + 1800 / 30
 
 
+async def test_a_service_that_is_silent_for_longer_than_a_row_may_take_is_away() -> None:
+    async with served() as (world, _, client, store):
+        rows = [f"row {number}" for number in range(30)]
+        async with client.batch(AGENT, rows, store=store, name="b", concurrency=5, timeout=60) as batch:
+            items = [await anext(batch)]
+            world.emulator.faults.add(cut="silence", times=None)
+            asyncio.get_running_loop().call_later(3600, world.emulator.faults.clear)
+            items += [item async for item in batch]
+        unknown = [item for item in items if item.status == "unknown"]
+        assert 1 <= len(unknown) <= 5
+        assert {type(item.error) for item in unknown} == {TurnTimeoutError}
+        assert {item.status for item in items} == {"done", "unknown"}
+        assert world.twice == []
+
+
 PAGE = {"status": 200, "body": "<html>Sign in</html>", "headers": {"Content-Type": "text/html"}}
 
 

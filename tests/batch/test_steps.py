@@ -134,7 +134,8 @@ def test_every_failure(error: Exception, safe: bool | None, is_accepted: bool) -
     elif safe is None:
         assert verdict is Verdict.UNKNOWN
     else:
-        assert verdict is (Verdict.AGAIN if is_away(error) else Verdict.FAILED)
+        is_silent = isinstance(error, er.TurnTimeoutError)  # for longer than the row may take
+        assert verdict is (Verdict.AGAIN if is_away(error) or is_silent else Verdict.FAILED)
 
 
 @pytest.mark.parametrize("is_accepted", [True, False])

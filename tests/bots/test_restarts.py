@@ -306,6 +306,33 @@ async def test_an_answer_that_the_platform_had_not_taken(platform: Platform, tmp
 
 
 @pytest.mark.parametrize("way", ["stop", "kill"])
+async def test_a_late_answer_that_the_platform_had_not_taken_either(
+    platform: Platform, tmp_path: Path, way: str
+) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        process = await start()
+        await platform.say(platform.ada, "slow")
+        await platform.until(lambda: "word3" in "".join(platform.screen(platform.ada)))
+        platform.is_cut = True
+        await asyncio.sleep(300)
+        await getattr(process, way)()
+        platform.is_cut = False
+        (shown,) = platform.screen(platform.ada)
+        process = await start()
+        await platform.say(platform.ada, "second")
+        await platform.until(lambda: LATE in platform.screen(platform.ada))
+        platform.is_cut = True
+        await asyncio.sleep(300)
+        await getattr(process, way)()
+        platform.is_cut = False
+        await start()
+        await platform.say(platform.ada, "third")
+        whole = "".join(support.WORDS).strip()
+        await platform.sees(platform.ada, shown, LATE, LATE, whole, "You said: third")
+        assert world.accepted == ["slow", "third"]
+
+
+@pytest.mark.parametrize("way", ["stop", "kill"])
 async def test_the_answer_to_a_job_that_the_platform_had_not_taken(
     platform: Platform, tmp_path: Path, way: str
 ) -> None:

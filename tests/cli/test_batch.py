@@ -399,7 +399,8 @@ def test_a_changed_row_and_another_worker_are_refused(batch):
     assert done.returncode == 2
     assert (
         "Error: row 0 (counted from 0) has another message than when it was asked; if it failed, 'batch retry' lets it "
-        "be asked anew; else give the row another key (--key), or the batch another --name\n"
+        "be asked anew; else put the rows back in their places, with new ones behind them, or give the batch another "
+        "--name, which asks all of them\n"
     ) in done.stderr
     write(batch.folder, "rows.csv", "a\n1\n")
     options = ("rows.csv", "--template", "{a}", "--base-url", batch.emulator.url, "--api-key", "")

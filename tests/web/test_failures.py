@@ -55,6 +55,16 @@ def test_what_to_do_depends_on_whether_it_is_safe() -> None:
     assert "check" not in failure(er.NotSentError())["message"]
 
 
+def test_what_was_refused_is_not_to_be_tried_again_as_it_is() -> None:
+    other_words = failure(er.BadRequestError(status=400, safe_to_retry=True))["message"]
+    ours = failure(er.AuthenticationError(status=401, safe_to_retry=True))["message"]
+    assert failure(er.APIStatusError(status=413, safe_to_retry=True))["message"] == other_words
+    assert failure(er.RedirectError(status=302, safe_to_retry=True))["message"] == ours
+    for status in (402, 405, 407, 418, 451):
+        assert failure(er.APIStatusError(status=status, safe_to_retry=True))["message"] == ours
+    assert failure(er.APIStatusError(status=408, safe_to_retry=True))["message"] not in (ours, other_words)
+
+
 READS = {
     "history": lambda client, run_id: client.history(AGENT, run_id),
     "job_status": lambda client, run_id: client.job_status(AGENT, run_id),

@@ -23,6 +23,7 @@ from ..errors import (
     TLSError,
     ToolhouseError,
     TransportError,
+    TurnTimeoutError,
     UnexpectedContentError,
     WorkerError,
 )
@@ -114,6 +115,11 @@ def is_away(error: Exception) -> bool:
     return isinstance(error, TransportError | ContactLostError) and not isinstance(error, TLSError)
 
 
+def shows_outage(error: Exception, *, is_accepted: bool) -> bool:
+    """Whether a row's failure shows that the service is away: it may be silent for longer than the row may take."""
+    return is_away(error) or (isinstance(error, TurnTimeoutError) and not is_accepted)
+
+
 def was_accepted(error: Exception | None) -> bool:
     """Whether the message of a row that has failed by this was accepted, so that only its answer is looked for."""
     return isinstance(error, ToolhouseError) and error.safe_to_retry is False and not isinstance(error, WorkerError)
@@ -137,4 +143,4 @@ def verdict_on(error: Exception, *, is_accepted: bool) -> Verdict:
         return Verdict.FAILED
     if error.safe_to_retry is None:
         return Verdict.UNKNOWN
-    return Verdict.AGAIN if is_away(error) else Verdict.FAILED
+    return Verdict.AGAIN if shows_outage(error, is_accepted=False) else Verdict.FAILED

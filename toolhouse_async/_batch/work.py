@@ -25,7 +25,7 @@ from ..errors import (
 )
 from .gate import Gate, Stopped
 from .speed import Speed
-from .steps import Step, Verdict, is_away, step_for, verdict_on, was_accepted
+from .steps import Step, Verdict, is_away, shows_outage, step_for, verdict_on, was_accepted
 
 if TYPE_CHECKING:
     from .._run.conversation import Conversation
@@ -89,10 +89,15 @@ class Shared:
         record = checkout.found
         step = step_for(record, question.digest, is_free=checkout.is_free, retry_unknown=self.retry_unknown)
         if step is Step.REFUSE:
+            else_ = "give the row another key, or the batch another name"
+            if question.key == str(question.number):  # its place
+                else_ = (
+                    "put the rows back in their places, with new ones behind them, or give the batch another name, "
+                    "which asks all of them"
+                )
             raise ConfigurationError(
                 f"{question.name} has another message than when it was asked; if it failed, retry_failed() "
-                "(on the command line: batch retry) lets it be asked anew; else give the row another key, or the batch "
-                "another name"
+                f"(on the command line: batch retry) lets it be asked anew; else {else_}"
             )
         return step
 
@@ -224,7 +229,7 @@ class _Work:
             raise error
         if verdict is Verdict.TAKEN:
             return None
-        if is_away(error):
+        if shows_outage(error, is_accepted=self._checkout.conversation.run.has_begun):
             gate.failed(error, began=began, name=self._question.name)
         elif isinstance(error, APIStatusError | WorkerError):
             gate.worked()

@@ -138,6 +138,7 @@ _OPTIONS: Final = {
     "s, and PollingPolicy(deadline=...) is over": "s, and this command waits no longer",
     "retry_failed() (on the command line: batch retry) lets": "'batch retry' lets",
     "another key, or the batch another name": "another key (--key), or the batch another --name",
+    "or give the batch another name, which": "or give the batch another --name, which",
     "give this one another name": "give this one another --name",
     "leave key= (on the command line: --key)": "leave --key",
     "give this batch another name": "give this batch another --name",

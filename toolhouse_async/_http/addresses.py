@@ -35,7 +35,7 @@ def checked_url(url: str, what: str, *, allow_insecure: bool) -> str:
         raise ConfigurationError(f"{what} takes no user or password; pass the key as api_key")
     if parts.scheme == "http" and not allow_insecure and not _is_loopback(parts.hostname or ""):
         raise ConfigurationError(
-            f"{what} is http:// and would send the key in the clear to {parts.hostname}: "
+            f"{what} is http:// and would send messages, and the key, in the clear to {parts.hostname}: "
             "use https://, or pass allow_insecure=True if you mean it"
         )
     return url.rstrip("/")
@@ -50,7 +50,7 @@ def check_way(base_url: str, proxy: str, *, allow_insecure: bool) -> None:
     host = urlsplit(proxy).hostname or ""
     if urlsplit(base_url).scheme == "http" and not allow_insecure and not _is_loopback(host):
         raise ConfigurationError(
-            f"base_url is http:// and would send the key in the clear through the proxy {host}: "
+            f"base_url is http:// and would send messages, and the key, in the clear through the proxy {host}: "
             "use https://, leave proxy= out, or pass allow_insecure=True if you mean it"
         )
 

@@ -48,7 +48,7 @@ class Checkout:
         self.key = key
         self.conversation = conversation
         self.keeps_token: bool = False
-        self.has_answer = False
+        self.has_answer: bool = False
         self.on_answered: Callable[[], None] = _nothing
         self.on_blind: Callable[[ToolhouseError], None] = _nothing
         self._house = house

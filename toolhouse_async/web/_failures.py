@@ -37,6 +37,7 @@ _WORDS: Final[Mapping[type[er.ToolhouseError], str]] = {
     er.ConfigurationError: _OURS,
     er.AuthenticationError: _OURS,
     er.PermissionDeniedError: _OURS,
+    er.RedirectError: _OURS,
     er.EventsDroppedError: "Part of this answer is not shown. Please load the conversation again when it is done.",
     er.NotFoundError: "This conversation is not there any more. Please begin a new one.",
 }
@@ -84,6 +85,8 @@ def failure(error: BaseException) -> dict[str, Any]:
 def _words(error: er.ToolhouseError, retry_after: float | None) -> str:
     if isinstance(error, er.RateLimitError):
         return BUSY.format(in_words(retry_after or 60))
+    if (refused := _refusal(error)) is not None:
+        return refused
     if isinstance(error, er.LeaseLostError) and error.has_vanished:
         return _VANISHED
     if isinstance(error, er.StoreError) and error.safe_to_retry:
@@ -92,14 +95,21 @@ def _words(error: er.ToolhouseError, retry_after: float | None) -> str:
         return _NOT_REACHED
     if isinstance(error, er.StoreError) and error.token is not None:
         return _WORDS[er.JobError]  # its answer is still to come
-    if isinstance(error, er.NotFoundError) and error.run_id is None:
-        return _OURS  # there is no such worker
     if error.safe_to_retry and type(error) in _OF_READS:
         return _UNKNOWN[True]
     for kind in type(error).__mro__:
         if kind in _WORDS:
             return _WORDS[kind]
     return _UNKNOWN[error.safe_to_retry]
+
+
+def _refusal(error: er.ToolhouseError) -> str | None:
+    """What is said of what will be refused again, by a status that has no words of its own."""
+    if isinstance(error, er.NotFoundError) and error.run_id is None:
+        return _OURS  # there is no such worker
+    if type(error) is er.APIStatusError and error.safe_to_retry and error.status != 408:
+        return _WORDS[er.BadRequestError] if error.status == 413 else _OURS
+    return None
 
 
 def browser_json(event: Event) -> bytes:

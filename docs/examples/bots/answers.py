@@ -138,7 +138,7 @@ class Answer:
         self._shown: list[tuple[Any, str]] = []  # messages and what they say
         self._changed = asyncio.Event()
         self._is_over = False
-        self._is_shown = asyncio.Event()
+        self._news = asyncio.Event()  # something more is shown, or all is given up
         self._is_replaced = False  # the message that would be edited is gone: a new one takes its place
         self._failures = 0  # in a row …
         self._refusals = 0  # … of them those that will never be taken
@@ -181,6 +181,7 @@ class Answer:
     def go_on(self) -> None:
         """Look again whether it is the first of its conversation."""
         self._changed.set()
+        self._news.set()
 
     def give_place(self) -> tuple[Any, str] | None:
         """Give up the message that shows a notice, if there is one; it is posted again further down."""
@@ -196,12 +197,15 @@ class Answer:
         except Exception:
             log.exception("%s: an error of the bot's own", self._name)
             self.is_given_up = True
-        self._is_shown.set()
+            self._news.set()
 
     async def shown(self) -> None:
-        """End it, and wait until whoever shows it has done so, or given up."""
-        self.end()
-        await self._is_shown.wait()
+        """Wait until all that was added is shown, or given up; but not for a notice alone."""
+        while not self.is_given_up and self._texts != self._notices[-1:]:
+            if self._is_first and self._change() is None:
+                return
+            self._news.clear()
+            await self._news.wait()
 
     async def _show(self) -> None:
         while not (self._is_over and self._is_first and self._change() is None) and not self.is_given_up:
@@ -210,6 +214,7 @@ class Answer:
             while self._change() is not None and not self.is_given_up:
                 await self._pace()
                 await self._show_next()
+                self._news.set()
 
     def _put(self, text: str, kind: str) -> None:
         if self._last == "notice":

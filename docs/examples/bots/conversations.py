@@ -344,7 +344,8 @@ class Conversations:
                 if self._is_closing:
                     raise ClosedError("the bot is being stopped")
                 if await self._has_said(key, session, chat, message, answer):
-                    await answer.shown()  # else the answer comes after a restart
+                    answer.end()
+                    await answer.shown()  # else it comes after a restart
                     return
             await self._manager.forget(key)
 
@@ -354,6 +355,7 @@ class Conversations:
         try:  # the answer to what was stopped is not looked for
             if key not in self._stopped and not await self._settle(key, session, answer):
                 return False
+            await answer.shown()  # the next message says that a late answer was
             await self._speak(key, session, message, answer)
         except NotFoundError as error:
             if error.run_id is None or error.safe_to_retry is not True:
