@@ -99,9 +99,10 @@ class Reader:
 
     def warn(self) -> None:
         """Log how many lines could not be read as JSON since this was last done."""
-        run_id, malformed = self._turn.run.run_id, self._turn.fold.malformed
+        malformed = self._turn.fold.malformed
         if malformed != self._malformed:
-            log.warning("run %s: %d lines could not be read as JSON", run_id, malformed - self._malformed)
+            new, run_id = malformed - self._malformed, self._turn.run.run_id
+            log.warning("run %s: %d lines could not be read as JSON", run_id, new)
             self._malformed = malformed
 
     def _limit_silence(self) -> None:
