@@ -598,6 +598,18 @@ async def test_a_row_that_is_wrong_ends_it_once_all_before_is_done(rows: Any, op
         assert world.told["changed"] == 0
 
 
+async def test_what_to_do_about_another_message_depends_on_whether_places_are_keys() -> None:
+    async with served() as (_, _, client, store):
+        cases: tuple[tuple[str, Any, str], ...] = (
+            ("by place", {}, "put the rows back in their places, .* or give the batch another name, which asks all"),
+            ("by key", {"key": lambda row, index: "k"}, "give the row another key, or the batch another name"),
+        )
+        for name, options, advice in cases:
+            await all_of(client.batch(AGENT, ["a"], store=store, name=name, **options))
+            with pytest.raises(ConfigurationError, match=advice):
+                await all_of(client.batch(AGENT, ["changed"], store=store, name=name, **options))
+
+
 async def test_a_failed_row_that_another_process_has_taken_meanwhile_is_not_counted_as_to_be_done_again() -> None:
     class Overtaken(MemorySessionStore):
         is_quicker = False

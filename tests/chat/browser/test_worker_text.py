@@ -373,12 +373,12 @@ def test_a_long_chat_does_not_grow_without_end(tab: Tab, site: Site) -> None:
 
     text = "**Words** and `code`:\n\n- one\n- two\n\n```\n" + "line\n" * 20 + "```\n"
     samples = []
-    for turn in range(120):
+    for turn in range(104):
         if turn % 6 == 0:
             finish(tab, site, "tools here")
         else:
             shown(tab, site, text)
-        if turn in (59, 119):
+        if turn in (51, 103):
             samples.append(sizes())
     assert tab.page.locator("article.message").count() <= 100
     before, after = samples
