@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -286,16 +287,21 @@ async def test_what_was_found_out_waits_for_a_platform_that_is_away(platform: Pl
         await platform.sees(platform.ada, "You said: hello", LATE, "You said: book")
 
 
+async def end_while_it_is_cut(platform: Platform, process: Any, way: str, when: Callable[[], bool]) -> None:
+    """End a process whose answer is whole, and was not taken by a platform that has been away since."""
+    await platform.until(when)
+    platform.is_cut = True
+    await asyncio.sleep(300)
+    await getattr(process, way)()
+    platform.is_cut = False
+
+
 @pytest.mark.parametrize("way", ["stop", "kill"])
 async def test_an_answer_that_the_platform_had_not_taken(platform: Platform, tmp_path: Path, way: str) -> None:
     async with bots(platform, tmp_path) as (world, start):
         process = await start()
         await platform.say(platform.ada, "slow")
-        await platform.until(lambda: "word3" in "".join(platform.screen(platform.ada)))
-        platform.is_cut = True
-        await asyncio.sleep(300)
-        await getattr(process, way)()
-        platform.is_cut = False
+        await end_while_it_is_cut(platform, process, way, lambda: "word3" in "".join(platform.screen(platform.ada)))
         await start()
         (shown,) = platform.screen(platform.ada)
         await platform.say(platform.ada, "thanks")
@@ -312,19 +318,11 @@ async def test_a_late_answer_that_the_platform_had_not_taken_either(
     async with bots(platform, tmp_path) as (world, start):
         process = await start()
         await platform.say(platform.ada, "slow")
-        await platform.until(lambda: "word3" in "".join(platform.screen(platform.ada)))
-        platform.is_cut = True
-        await asyncio.sleep(300)
-        await getattr(process, way)()
-        platform.is_cut = False
+        await end_while_it_is_cut(platform, process, way, lambda: "word3" in "".join(platform.screen(platform.ada)))
         (shown,) = platform.screen(platform.ada)
         process = await start()
         await platform.say(platform.ada, "second")
-        await platform.until(lambda: LATE in platform.screen(platform.ada))
-        platform.is_cut = True
-        await asyncio.sleep(300)
-        await getattr(process, way)()
-        platform.is_cut = False
+        await end_while_it_is_cut(platform, process, way, lambda: LATE in platform.screen(platform.ada))
         await start()
         await platform.say(platform.ada, "third")
         whole = "".join(support.WORDS).strip()
