@@ -12,13 +12,13 @@ class Plan:
     """One kind of answer.
 
     Attributes:
-        kind: ``burst``: all of it in one write. ``paced``: one write a chunk, ``pause`` apart, to the microsecond.
-            ``drip``: the same by the server's timers, for very many at once. ``stamped``: as ``paced``, each event's
-            text being the time it was written. ``idle``: one event and then nothing. ``job``: a job is running,
-            answered after ``pause``.
+        kind: ``burst``: all of it in one write, ``pause`` after the message. ``paced``: one write a chunk, ``pause``
+            apart, to the microsecond. ``drip``: the same by the server's timers, for very many at once. ``stamped``: as
+            ``paced``, each event's text being the time it was written. ``idle``: one event and then nothing. ``job``: a
+            job is running, answered after ``pause``.
         count: Events.
         per_chunk: Events in one HTTP chunk.
-        pause: Microseconds between writes.
+        pause: Microseconds between writes, or before the first.
         padding: Bytes by which each event is longer.
         tools: Of so many events one is a tool's call and one its result; 0: all are words.
         shape: The shape of the words, one of ``shapes.SHAPES``.

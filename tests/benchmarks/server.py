@@ -107,13 +107,19 @@ class Connection(asyncio.Protocol):
         self._server.runs += 1
         head = answers.head(format_, self._server.runs)
         if plan.kind == "burst":
-            self.transport.write(head + answers.whole(format_, plan))
+            self._write_after(plan.pause, head + answers.whole(format_, plan))
         elif plan.kind == "idle":
             self.transport.write(head + next(answers.chunks(format_, Plan("idle"))))
         elif plan.kind == "drip":
             self._drip(_writes(head, format_, plan), plan.pause / 1e6)
         else:
             _write_on_time(self.transport, head, format_, plan)
+
+    def _write_after(self, pause: int, data: bytes) -> None:
+        if pause:
+            self._timer = asyncio.get_running_loop().call_later(pause / 1e6, self.transport.write, data)
+        else:
+            self.transport.write(data)
 
     def _drip(self, writes: Generator[bytes], pause: float) -> None:
         data = next(writes, None)
