@@ -176,13 +176,18 @@ async def test_the_log_says_why_and_nothing_that_the_service_has_said(
     assert caplog.messages[0].startswith(f"the service is away ({why}): the batch waits ")
 
 
-async def test_a_pause_that_is_over_is_told_as_none(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_pause_is_told_once_however_many_have_met_with_it(caplog: pytest.LogCaptureFixture) -> None:
     gate = gate_of(Service())
     began = now()
     await asyncio.sleep(1)
-    gate.failed(None, began=now())
-    await asyncio.sleep(5)
-    gate.failed(None, began=began)  # which began before the pause, and ends behind it
-    assert caplog.messages[1] == (
-        "the service is away (a read failed): the batch waits 0.0 s, since a read has met with that"
-    )
+    for row in "ab":
+        gate.failed(NotSentError(), began=began, name=f"row {row!r}")  # both were under way
+    gate.failed(RateLimitError(status=429, retry_after=7), began=began, name="row 'c'")
+    gate.failed(RateLimitError(status=429, retry_after=6), began=began, name="row 'd'")
+    await asyncio.sleep(50)
+    gate.failed(NotSentError(), began=began, name="row 'e'")  # it ends behind the pause
+    assert [message.rpartition("since ")[2] for message in caplog.messages] == [
+        "row 'a' has met with that",
+        "row 'c' has met with that",
+    ]
+    assert ": the batch waits 7.0 s, " in caplog.messages[1]

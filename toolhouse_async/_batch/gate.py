@@ -129,10 +129,12 @@ class Gate:
         asked = error.retry_after if isinstance(error, APIStatusError) else None
         if self._trial is asyncio.current_task():
             self._trial, began = None, _now()
-        self._outage.failed(_now(), began=began, asked=asked, draw=self._chance.random())
-        why = "a read failed" if error is None else in_own_words(error)
-        left = max(0.0, self._outage.until - _now())
-        log.warning("the service is away (%.300s): the batch waits %.1f s, since %s has met with that", why, left, name)
+        if self._outage.failed(_now(), began=began, asked=asked, draw=self._chance.random()):
+            why = "a read failed" if error is None else in_own_words(error)
+            left = self._outage.until - _now()
+            log.warning(
+                "the service is away (%.300s): the batch waits %.1f s, since %s has met with that", why, left, name
+            )
         self._wake()
 
     def left(self) -> None:

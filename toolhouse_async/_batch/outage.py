@@ -27,7 +27,7 @@ class Outage:
         self._asked_until = 0.0
         self._failures = 0
 
-    def failed(self, now: float, *, began: float, asked: float | None, draw: float) -> None:
+    def failed(self, now: float, *, began: float, asked: float | None, draw: float) -> bool:
         """Something has met with the service being away.
 
         Args:
@@ -35,16 +35,21 @@ class Outage:
             began: When it began: what began before the pause says nothing of the service behind it.
             asked: Seconds that the service asks to wait, if it does.
             draw: A random number from 0 to 1.
+
+        Returns:
+            Whether it is tried later, for that.
         """
         asked = min(asked or 0.0, MOST_ASKED)
         self._asked_until = max(self._asked_until, now + asked)
         if self.is_on and began < self._since:
+            is_later = now + asked > self.until and asked > 0
             self.until = max(self.until, now + asked)
-            return
+            return is_later
         self.is_on, self._since = True, now
         pause = min(LONGEST, FIRST * 2.0 ** min(self._failures, 30)) * (0.5 + 0.5 * draw)
         self._failures += 1
         self.until = now + max(pause, asked)
+        return True
 
     def worked(self, now: float) -> None:
         """The service has answered a message; where it has asked for a pause, that lasts all the same."""
