@@ -332,11 +332,8 @@ class Checkout:
 
     def _left_open(self) -> dict[str, Any]:
         """What the conversation leaves open, in the end."""
-        unfinished, record = self.conversation.run.unfinished, self._lease.record
-        has_resumed = record.token is not None and record.unsettled is not None and record.unsettled.resumes
-        is_resumed = has_resumed and (unfinished is None or unfinished.said is not self._said)
-        if self.has_answer or (self.keeps_token and is_resumed):
-            return {"heard": record.heard}  # the answer is looked up again until it was delivered
+        if self.has_answer:
+            return {"heard": self._lease.record.heard}  # the answer is looked up again until it was delivered
         return {"unsettled": kept.left(self.conversation.run)}
 
     def _remember(self) -> None:
