@@ -27,7 +27,13 @@ def test_fields_that_are_set() -> None:
 
 @pytest.mark.parametrize("bad", [{"toolhouse_id": 1}, {"bundle": b"x"}, {"vars": []}, {"vars": 7}])
 def test_fields_of_the_wrong_type(bad: dict[str, object]) -> None:
-    with pytest.raises(ConfigurationError, match=next(iter(bad))):
+    with pytest.raises(ConfigurationError, match=f"^{next(iter(bad))} must be "):
+        Extras(**bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("bad", [{"toolhouse_id": "\ud800"}, {"bundle": "\ud800"}, {"vars": {"a": object()}}])
+def test_fields_that_json_does_not_have(bad: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{next(iter(bad))} "):
         Extras(**bad)  # type: ignore[arg-type]
 
 
