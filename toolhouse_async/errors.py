@@ -5,7 +5,7 @@
     ToolhouseError                               .run_id .headers .safe_to_retry .token
     ├─ ConfigurationError (ValueError)           before any I/O
     ├─ ClosedError (RuntimeError)                client, session or turn was closed
-    ├─ SessionBusyError (RuntimeError)           would deadlock, or two readers of one turn
+    ├─ SessionBusyError (RuntimeError)           would deadlock, or two readers of one turn; .is_hub_full
     ├─ TransportError
     │  ├─ NotSentError                           the service never saw the request
     │  │  ├─ ConnectTimeoutError (TimeoutError)
@@ -143,7 +143,13 @@ class ClosedError(ToolhouseError, RuntimeError):
 
 
 class SessionBusyError(ToolhouseError, RuntimeError):
-    """The call would wait for itself: a turn of the same task is still open, or a turn has a second reader."""
+    """The call would wait for itself, or what it needs is in use, as a turn that has a second reader.
+
+    Attributes:
+        is_hub_full: Whether it was no turn of the same name that stood in the way, but a hub without room for another.
+    """
+
+    is_hub_full: bool = False
 
 
 class TransportError(ToolhouseError):
@@ -213,11 +219,7 @@ class _WithPartial(ToolhouseError):  # noqa: N818 - a part of errors, not one
 
 
 class StreamInterruptedError(_WithPartial, TransportError):
-    """The answer was cut before its end.
-
-    Attributes:
-        partial: What had been received, as a :class:`~toolhouse_async.TurnResult`.
-    """
+    """The answer was cut before its end; ``partial`` is what was received, a :class:`~toolhouse_async.TurnResult`."""
 
 
 class IdleTimeoutError(StreamInterruptedError, TimeoutError):
@@ -308,11 +310,7 @@ class ServerError(APIStatusError):
 
 
 class JobError(ToolhouseError):
-    """Waiting for a background job, or resuming after it, failed.
-
-    Attributes:
-        token: What :meth:`~toolhouse_async.AsyncToolhouse.wait_for_job` takes to go on later, in any process.
-    """
+    """Waiting for a background job, or resuming after it, failed; ``token`` goes on later, in any process."""
 
 
 class JobWaitTimeoutError(JobError, TimeoutError):

@@ -20,7 +20,7 @@ from ._keyed.turn import KeyedTurn
 from ._log import in_own_words, log
 from ._session import Session, make_options
 from ._values.nested import half_made
-from ._values.options import TurnOptions, check_message, check_seconds
+from ._values.options import TurnOptions, check_known_to_a_manager, check_message, check_seconds
 from ._values.results import TurnResult
 from ._wire import records
 from .errors import ConfigurationError, StoreError
@@ -95,9 +95,8 @@ class SessionManager:
             ttl = check_seconds(ttl, "ttl")
         if on_missing not in ("raise", "restart"):
             raise ConfigurationError(f"on_missing must be 'raise' or 'restart', not {on_missing!r:.80}")
-        unknown = session_options.keys() - {"toolhouse_id", "vars", "bundle"}
-        if unknown:
-            raise ConfigurationError(f"unknown session options: {', '.join(sorted(unknown))}")
+        own = ("store", "ttl", "on_missing", "lease")
+        check_known_to_a_manager(session_options, ("toolhouse_id", "vars", "bundle"), own)
         if store is not None:
             check_store(store)
         self._toolhouse = toolhouse

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 import pytest
@@ -26,6 +26,7 @@ from fastapi.encoders import jsonable_encoder
 from tests.web.support import read_sse, words
 from toolhouse_async import AsyncToolhouse, ErrorEvent, TurnStarted
 from toolhouse_async.testing import RunningEmulator, WorkersEmulator
+from toolhouse_async.testing._faults import Faults
 from toolhouse_async.testing.workers import echo
 from toolhouse_async.web import EVENT_STREAM_HEADERS, TurnHub, sse
 
@@ -396,7 +397,8 @@ def test_the_application_is_served_as_the_page_says(toolhouse_emulator: RunningE
 class Browser:
     """Speaks to the application over a WebSocket, as a server passes that on."""
 
-    def __init__(self, app: FastAPI, state: Any) -> None:
+    def __init__(self, app: FastAPI, state: Any, faults: Faults) -> None:
+        self.faults = faults  # of the service
         scope = {"type": "websocket", "path": "/chat", "query_string": b"", "headers": [], "state": dict(state or {})}
         self._heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -434,16 +436,21 @@ class Browser:
 
 
 @asynccontextmanager
-async def browser(app: FastAPI, worker: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Browser, Any]]:
+async def browser(
+    app: FastAPI,
+    worker: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    on_disconnect: Literal["continue", "stop"] = "stop",
+) -> AsyncIterator[tuple[Browser, Any]]:
     module = sys.modules["application"]
     exec(compile(WEBSOCKET.code, WEBSOCKET.place, "exec", dont_inherit=True), vars(module))
-    emulator = WorkersEmulator(on_disconnect="stop")
+    emulator = WorkersEmulator(on_disconnect=on_disconnect)
     emulator.worker(AGENT_ID)(worker)
     async with emulator.serve() as service:
         monkeypatch.setenv("TOOLHOUSE_BASE_URL", service.url)
         monkeypatch.setenv("TOOLHOUSE_API_KEY", "")
         async with app.router.lifespan_context(app) as state:
-            yield Browser(app, state), service
+            yield Browser(app, state, emulator.faults), service
 
 
 async def test_a_conversation_over_a_websocket(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -457,6 +464,59 @@ async def test_a_conversation_over_a_websocket(app: FastAPI, monkeypatch: pytest
         it.leave()
         await it.serving
         assert [request.method for request in service.accepted] == ["POST", "PUT"]
+
+
+@pytest.mark.parametrize("accepted", [True, False], ids=["had arrived", "had not"])
+async def test_a_websocket_goes_on_behind_a_lost_answer(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch, accepted: bool
+) -> None:
+    async with browser(app, echo, monkeypatch, "continue") as (it, _):
+        it.say("one two")
+        await it.hear("TurnCompleted")
+        it.faults.add(method="PUT", cut="fin", accept=accepted)
+        it.say("three")
+        assert (await it.hear("TurnFailed"))[-1]["error"] == "OutcomeUnknownError"
+        (found,) = await it.hear("FoundOut")
+        assert found["text"] == ("three" if accepted else "Please say that again.")
+        it.say("four")
+        assert "".join(event.get("text", "") for event in await it.hear("TurnCompleted")) == "four"
+        it.leave()
+        await it.serving
+
+
+async def test_a_websocket_begins_again_where_its_first_answer_is_lost(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with browser(app, echo, monkeypatch, "continue") as (it, _):
+        it.faults.add(method="POST", cut="fin", accept=True)
+        it.say("one")
+        await it.hear("TurnFailed")
+        assert await it.hear("FoundOut") == [{"event": "FoundOut", "text": "Please say that again."}]
+        it.say("one")
+        assert "".join(event.get("text", "") for event in await it.hear("TurnCompleted")) == "one"
+        it.leave()
+        await it.serving
+
+
+async def test_a_websocket_tells_what_was_lost_once_the_service_is_there_again(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with browser(app, echo, monkeypatch, "continue") as (it, _):
+        it.say("one two")
+        await it.hear("TurnCompleted")
+        it.faults.add(method="PUT", cut="fin", accept=True)
+        away = it.faults.add(method="GET", status=401, times=None)
+        it.say("three")
+        await it.hear("TurnFailed")
+        (found,) = await it.hear("FoundOut")
+        assert "Nobody knows" in found["text"]
+        it.faults.clear()
+        assert away.hits
+        it.say("four")
+        assert (await it.hear("TurnFailed"))[-1]["error"] == "UncertainSessionError"
+        assert (await it.hear("FoundOut"))[-1]["text"] == "three"
+        it.leave()
+        await it.serving
 
 
 @pytest.mark.parametrize("closes", [True, False], ids=["silent", "speaking"])

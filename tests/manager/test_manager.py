@@ -1568,6 +1568,21 @@ async def test_arguments_that_are_wrong(bad: Any) -> None:
         assert repr(manager).startswith("<SessionManager of agent worker")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        ("leases", "did you mean 'lease'? there are bundle, lease, on_missing, store, toolhouse_id, ttl, vars"),
+        ("z", "there are bundle, lease, on_missing, store, toolhouse_id, ttl, vars"),
+        ("timeout", "these are a turn's: sessions.send(key, message, timeout=…)"),
+    ],
+)
+async def test_an_option_that_is_unknown_is_told_with_what_may_be_meant(wrong: str, hint: str) -> None:
+    async with AsyncToolhouse("key") as toolhouse:
+        with pytest.raises(ConfigurationError) as caught:
+            SessionManager(toolhouse, AGENT, **{wrong: 30})  # type: ignore[arg-type]
+        assert str(caught.value) == f"unknown session options: {wrong} ({hint})"
+
+
 async def test_workers_share_a_store() -> None:
     world = World()
     world.emulator.worker("other")(world._worker)

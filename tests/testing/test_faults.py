@@ -362,12 +362,20 @@ async def test_end_that_cannot_be_made_is_a_cut(emulator: WorkersEmulator, clien
         {"cut": "fin", "cut_after": -1},
         {"cut_after": 3},
         {"body": "x"},
+        {"status": 503, "method": "post"},
+        {"status": 503, "method": "HED"},
     ],
 )
 def test_arguments_are_checked(arguments: dict) -> None:
     with pytest.raises(ConfigurationError, match=next(reversed(arguments))) as caught:
         WorkersEmulator().faults.add(**arguments)
     assert len(str(caught.value)) < 120
+
+
+@pytest.mark.parametrize("arguments", [{}, {"method": "POST", "times": None}, {"accept": True}, {"headers": {}}])
+def test_a_fault_without_anything_that_goes_wrong_is_refused(arguments: dict) -> None:
+    with pytest.raises(ConfigurationError, match=r"nothing goes wrong: add status=, cut="):
+        WorkersEmulator().faults.add(**arguments)
 
 
 def test_a_wrong_argument_is_told_in_a_sentence() -> None:

@@ -35,7 +35,8 @@ def test_nothing_of_what_went_on_inside_is_told(kind: type[er.ToolhouseError], s
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(12.4, "12 seconds"), (0.1, "1 second."), (None, "60 seconds"), (31536000, "in 365 days.")]
+    ("seconds", "said"),
+    [(12.4, "12 seconds"), (0.1, "1 second."), (None, "in a minute."), (0, "in a minute."), (31536000, "in 365 days.")],
 )
 def test_how_long_to_wait_is_told(seconds: float | None, said: str) -> None:
     told = failure(er.RateLimitError(INSIDE, status=429, retry_after=seconds, safe_to_retry=True))

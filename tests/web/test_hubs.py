@@ -26,7 +26,7 @@ from toolhouse_async import (
 )
 from toolhouse_async._driver import Driver
 from toolhouse_async._turn.commands import Command
-from toolhouse_async.web import TurnHub, ag_ui, ndjson, sse
+from toolhouse_async.web import TurnHub, ag_ui, failure, ndjson, sse
 
 from .hubs import KINDS, Hub, anyio_backend, hubs, settled, until, warm_loops
 from .support import AGENT, World, no_connections, read_sse, whole, words
@@ -229,6 +229,19 @@ async def test_each_reader_gets_the_error(open_hub: Open) -> None:
         with pytest.raises(WorkerError):
             await running.result()
         assert isinstance((await hub.get("k")).error, WorkerError)
+
+
+async def test_a_turn_that_fails_without_readers_is_logged_once(
+    open_hub: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_hub() as (_, client, hub):
+        running = await hub.start("k", client.stream(AGENT, "fail"))
+        with pytest.raises(WorkerError):
+            await running.result()
+        stopped = await hub.start("stopped", client.stream(AGENT, "wait"))
+        await stopped.stop()
+        told = [each for each in caplog.records if "a turn in a hub failed" in each.getMessage()]
+        assert [(each.levelname, "WorkerError" in each.getMessage()) for each in told] == [("WARNING", True)]
 
 
 async def test_an_error_of_others_reaches_the_readers(
@@ -441,5 +454,7 @@ async def test_a_hub_runs_turns_alone_and_so_many(open_hub: Open) -> None:
             await settled(hub.near.start("k", client.stream(AGENT, "never"), note=5))
         for name in "ab":
             await hub.start(name, client.stream(AGENT, "wait"))
-        with pytest.raises(SessionBusyError, match="2 turns"):
+        with pytest.raises(SessionBusyError, match="the hub has 2 turns running, which is its max_turns") as caught:
             await settled(hub.near.start("c", client.stream(AGENT, "never")))
+        assert caught.value.is_hub_full
+        assert "Too many people" in failure(caught.value)["message"]  # and not: wait for your own

@@ -142,12 +142,7 @@ def check_known(options: Collection[str], own: Collection[str] = ()) -> None:
     """
     unknown = sorted(set(options).difference(TurnOptions.__annotations__))
     if unknown:
-        import difflib  # here, since few programs need it
-
-        known = sorted({*TurnOptions.__annotations__, *own})
-        near = [repr(each) for name in unknown for each in difflib.get_close_matches(name, known, n=1, cutoff=_NEAR)]
-        hint = f"did you mean {', '.join(near)}? " if near else ""
-        hint += f"there are {', '.join(known)}"
+        hint = _hint(unknown, {*TurnOptions.__annotations__, *own})
         if {"vars", "toolhouse_id", "bundle"}.issuperset(unknown):
             named, sent = ", ".join(f"{name}=…" for name in unknown), ", ".join(f"{name!r}: …" for name in unknown)
             hint = (
@@ -155,6 +150,33 @@ def check_known(options: Collection[str], own: Collection[str] = ()) -> None:
                 f"or of all keys: SessionManager(toolhouse, agent_id, {named}); of one turn: extra_body={{{sent}}}"
             )
         raise ConfigurationError(f"unknown options: {', '.join(unknown)} ({hint})")
+
+
+def check_known_to_a_manager(options: Collection[str], known: Collection[str], own: Collection[str]) -> None:
+    """Refuse what no manager of sessions takes.
+
+    Args:
+        options: The names that were given.
+        known: The options of its sessions.
+        own: What it takes beside those.
+
+    Raises:
+        ConfigurationError: It does not take one; the message says which there are.
+    """
+    unknown = sorted(set(options).difference(known))
+    if unknown:
+        hint = _hint(unknown, {*known, *own})
+        if set(unknown).issubset(TurnOptions.__annotations__):
+            hint = f"these are a turn's: sessions.send(key, message, {', '.join(f'{name}=…' for name in unknown)})"
+        raise ConfigurationError(f"unknown session options: {', '.join(unknown)} ({hint})")
+
+
+def _hint(unknown: Collection[str], known: Collection[str]) -> str:
+    """Which names there are, and which may be meant."""
+    import difflib  # here, since few programs need it
+
+    near = [repr(each) for name in unknown for each in difflib.get_close_matches(name, known, n=1, cutoff=_NEAR)]
+    return (f"did you mean {', '.join(near)}? " if near else "") + f"there are {', '.join(sorted(known))}"
 
 
 def check_count(value: object, what: str) -> int:

@@ -27,7 +27,9 @@ class Fault:
         hits: How many requests it has met.
     """
 
-    method: str | None
+    method: str | None = field(
+        validator=one_of("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", optional=True)
+    )
     agent: str | None
     skip: int = field(validator=whole(0))
     times: int | None = field(validator=whole(1, optional=True))
@@ -48,6 +50,10 @@ class Fault:
             raise ConfigurationError("cut_after needs cut=")
         if self.body and self.status is None:
             raise ConfigurationError("body needs status=")
+        if not (self.status or self.cut or self.headers or self.byte_by_byte or self.close_delimited):
+            raise ConfigurationError(
+                "nothing goes wrong: add status=, cut=, headers=, retry_after=, byte_by_byte= or close_delimited="
+            )
 
     @property
     def replaces(self) -> bool:
@@ -112,7 +118,7 @@ class Faults:
         """Let something go wrong. May be called from any thread.
 
         Args:
-            method: Meet requests of this HTTP method only.
+            method: Meet requests of this HTTP method only, in capitals.
             agent: Meet requests to this agent id only.
             skip: Let so many fitting requests pass first.
             times: Meet so many requests; ``None`` meets every one.
@@ -134,7 +140,7 @@ class Faults:
 
         Raises:
             ConfigurationError: An argument is out of range, ``cut_after`` stands without ``cut``, or ``body`` without
-                ``status``.
+                ``status``; or nothing of the answer changes.
         """
         edits: dict[str, str | None] = {} if retry_after is None else {"Retry-After": str(retry_after)}
         fault = Fault(
@@ -173,5 +179,5 @@ class Faults:
         return None
 
 
-NO_FAULT: Final = Faults().add()
-"""What a request meets that meets nothing."""
+CLOSE_DELIMITED: Final = Faults().add(close_delimited=True)
+"""What every request meets that meets nothing else, where the emulator frames all answers so."""

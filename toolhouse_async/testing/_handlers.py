@@ -12,7 +12,7 @@ from attrs import frozen
 from ._answer import JOB_ID, Answer
 from ._context import WorkerContext
 from ._delivery import BrokenDelivery, Delivery
-from ._faults import NO_FAULT
+from ._faults import CLOSE_DELIMITED
 from ._requests import RecordedRequest, Refusal, Target, body_of, target_of
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Endpoints:
         delivery: Delivery
         close_delimited = self.state.answer_framing == "close" and record.method in ("POST", "PUT")
         if close_delimited or (fault is not None and fault.breaks_framing):
-            delivery = BrokenDelivery(request, record, fault or NO_FAULT, close_delimited=close_delimited)
+            delivery = BrokenDelivery(request, record, fault or CLOSE_DELIMITED, close_delimited=close_delimited)
         else:
             delivery = Delivery(request, record, fault)
         answer: asyncio.Task[None] | None = None

@@ -83,8 +83,8 @@ def failure(error: BaseException) -> dict[str, Any]:
 
 
 def _words(error: er.ToolhouseError, retry_after: float | None) -> str:
-    if isinstance(error, er.RateLimitError):
-        return BUSY.format(in_words(retry_after or 60))
+    if isinstance(error, er.RateLimitError) or (isinstance(error, er.SessionBusyError) and error.is_hub_full):
+        return BUSY.format(in_words(retry_after) if retry_after else "a minute")
     if (refused := _refusal(error)) is not None:
         return refused
     if isinstance(error, er.LeaseLostError) and error.has_vanished:

@@ -18,7 +18,7 @@ from ..errors import ClosedError, ConfigurationError, EventsDroppedError, Sessio
 from ..events import Event, TurnCompleted
 from ._live import BehindError, HubReader, Live, had_of
 
-__all__ = ["HubTurn", "TurnHub", "check_name", "check_numbers", "check_start", "dropped", "new_id"]
+__all__ = ["HubTurn", "TurnHub", "check_name", "check_numbers", "check_start", "dropped", "full", "new_id"]
 
 
 class TurnHub:
@@ -122,7 +122,7 @@ class TurnHub:
             return
         oldest = next(iter(self._over), None)
         if oldest is None:
-            raise SessionBusyError(f"the hub has {self._max_turns} turns running already", safe_to_retry=True)
+            raise full(self._max_turns)
         self._forget(oldest)
 
     def _expire_later(self, turn: HubTurn) -> None:
@@ -251,10 +251,16 @@ class HubTurn:
             raise
         except Exception as error:  # noqa: BLE001 - its readers are told
             self.error = self._reason or error
-            if not isinstance(error, ToolhouseError):
-                log.error("a turn in a hub failed: %s", in_own_words(error))
+            self._log(self.error)
         finally:
             asyncio.get_running_loop().call_soon(self.live.end, self.error)  # when the task is done
+
+    def _log(self, error: Exception) -> None:
+        """Say once why it failed: there may be no reader, whose stream would say so."""
+        if not isinstance(error, ToolhouseError):
+            log.error("a turn in a hub failed: %s", in_own_words(error))
+        elif not isinstance(error, ClosedError):
+            log.warning("a turn in a hub failed: %s", in_own_words(error))
 
     async def _add(self, event: Event) -> None:
         if self._before is not None:
@@ -313,6 +319,14 @@ class HubTurn:
 def new_id() -> str:
     """What names a turn among all."""
     return uuid4().hex[:16]
+
+
+def full(max_turns: int) -> SessionBusyError:
+    """What whoever starts one turn more than a hub may hold is told."""
+    turns = "1 turn" if max_turns == 1 else f"{max_turns} turns"
+    error = SessionBusyError(f"the hub has {turns} running, which is its max_turns", safe_to_retry=True)
+    error.is_hub_full = True
+    return error
 
 
 def dropped() -> EventsDroppedError:

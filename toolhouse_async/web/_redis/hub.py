@@ -12,7 +12,7 @@ from ..._held import Turn
 from ..._session import BackgroundJobWaiter
 from ...errors import ClosedError, SessionBusyError, StoreError, ToolhouseError
 from ...stores._server import PATIENCE, Connections
-from .._hub import HubTurn, check_name, check_numbers, check_start, new_id
+from .._hub import HubTurn, check_name, check_numbers, check_start, full, new_id
 from .publisher import Publisher
 from .server import TurnServer
 from .turn import RedisHubTurn
@@ -133,7 +133,7 @@ class RedisTurnHub:
         if before is not None and before.running.is_over:
             await asyncio.wait({before.task}, timeout=PATIENCE)
         if len(self) >= self._max_turns:
-            raise SessionBusyError(f"the hub has {self._max_turns} turns running already", safe_to_retry=True)
+            raise full(self._max_turns)
         publisher = Publisher(
             self._server,
             name=name,
