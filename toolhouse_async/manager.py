@@ -135,7 +135,7 @@ class SessionManager:
                 unseen as one that was cut, and that to a job is ``resume_pending()``'s. Default: seen once it is whole.
 
         Raises:
-            ConfigurationError: ``key`` is no string.
+            ConfigurationError: ``key`` is no string, or ``delivers`` neither ``True`` nor ``False``.
             SessionBusyError: On entering: this task has the key already.
             StoreError: On entering or leaving: the store failed.
             LeaseLostError: On leaving: another process took the key before all was saved.
@@ -143,6 +143,8 @@ class SessionManager:
 
         A cancelled wait leaves the queue. Cancelled inside, the key is let go as at the block's end.
         """
+        if not isinstance(delivers, bool):
+            raise ConfigurationError(f"delivers must be True or False, not {delivers!r:.80}")
         checkout, session = self._checkout(key)
         checkout.keeps_token = delivers
         return CheckedOutSession(checkout, session)

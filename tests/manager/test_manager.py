@@ -1557,6 +1557,8 @@ async def test_arguments_that_are_wrong(bad: Any) -> None:
         for call in (manager.checkout, manager.stream):
             with pytest.raises(ConfigurationError, match="key"):
                 call(7)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="delivers must be True or False, not None"):
+            manager.checkout("k", delivers=None)  # type: ignore[arg-type]
         with pytest.raises(ConfigurationError, match="key"):
             await manager.info(7)  # type: ignore[arg-type]
         with pytest.raises(ConfigurationError, match="message"):
