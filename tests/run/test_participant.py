@@ -113,3 +113,13 @@ async def test_an_id_that_an_answer_brought_is_one_more_name_of_the_run() -> Non
         one.name_run("r1")
         one.name_run("r2")
         assert core.run_of("a", "r2") is core.run_of("a", "r1")
+
+
+async def test_what_the_old_run_refused_is_not_in_flight_on_the_new_one() -> None:
+    async with on_one_run([said("x")], State.SENDING) as (_, (one,)):
+        await one.enter()
+        answer = await one.send(MESSAGE, None)
+        answer.close()
+        assert one.in_flight
+        one.begin_anew()
+        assert not one.in_flight  # so whoever gives it up now has a message that is known not to be accepted
