@@ -372,4 +372,7 @@ class Progress:
 
 def nameless() -> ProtocolError:
     """The error where a run id is needed that no answer has brought."""
-    return ProtocolError("the answer has no X-Toolhouse-Run-ID, so the conversation cannot be read or continued")
+    return ProtocolError(
+        "the first answer had no X-Toolhouse-Run-ID, so the conversation cannot be read or continued: begin another "
+        "session, where it has a key by sessions.forget(key)"
+    )
