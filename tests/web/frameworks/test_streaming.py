@@ -129,7 +129,7 @@ async def test_an_error_is_told_in_safe_words(name: str, kind: str, error: str, 
 async def test_what_is_no_question_is_refused_and_sent_nowhere(name: str) -> None:
     headers = {"Content-Type": "application/json"}
     bodies = [b"", b"nonsense", b"[]", b"{}", b"\xff", b'"question"', b"null", b'{"question": "\\ud800"}']
-    bodies += [b'{"other": "\\ud800"}', b'{"question": ""}']
+    bodies += [b'{"other": "\\ud800"}', b'{"question": ""}', b'{"question": null}', b'{"question": 5}']
     async with site(name) as it:
         for path, body in product(("/stream", "/answer"), bodies):
             async with it.client.post(f"{it.url}{path}", data=body, headers=headers) as answer:
