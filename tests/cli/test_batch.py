@@ -598,6 +598,8 @@ def test_a_batch_that_is_not_there(batch, command):
     done = batch.cli("batch", command, "--name", "none")
     assert (done.returncode, done.stdout) == (2, "")
     assert "the store has no batch 'none'; it has 'rows'\n" in done.stderr
+    alone = batch.cli("batch", command)  # there is one: that is meant
+    assert (alone.returncode, alone.stdout) == (0, batch.cli("batch", command, "--name", "rows").stdout)
     assert batch("rows.jsonl", "--name", "a/b%2F").returncode == 0
     assert "; it has 'a/b%2F', 'rows'\n" in batch.cli("batch", command, "--name", "none").stderr
     done = batch.cli("batch", command)

@@ -65,7 +65,7 @@ def run_command(*, rows: Path, rate: str | None, name: str | None, **options: An
 
 def _named(command: F) -> F:
     words = "The batch's name: that of the file of rows without its ending, unless another was given to 'batch run'. "
-    words += "Without it, the names are listed."
+    words += "Without it, the only one is taken, or the names are listed."
     option = click.option("--name", help=words)
     return _STORE(option(command))
 

@@ -304,17 +304,19 @@ async def retry(where: str, name: str | None) -> int:
 
 
 async def _known(store: SessionStore, name: str | None) -> tuple[BatchJournal, Head]:
-    """The batch of a name, and what the store keeps of it as a whole.
+    """The batch of a name, or the only one there is, and what the store keeps of it as a whole.
 
     Raises:
-        ConfigurationError: There is none, or no name was given.
+        ConfigurationError: There is none, or no name was given where there are several.
     """
-    if name is not None:
-        journal = BatchJournal(store, name)
+    known = sorted([each async for each in names(store)]) if name is None else []
+    asked = known[0] if len(known) == 1 else name
+    if asked is not None:
+        journal = BatchJournal(store, asked)
         head = await journal.head()
         if head is not None:
             return journal, head
-    known = sorted([each async for each in names(store)])
+    known = known or sorted([each async for each in names(store)])
     has = ", ".join([*(f"{each!r:.80}" for each in known[:_MOST_NAMES]), *("…" for _ in known[_MOST_NAMES:][:1])])
     wrong = "--name says which batch; the store" if name is None else f"the store has no batch {name!r:.200}; it"
     raise ConfigurationError(f"{wrong} has {has or 'none at all'}")
