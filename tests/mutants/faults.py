@@ -182,6 +182,20 @@ FATE: Final = (
         "http/test_transport.py::test_what_came_before_a_cut_is_read_before_the_cut",
     ),
     Fault(
+        "lines of words that have pieces of a call lose them where many are read at once",
+        "toolhouse_async/_wire/learned.py",
+        "return not (self.event or self.pending or self.of_others or self.begun)",
+        "return not (self.event or self.pending or self.of_others)",
+        "wire/test_learned.py::test_a_call_that_has_begun_is_whole_where_it_is_whatever_is_read_at_once",
+    ),
+    Fault(
+        "an answer that is summed up is read as any message where many lines are read at once",
+        "toolhouse_async/_wire/learned.py",
+        "            other.has_summed_up\n            or text.count(",
+        "            text.count(",
+        "wire/test_learned.py::test_an_answer_that_is_summed_up_is_no_message_like_others",
+    ),
+    Fault(
         "what was learned of a message is forgotten",
         "toolhouse_async/_turn/checking.py",
         "earlier.stage, earlier.said.is_certain = Stage.ANSWER, True",

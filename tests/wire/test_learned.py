@@ -60,6 +60,25 @@ UNKNOWN: dict[str, Callable[[Any], Any]] = {
 }
 """Lines of types that are not known, by what differs in them."""
 WORDS_OR_NOT = WORDS | UNKNOWN
+BEGUN = {
+    "Anthropic": {
+        "type": "content_block_start",
+        "index": 0,
+        "content_block": {"type": "tool_use", "id": "c", "name": "f", "input": {}},
+    },
+    "AG-UI": {"type": "TOOL_CALL_START", "toolCallId": "c", "toolCallName": "f"},
+    "AI SDK": {"type": "tool-input-start", "toolCallId": "c", "toolName": "f"},
+    "chunks": chunk({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": ""}}]}),
+}
+"""Lines that begin a call, which others have the rest of."""
+WITH_CALLS: dict[str, Callable[[Any], Any]] = {
+    "end": lambda text: {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": "stop"}]},
+    "whole end": lambda text: {"choices": [{"index": 0, "message": {"content": text}, "finish_reason": "stop"}]},
+    "arguments": lambda text: chunk({"content": text, "tool_calls": [{"index": 0, "function": {"arguments": " "}}]}),
+    "block": lambda text: {"type": "content_block_delta", "index": 0, "delta": {"text": text, "partial_json": " "}},
+}
+"""Words on lines that also have a piece of a call, or its end."""
+ALIKE = lines_of(*BEGUN.values(), *(shape("a ") for shape in (WORDS | WITH_CALLS).values()))
 HARD = ["", " ", "word ", '"', "\\", "\n", "\x00", "\x7f", "é", "\u2028", "😀", '"}', ',"', "\ud800", "text", "a" * 300]
 OTHERS = [
     *(line for *_, lines, _ in EXAMPLES for line in lines),
@@ -145,6 +164,23 @@ def test_words_that_need_care_among_others(shape: str) -> None:
         same(at_once(lines), in_batches(lines, [1] * len(lines)))
 
 
+@pytest.mark.parametrize("begun", BEGUN)
+@pytest.mark.parametrize("shape", [*WORDS_OR_NOT, *WITH_CALLS])
+def test_a_call_that_has_begun_is_whole_where_it_is_whatever_is_read_at_once(shape: str, begun: str) -> None:
+    words = [(WORDS_OR_NOT | WITH_CALLS)[shape](f"{number} ") for number in range(20)]
+    lines = lines_of(*words, BEGUN[begun], *words, BEGUN[begun], *words)
+    same(at_once(lines), in_batches(lines, [1] * len(lines)))
+
+
+def test_an_answer_that_is_summed_up_is_no_message_like_others() -> None:
+    """What it comes to depends on whether anything was said since the last time."""
+    message = {"type": "message", "content": [{"type": "output_text", "text": "Hello"}]}
+    summed = {"type": "response.completed", "response": {"output": [message]}}
+    idle = {"model": "m", "message": {"role": "assistant", "content": "", "thinking": "hm"}, "done": False}
+    lines = lines_of(summed, idle, summed, *[idle] * 17)
+    same(at_once(lines), in_batches(lines, [1] * len(lines)))
+
+
 @given(st.data())
 def test_any_lines_in_any_batches_give_the_same_events(data: st.DataObject) -> None:
     shapes = data.draw(st.lists(st.sampled_from(sorted(WORDS_OR_NOT)), min_size=1, max_size=3))
@@ -160,7 +196,7 @@ def test_any_lines_in_any_batches_give_the_same_events(data: st.DataObject) -> N
 
 @given(st.data())
 def test_any_chunks_of_bytes_give_the_same_result(data: st.DataObject) -> None:
-    lines = data.draw(st.lists(st.sampled_from(OTHERS) | st.sampled_from(lines_of(*(w("a ") for w in WORDS.values())))))
+    lines = data.draw(st.lists(st.sampled_from(OTHERS) | st.sampled_from(ALIKE)))
     lines = [line for line in lines for _ in range(data.draw(st.sampled_from([1, 20])))]
     body = b"".join(line + b"\n" for line in lines)
     results = []

@@ -215,10 +215,15 @@ class Stream(Streamed):
         if len(made) == 1 and type(made[0]) is UnknownEvent and made[0].type in unknown:
             return _form_of_unknown(made[0].type, line.decode(errors="replace"), following.decode(errors="replace"))
         other.count()
-        if self.of_others or len(made) != 1 or type(made[0]) is not TextDelta or not other.is_plain or other.begun:
+        if self.of_others or len(made) != 1 or type(made[0]) is not TextDelta or not other.is_plain:
             return None
         words, text, is_whole = made[0].text, line.decode(errors="replace"), not other.in_pieces
-        if text.count(f'"{words}"') != 1 or not are_words([words]) or (is_whole and self.in_pieces):
+        if (
+            other.has_summed_up
+            or text.count(f'"{words}"') != 1
+            or not are_words([words])
+            or (is_whole and self.in_pieces)
+        ):
             return None
         if other.has_deltas and not self.has_deltas:
             self.has_deltas = True
@@ -229,8 +234,8 @@ class Stream(Streamed):
 
     @property
     def is_plain(self) -> bool:
-        """Whether a line of words is read by itself."""
-        return not (self.event or self.pending or self.of_others)
+        """Whether a line of words is read by itself; where a call has begun, it may have a piece of it, or end it."""
+        return not (self.event or self.pending or self.of_others or self.begun)
 
     def add(self, form: Form, words: list[str], lines: Sequence[bytes], events: list[Event]) -> None:
         """Add the events of lines of a form, whose words JSON writes as they are, and note them."""

@@ -158,6 +158,11 @@ class Repeats:
         self._sums_up = True
         return self._extent == self._summed
 
+    @property
+    def has_summed_up(self) -> bool:
+        """Whether an answer was summed up, so that the next that is depends on what has been said since."""
+        return self._summed != (0, 0)
+
     def _was_said(self, event: Event) -> bool:
         return type(event) is TextDelta or (type(event) is ToolCall and event.id in (self.called or ()))
 
