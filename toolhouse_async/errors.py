@@ -153,7 +153,13 @@ class SessionBusyError(ToolhouseError, RuntimeError):
 
 
 class TransportError(ToolhouseError):
-    """The connection failed."""
+    """The connection failed.
+
+    Attributes:
+        has_vanished: Whether the service has lost the conversation since, so that there is nothing to look for.
+    """
+
+    has_vanished: bool = False
 
 
 class NotSentError(TransportError):
@@ -174,10 +180,7 @@ class TLSError(NotSentError):
 
 
 class OutcomeUnknownError(TransportError):
-    """The message was sent, but no answer says whether the service accepted it.
-
-    Read the history (``session.reconcile()``) before sending again.
-    """
+    """The message was sent, and nobody knows whether it was accepted: ``session.reconcile()`` looks in the history."""
 
 
 class ResponseTimeoutError(OutcomeUnknownError, TimeoutError):
@@ -324,18 +327,15 @@ class ContactLostError(JobError):
 class ResumeUncertainError(JobError):
     """Nobody knows whether the automatic resume was accepted: the history does not tell, so it is not sent again."""
 
+    has_vanished: bool = False  # as of a TransportError
+
 
 class TooManyRoundsError(JobError):
     """The worker started more jobs in one turn than ``PollingPolicy.max_rounds``."""
 
 
 class TurnTimeoutError(_WithPartial, TimeoutError):
-    """The turn's own ``timeout`` ran out.
-
-    Attributes:
-        partial: What had been received.
-        token: Set if it ended behind a background job, to go on later.
-    """
+    """The turn's own ``timeout`` ran out; ``partial`` is what was received, and ``token`` waits for a job that ran."""
 
 
 class WorkerError(_WithPartial):

@@ -884,6 +884,20 @@ SURROUNDINGS: Final = (
         "web/test_redis_hub.py::test_who_forgets_a_turn_waits_until_its_process_is_known_to_be_gone",
     ),
     Fault(
+        "a second click at a full hub is told that there is no room, and is sent again",
+        "toolhouse_async/web/_redis/hub.py",
+        " if standing is None or standing.end is not None else busy()",
+        "",
+        "web/test_hubs.py::test_a_hub_runs_turns_alone_and_so_many",
+    ),
+    Fault(
+        "people are asked to check for an answer whose conversation is gone",
+        "toolhouse_async/_turn/healing.py",
+        "unhealed.has_vanished = isinstance(error, NotFoundError)",
+        "unhealed.has_vanished = False",
+        "web/test_failures.py::test_an_answer_whose_conversation_is_gone_is_not_to_be_looked_for",
+    ),
+    Fault(
         "a tab is told that a message did not arrive whose answer another tab has got",
         "docs/examples/chat/app.py",
         "                if not arrived and text:",

@@ -125,6 +125,26 @@ def test_a_worker_that_is_not_there_is_nobodys_lost_conversation() -> None:
     assert "conversation is not there" in failure(error)["message"]
 
 
+async def test_an_answer_whose_conversation_is_gone_is_not_to_be_looked_for() -> None:
+    async with world_and_client() as (world, client):
+        for cut in ({"cut_after": 5}, {"accept": True}):
+            session = client.session(AGENT)
+            await session.send("hello")
+            lost = world.emulator.faults.add(method="PUT", cut="fin", **cut)
+            world.emulator.faults.add(method="GET", status=404, times=None)
+            with pytest.raises(er.TransportError) as caught:
+                await session.send("two words")
+            if "accept" in cut:  # nobody knows yet whether it arrived
+                assert "Please check" in failure(caught.value)["message"]
+                with pytest.raises(er.OutcomeUnknownError) as caught:
+                    await session.reconcile()
+            assert lost.hits
+            assert caught.value.has_vanished
+            assert isinstance(caught.value.__cause__, er.NotFoundError)
+            assert failure(caught.value)["message"] == failure(er.NotFoundError(status=404, run_id="r"))["message"]
+            world.emulator.faults.clear()
+
+
 def shown(event: ev.Event) -> dict[str, object]:
     return json.loads(browser_json(event))
 

@@ -458,3 +458,6 @@ async def test_a_hub_runs_turns_alone_and_so_many(open_hub: Open) -> None:
             await settled(hub.near.start("c", client.stream(AGENT, "never")))
         assert caught.value.is_hub_full
         assert "Too many people" in failure(caught.value)["message"]  # and not: wait for your own
+        with pytest.raises(SessionBusyError, match="a turn of this name is running") as caught:
+            await settled(hub.near.start("a", client.stream(AGENT, "never")))  # a second click, not one too many
+        assert not caught.value.is_hub_full

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..errors import NotFoundError
 from . import sending, waiting
 from .commands import Note, Over
 from .heard import is_same_text
@@ -41,7 +42,9 @@ def looked(turn: Progress, status: JobStatus, now: float, draw: float) -> None:
 def blind(turn: Progress, error: ToolhouseError, now: float, draw: float) -> None:
     """The run could not be read."""
     if not tolerated(error) or (turn.status is None and turn.seeking.is_too_late(now)):
-        raise turn.unhealed(f"the history cannot be read: {error}") from error
+        unhealed = turn.unhealed(f"the history cannot be read: {error}")
+        unhealed.has_vanished = isinstance(error, NotFoundError)
+        raise unhealed from error
     _judge(turn, now, asked_for(error), draw)
 
 

@@ -14,7 +14,6 @@ from ..errors import (
     ProtocolError,
     ResumeUncertainError,
     StreamInterruptedError,
-    ToolhouseError,
     TurnTimeoutError,
     WorkerError,
 )
@@ -362,7 +361,9 @@ class Progress:
             partial=self.partial,
         )
 
-    def unhealed(self, why: str, partial: TurnResult | None = None) -> ToolhouseError:
+    def unhealed(
+        self, why: str, partial: TurnResult | None = None
+    ) -> OutcomeUnknownError | ResumeUncertainError | StreamInterruptedError:
         """The error for what could not be found in the history."""
         if self.state is State.FINDING:
             return OutcomeUnknownError(f"nobody can know yet what became of the message: {why}"[:1000])

@@ -14,7 +14,7 @@ from .._values.results import JobRecord, JobToken, ToolExchange, TurnResult
 from ..errors import StoreError, ToolhouseError
 from ..events import ToolCall, ToolResult
 
-PLAIN: Final = ("run_id", "safe_to_retry", "status", "body", "retry_after", "code", "attempts")
+PLAIN: Final = ("run_id", "safe_to_retry", "status", "body", "retry_after", "code", "attempts", "has_vanished")
 """What is kept of an error beside its class and its text, where it has that."""
 FLAT: Final = "!"
 """What stands before a value that orjson cannot write or would change."""

@@ -104,7 +104,9 @@ def _words(error: er.ToolhouseError, retry_after: float | None) -> str:
 
 
 def _refusal(error: er.ToolhouseError) -> str | None:
-    """What is said of what will be refused again, by a status that has no words of its own."""
+    """What is said of what will fail again, and has no words of its own."""
+    if isinstance(error, er.TransportError | er.ResumeUncertainError) and error.has_vanished:
+        return _WORDS[er.NotFoundError]
     if isinstance(error, er.NotFoundError) and error.run_id is None:
         return _OURS  # there is no such worker
     if type(error) is er.APIStatusError and error.safe_to_retry and error.status != 408:

@@ -18,7 +18,7 @@ from ..errors import ClosedError, ConfigurationError, EventsDroppedError, Sessio
 from ..events import Event, TurnCompleted
 from ._live import BehindError, HubReader, Live, had_of
 
-__all__ = ["HubTurn", "TurnHub", "check_name", "check_numbers", "check_start", "dropped", "full", "new_id"]
+__all__ = ["HubTurn", "TurnHub", "busy", "check_name", "check_numbers", "check_start", "dropped", "full", "new_id"]
 
 
 class TurnHub:
@@ -114,7 +114,7 @@ class TurnHub:
         turn = self._turns.get(name)
         if turn is not None:
             if not turn.is_over:
-                raise SessionBusyError("a turn of this name is running; wait for it, or stop it", safe_to_retry=True)
+                raise busy()
             self._forget(turn)
 
     def _make_room(self) -> None:
@@ -319,6 +319,11 @@ class HubTurn:
 def new_id() -> str:
     """What names a turn among all."""
     return uuid4().hex[:16]
+
+
+def busy() -> SessionBusyError:
+    """What whoever starts or forgets a turn whose name a running one has is told."""
+    return SessionBusyError("a turn of this name is running; wait for it, or stop it", safe_to_retry=True)
 
 
 def full(max_turns: int) -> SessionBusyError:

@@ -10,9 +10,9 @@ from typing import Final, Self
 
 from ..._held import Turn
 from ..._session import BackgroundJobWaiter
-from ...errors import ClosedError, SessionBusyError, StoreError, ToolhouseError
+from ...errors import ClosedError, StoreError, ToolhouseError
 from ...stores._server import PATIENCE, Connections
-from .._hub import HubTurn, check_name, check_numbers, check_start, full, new_id
+from .._hub import HubTurn, busy, check_name, check_numbers, check_start, full, new_id
 from .publisher import Publisher
 from .server import TurnServer
 from .turn import RedisHubTurn
@@ -133,7 +133,8 @@ class RedisTurnHub:
         if before is not None and before.running.is_over:
             await asyncio.wait({before.task}, timeout=PATIENCE)
         if len(self) >= self._max_turns:
-            raise full(self._max_turns)
+            standing = await self._server.get(name)  # whoever asks a second time for what runs is told that it does
+            raise full(self._max_turns) if standing is None or standing.end is not None else busy()
         publisher = Publisher(
             self._server,
             name=name,
@@ -172,7 +173,7 @@ class RedisTurnHub:
         finally:
             self._claiming.discard(claiming)
             claiming.set_result(None)
-        raise SessionBusyError("a turn of this name is running; wait for it, or stop it", safe_to_retry=True)
+        raise busy()
 
     async def _release(self, publisher: Publisher) -> None:
         with suppress(ToolhouseError):  # of whatever kind: then it ends with its lease
@@ -220,7 +221,7 @@ class RedisTurnHub:
         if mine is not None and mine.running.is_over:
             await asyncio.wait({mine.task}, timeout=PATIENCE)
         if not await self._server.forget(name):
-            raise SessionBusyError("a turn of this name is running; wait for it, or stop it", safe_to_retry=True)
+            raise busy()
 
     async def aclose(self) -> None:
         """Stop the turns that run in this process, and wait until their ends are written. Idempotent.
