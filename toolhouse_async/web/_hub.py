@@ -256,7 +256,7 @@ class HubTurn:
             asyncio.get_running_loop().call_soon(self.live.end, self.error)  # when the task is done
 
     def _log(self, error: Exception) -> None:
-        """Say once why it failed: there may be no reader, whose stream would say so."""
+        """Say why it failed: there may be no reader, whose stream says so, too."""
         if not isinstance(error, ToolhouseError):
             log.error("a turn in a hub failed: %s", in_own_words(error))
         elif not isinstance(error, ClosedError):
