@@ -189,6 +189,13 @@ FATE: Final = (
         "wire/test_learned.py::test_a_call_that_has_begun_is_whole_where_it_is_whatever_is_read_at_once",
     ),
     Fault(
+        "a message that was said in pieces is said twice in a client's second turn",
+        "toolhouse_async/_wire/objects.py",
+        "learned = self._words if normal(kind) in WHOLE_WORDS else self._piece_words",
+        "learned = self._words",
+        "wire/test_learned.py::test_a_message_that_was_said_in_pieces_is_known_in_every_turn_of_a_client",
+    ),
+    Fault(
         "an answer that is summed up is read as any message where many lines are read at once",
         "toolhouse_async/_wire/learned.py",
         "            other.has_summed_up\n            or text.count(",

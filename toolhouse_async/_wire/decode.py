@@ -263,7 +263,8 @@ class EventDecoder(LineReader):
                     continue
             if (form := stream.form) is not None and (said := form.words_in(line)) and stream.holds(form):
                 add(TextDelta(said, line=line))
-                stream.say([said], is_whole=form.is_whole)
+                stream.say(form, [said])
+                words_of = self._words_of(stream)
                 continue
             self._add(self._value(obj, line, stream), events, stream)
             words_of = self._words_of(stream)

@@ -45,12 +45,14 @@ class Form(NamedTuple):
         after: What stands behind them.
         is_whole: Whether the words are a whole message.
         unknown: The type that is not known of which the lines are; ``None`` where the words are the worker's.
+        in_deltas: Whether the words are of a type for pieces alone, or came behind such.
     """
 
     before: str
     after: str
     is_whole: bool
     unknown: str | None = None
+    in_deltas: bool = False
 
     def words_in(self, line: bytes) -> str:
         """The worker's words on a line of the form that is JSON; ``""`` for any other."""
@@ -225,10 +227,8 @@ class Stream(Streamed):
             or (is_whole and self.in_pieces)
         ):
             return None
-        if other.has_deltas and not self.has_deltas:
-            self.has_deltas = True
         before, after = text.split(f'"{words}"')
-        form = Form(f'{before}"', f'"{after}', is_whole)
+        form = Form(f'{before}"', f'"{after}', is_whole, in_deltas=other.has_deltas)
         sample = f"{form.before}{_SAMPLE}{form.after}".encode()
         return form if read(sample, Stream()) == [TextDelta(_SAMPLE)] else None
 
@@ -241,14 +241,15 @@ class Stream(Streamed):
         """Add the events of lines of a form, whose words JSON writes as they are, and note them."""
         if form.unknown is None:
             events += deltas(words, lines)
-            self.say(words, is_whole=form.is_whole)
+            self.say(form, words)
         else:
             events += unknowns(form.unknown, lines)
             self.pass_over(len(lines))
 
-    def say(self, words: list[str], *, is_whole: bool) -> None:
-        """Note words that follow one another: pieces, or whole messages."""
-        if is_whole:
+    def say(self, form: Form, words: list[str]) -> None:
+        """Note words that follow one another, of a form."""
+        self.has_deltas = self.has_deltas or form.in_deltas
+        if form.is_whole:
             self.count()
             self.texts.extend(words)
             self.count(in_pieces=False)

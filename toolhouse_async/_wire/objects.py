@@ -51,8 +51,8 @@ class ObjectReader:
         self._spellings = dict(self._shapes)  # as met on the wire; saves normalising each
         self._own: set[str] = set()  # the types that the user has registered
         # How lines of types are read, as they are spelled, once one has been met:
-        self._words: dict[str, plans.WordsPlan] = {}
-        self._piece_words: dict[str, plans.WordsPlan] = {}  # of types that no service uses for whole messages
+        self._words: dict[str, plans.WordsPlan] = {}  # pieces, unless others of a type for pieces alone have come
+        self._piece_words: dict[str, plans.WordsPlan] = {}  # of such types
         self._plans: dict[str, plans.Plan] = {}
         self._functions: dict[str, Shape] = {}  # that the user has registered
         self._unknown: dict[str, None] = {}
@@ -106,17 +106,16 @@ class ObjectReader:
         return shape
 
     def _words_of(self, stream: Stream) -> Callable[[str], plans.WordsPlan | None]:
-        """How lines of words are read in the state that a stream is in."""
+        """How lines of words are read in the state that a stream is in; of the first of others more has to be noted."""
         if stream.of_others:
             return _no_plan
         return (self._piece_words if stream.has_deltas else self._words).get
 
     def _plan_words(self, kind: str, obj: Json) -> None:
-        plan = None if kind in self._words else plans.words(kind, obj)
+        learned = self._words if normal(kind) in WHOLE_WORDS else self._piece_words
+        plan = None if kind in learned else plans.words(kind, obj)
         if plan is not None:
-            _learn(self._words, kind, plan)
-            if normal(kind) not in WHOLE_WORDS:
-                _learn(self._piece_words, kind, plan)
+            _learn(learned, kind, plan)
 
     def _plan_tool(self, kind: str, how: Callable[[Json], plans.Plan | None], obj: Json) -> None:
         plan = None if kind in self._plans else how(obj)
