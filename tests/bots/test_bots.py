@@ -183,7 +183,7 @@ async def test_an_answer_without_words(platform: Platform, tmp_path: Path) -> No
         await platform.sees(platform.ada, NOTHING)
 
 
-@pytest.mark.parametrize("blank", ["", "\n", " \n"])
+@pytest.mark.parametrize("blank", ["", "\n", " \n", "\u200b", "\u2800\ufeff"])
 async def test_an_answer_without_visible_words(
     platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blank: str
 ) -> None:
@@ -665,14 +665,26 @@ async def test_nobody_is_written_to_who_has_left(
         assert world.accepted == ["slow", "hello"]
 
 
-async def test_a_message_that_is_never_taken_is_given_up(
+async def test_a_message_that_is_never_taken_is_named_and_the_next_one_is_answered(
     platform: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with bots(platform, tmp_path) as (_, start):
         await start()
-        platform.refusals += [platform.gone() for _ in range(5)]
+        platform.refusals += [platform.gone() for _ in range(3)]
         await platform.say(platform.ada, "hello")
-        await platform.until(lambda: "5 times" in caplog.text)
+        await platform.until(lambda: "a part of the answer is refused for good" in caplog.text)
+        await platform.say(platform.ada, "again")
+        await platform.sees(platform.ada, "I cannot show this part of my answer here.", "You said: again")
+
+
+async def test_an_answer_of_which_nothing_is_taken_is_given_up(
+    platform: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bots(platform, tmp_path) as (_, start):
+        await start()
+        platform.refusals += [platform.gone() for _ in range(6)]
+        await platform.say(platform.ada, "hello")
+        await platform.until(lambda: "the rest of the answer is given up" in caplog.text)
         await platform.say(platform.ada, "again")
         await platform.sees(platform.ada, "You said: again")
 

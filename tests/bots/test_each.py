@@ -17,7 +17,7 @@ import pytest
 import python_telegram_bot
 import slack_bot
 import telegram_bot
-from commands import IDLE
+from commands import IDLE, UNREADABLE
 from conversations import run
 
 from tests.support.answers import unused_port
@@ -141,6 +141,39 @@ async def test_slack_channels_answer_to_mentions(platform: Any, tmp_path: Path) 
         await platform.send(platform.event("C9:9.001", "<@U42> stop", type="app_mention"))
         await platform.sees("C9:9.001", "You said: is 1 < 2?", "You said: and that?", IDLE)
         assert world.accepted == ["is 1 < 2?", "and that?"]
+
+
+@on("slack")
+async def test_slack_hears_all_that_people_say(platform: Any, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        for number, kind in enumerate(("thread_broadcast", "me_message"), 1):
+            await platform.say(f"D7:{number}.001", f"hello {number}", subtype=kind)
+            await platform.sees(f"D7:{number}.001", f"You said: hello {number}")
+        assert world.accepted == ["hello 1", "hello 2"]
+
+
+@on("discord")
+async def test_discord_says_of_a_forwarded_message_that_it_needs_words(platform: Any, tmp_path: Path) -> None:
+    async with bots(platform, tmp_path) as (world, start):
+        await start()
+        forwarded = {
+            "message": {
+                "content": "sum this up",
+                "type": 0,
+                "timestamp": "2026-01-01T00:00:00+00:00",
+                "edited_timestamp": None,
+                "mentions": [],
+                "mention_roles": [],
+                "attachments": [],
+                "embeds": [],
+                "flags": 0,
+            }
+        }
+        reference = {"type": 1, "message_id": "7", "channel_id": "9"}
+        await platform.say("9", "", message_snapshots=[forwarded], message_reference=reference)
+        await platform.sees("9", UNREADABLE)
+        assert world.accepted == []
 
 
 @on("slack")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from slack_bot import SlackChat, escaped
-from splitting import split, utf16
+from splitting import is_visible, split, utf16
 
 LIMIT = 100
 WRITTEN = st.lists(
@@ -26,14 +26,16 @@ def size(text: str) -> int:
 @given(WRITTEN)
 def test_every_piece_has_room_and_says_something(text: str) -> None:
     pieces = split(text, LIMIT)
-    assert all(size(piece) <= LIMIT and piece.strip() for piece in pieces)
+    assert all(size(piece) <= LIMIT and is_visible(piece) for piece in pieces)
 
 
 @settings(max_examples=50)
 @given(WRITTEN)
 def test_nothing_is_lost(text: str) -> None:
-    letters = [character for character in text if character.isalnum() and character != "p"]
-    found = [character for character in "".join(split(text, LIMIT)) if character.isalnum() and character != "p"]
+    def letters_of(text: str) -> list[str]:
+        return [character for character in text if character.isalnum() and character != "p" and is_visible(character)]
+
+    letters, found = letters_of(text), letters_of("".join(split(text, LIMIT)))
     if "`" not in text:
         assert found == letters
     else:
@@ -104,3 +106,9 @@ def test_a_fence_that_is_still_open_is_closed() -> None:
 def test_what_slack_escapes_counts_as_it_is_sent(text: str) -> None:
     chat = SlackChat(None, "slack:C1:1.1")  # type: ignore[arg-type]
     assert all(size(escaped(piece)) <= LIMIT for piece in split(text, LIMIT, chat.cost))
+
+
+@pytest.mark.parametrize("text", ["", " \n", "\u200b", "\ufeff \u200e", "\u2800", "\u3164\n"])
+def test_what_nobody_sees_is_no_piece(text: str) -> None:
+    assert split(text, LIMIT) == []
+    assert split(f"{text}x", LIMIT) == [f"{text}x"]

@@ -7,14 +7,16 @@ from collections.abc import Collection
 from enum import Enum
 from typing import Any
 
-from splitting import split, utf16
+from splitting import is_visible, split, utf16
 
 log = logging.getLogger("bot")
 
 Tasks = Collection[asyncio.Task[None]]
 
 NOTHING = "That is done. There is nothing to add."
-ATTEMPTS = 5
+REFUSED = "I cannot show this part of my answer here."
+"""What stands for words that a platform refuses."""
+ATTEMPTS = 3
 """How often in a row a platform may refuse a message for what is in it."""
 PATIENCE = 3600.0
 """Seconds for which most answers wait for a platform that takes nothing."""
@@ -133,6 +135,7 @@ class Answer:
         self._order = [self] if order is None else order
         self._texts = [""]  # each begins a message
         self._split: list[tuple[str, list[str]]] = []  # each as it was last cut
+        self._refused: set[str] = set()  # pieces for which another text stands
         self._last = "notice"  # what the last of them is: notice, words, or said
         self._notices = [""]  # all that it had
         self._shown: list[tuple[Any, str]] = []  # messages and what they say
@@ -159,7 +162,7 @@ class Answer:
 
     def say(self, text: str) -> None:
         """Add a message of its own; one in which nobody sees anything says that."""
-        self._put(text if text.strip() else NOTHING, "said")
+        self._put(text if is_visible(text) else NOTHING, "said")
 
     def notice(self, text: str) -> None:
         """Add a message whose place the next one takes."""
@@ -173,7 +176,7 @@ class Answer:
 
     def end(self) -> None:
         """Let :meth:`show` end once all is shown."""
-        if self._last == "notice" or not self._texts[-1].strip():
+        if self._last == "notice" or not is_visible(self._texts[-1]):
             self.say(NOTHING)
         self._is_over = True
         self._changed.set()
@@ -235,7 +238,7 @@ class Answer:
         for number, text in enumerate(self._texts):
             if number == len(self._split) or self._split[number][0] != text:
                 self._split[number : number + 1] = [(text, split(text, self._chat.limit, self._chat.cost))]
-        pieces = [piece for _, pieces in self._split for piece in pieces]
+        pieces = [REFUSED if piece in self._refused else piece for _, pieces in self._split for piece in pieces]
         for number, piece in enumerate(pieces):
             if number == len(self._shown) or self._shown[number][1] != piece:
                 return number, piece
@@ -259,7 +262,7 @@ class Answer:
         except self._chat.failures as error:
             refusal = self._chat.refusal(error)
             if not edits or refusal is not Refusal.NO_NEWS:  # else an earlier try was taken, and its answer lost
-                self._fail(error, refusal, edits=edits)
+                self._fail(error, refusal, piece, edits=edits)
                 return
         self._failures = self._refusals = 0
         self._is_replaced = False
@@ -273,7 +276,7 @@ class Answer:
                 return True
         return False
 
-    def _fail(self, error: Exception, refusal: Refusal, *, edits: bool) -> None:
+    def _fail(self, error: Exception, refusal: Refusal, piece: str, *, edits: bool) -> None:
         """Decide how to go on with what was not taken: never by a second message where the first may be there."""
         now = asyncio.get_running_loop().time()
         self._failing_since = self._failing_since if self._failures else now
@@ -284,7 +287,14 @@ class Answer:
             return
         self._refusals += refusal is Refusal.NEVER
         self.is_unread = refusal is Refusal.NOBODY
+        if self._refusals == ATTEMPTS and piece != REFUSED:  # what comes behind it may be taken
+            log.warning("%s: a part of the answer is refused for good, and not shown", self._name)
+            self._refused.add(piece)
+            self._failures = self._refusals = 0
+            return
         self.is_given_up = self.is_unread or self._refusals == ATTEMPTS or now - self._failing_since > self.patience
+        if self.is_given_up:
+            log.warning("%s: the rest of the answer is given up", self._name)
         asked = self._chat.asked_for(error)
         self._pace.hold(min(2.0**self._failures, LONGEST_PAUSE) if asked is None else asked)
 

@@ -139,6 +139,7 @@ class DiscordBot(discord.Client):
 
     async def on_message(self, message: discord.Message) -> None:
         has_more = bool(message.attachments or message.stickers or message.poll)
+        has_more = has_more or bool(getattr(message, "message_snapshots", ()))  # forwarded; discord.py 2.5 has them
         if self.user is None or message.author.bot or not (message.content or has_more):
             return
         if isinstance(message.channel, discord.DMChannel) or self.user in message.mentions:

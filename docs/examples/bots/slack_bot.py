@@ -32,6 +32,8 @@ ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 """So that a worker's words mention nobody and are shown as they are."""
 SIGNS = {Style.BOLD: "*", Style.ITALIC: "_", Style.STRIKE: "~"}
 NOBODY = {"channel_not_found", "is_archived", "not_in_channel", "thread_not_found", "account_inactive"}
+SAID = (None, "file_share", "thread_broadcast", "me_message")
+"""What people say is of these subtypes; others tell that something was changed, pinned, …"""
 NEVER = {"message_not_found", "cant_update_message", "edit_window_closed", "msg_too_long", "no_text", "invalid_blocks"}
 
 log = logging.getLogger("bot")
@@ -151,7 +153,7 @@ async def serve(app: AsyncApp, manager: SessionManager, port: int) -> None:
         return SlackChat(client, key)
 
     async def hear(body: dict[str, Any], event: dict[str, Any]) -> None:
-        is_chatter = event.get("bot_id") or event.get("subtype") not in (None, "file_share")
+        is_chatter = event.get("bot_id") or event.get("subtype") not in SAID
         has_more = bool(event.get("files"))
         if is_chatter or not (event.get("text") or has_more) or body["event_id"] in seen:
             return

@@ -7,6 +7,8 @@ from formatting import Fenced, fenced, open_marks
 
 JOINERS = "\u200d\ufe0e\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 """What belongs to the character before it, or ties two together: no place to cut."""
+BLANKS = "\u2800\u115f\u1160\u3164\uffa0"
+"""Letters and signs of which nobody sees anything, beside spaces and what Unicode calls a format."""
 MARKS = "*_~`"
 """What stays together where it stands in a row."""
 LONGEST_OPENING = 20
@@ -18,6 +20,11 @@ ROOM = len("\n" + "`" * 6)
 def utf16(character: str) -> int:
     """What a character counts for where lengths are those of UTF-16, which is the strictest way that is in use."""
     return 2 if character > "\uffff" else 1
+
+
+def is_visible(text: str) -> bool:
+    """Whether people see anything of a text; platforms refuse a message of which they do not."""
+    return any(not (each.isspace() or each in BLANKS or unicodedata.category(each) in ("Cc", "Cf")) for each in text)
 
 
 def split(text: str, limit: int, cost: Callable[[str], int] = utf16) -> list[str]:
@@ -45,7 +52,7 @@ def split(text: str, limit: int, cost: Callable[[str], int] = utf16) -> list[str
             if opening:
                 piece = piece.rstrip() + "".join(reversed(_open_styles(piece)))
                 text = text.lstrip()
-        if piece.strip():
+        if is_visible(piece):
             pieces.append(piece.rstrip())
     return pieces
 
