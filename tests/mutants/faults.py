@@ -891,6 +891,13 @@ SURROUNDINGS: Final = (
         "web/test_redis_hub.py::test_who_forgets_a_turn_waits_until_its_process_is_known_to_be_gone",
     ),
     Fault(
+        "what a restarted server is given again is told to be dropped, in between",
+        "toolhouse_async/web/_redis/turn.py",
+        "has_all = not await self._is_coming(had)\n",
+        "if not await self._is_coming(had):\n                    raise dropped()\n",
+        "web/test_redis_hub.py::test_who_reads_just_before_what_was_lost_is_written_again_has_all_of_it",
+    ),
+    Fault(
         "a second click at a full hub is told that there is no room, and is sent again",
         "toolhouse_async/web/_redis/hub.py",
         " if standing is None or standing.end is not None else busy()",

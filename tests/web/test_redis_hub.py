@@ -537,6 +537,29 @@ async def test_a_turn_that_nobody_knows_any_more(server: RedisServer) -> None:
             await turn.result()
 
 
+async def test_who_reads_just_before_what_was_lost_is_written_again_has_all_of_it(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two(server) as (world, client, near, far):
+        await near.start("k", client.stream(AGENT, "wait"))
+
+        async def has_come() -> bool:
+            standing = await far._server.get("k")
+            return standing is not None and standing.count == 2
+
+        await until(has_come)
+        turn = await found(far)
+        page, early = far._server.page, [True]
+
+        async def of_before(turn_id: str, had: int) -> Any:
+            return [] if early and early.pop() else await page(turn_id, had)
+
+        monkeypatch.setattr(far._server, "page", of_before)
+        world.go_on.set()
+        assert words(read_sse(await whole(sse(turn.follow(), heartbeat=None)))) == "first second"
+        assert not early
+
+
 async def test_who_is_behind_waits_for_a_server_that_is_away(server: RedisServer) -> None:
     async with two(server) as (world, client, near, far):
         await near.start("k", client.stream(AGENT, "wait"))

@@ -198,15 +198,18 @@ class Follower:
         """
         turn, loop, pauses = self._turn, asyncio.get_running_loop(), Pauses()
         ends = loop.time() + turn.patience
+        has_all = False  # whether the server has been seen to have all: only what it does not give then is dropped
         while True:
+            has_all = has_all or turn.is_over or loop.time() > ends
             try:
                 page = _page_of(await turn.server.page(turn.id, had), had)
                 if page.count > had:
                     return page
-                if turn.is_over or loop.time() > ends or not await self._is_coming(had):
+                if has_all:
                     raise dropped()
+                has_all = not await self._is_coming(had)
             except StoreError:
-                ends = loop.time() + turn.patience
+                ends, has_all = loop.time() + turn.patience, False
             except ClosedError:
                 raise StopAsyncIteration from None
             await pauses.sleep()
